@@ -1,0 +1,222 @@
+//! One simulated client: upgrade, greeting, join, and then a stream of deliveries to check.
+//!
+//! A client is a state machine over bytes. It owns no socket: the fleet's worker reads into a
+//! shared buffer, lets the client consume what is complete, and writes what the client has queued
+//! in `out`.
+//!
+//! # Invariants
+//! - Only what is incomplete is kept in `rest`; an idle client keeps no buffer.
+//! - Publishes are queued only up to [`OUT_LIMIT`]; beyond, the schedule remembers what is owed.
+
+pub(crate) mod dialect;
+pub(crate) mod frame;
+pub(crate) mod handshake;
+pub(crate) mod template;
+
+use std::fmt;
+
+use crate::checker::Sequence;
+use crate::fleet::tally::Tally;
+use crate::mark::Mark;
+use dialect::{Dialect, Said, Wire};
+
+/// A client's unsent bytes above which due publishes wait in the schedule.
+pub(crate) const OUT_LIMIT: usize = 256 * 1024;
+
+/// How far a client has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Not started, or the TCP connection is being made.
+    #[default]
+    Connecting,
+    /// The upgrade was sent.
+    Upgrading,
+    /// Waits for the greeting of the protocol above WebSocket.
+    Greeting,
+    /// The join was sent.
+    Joining,
+    /// In its room.
+    Joined,
+    /// Ended, on purpose or not.
+    Closed,
+}
+
+/// Why a client ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure(String);
+
+/// One simulated client.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    /// How far it has come.
+    pub(crate) stage: Stage,
+    /// Index of its room.
+    pub(crate) room: u32,
+    /// Bytes to write.
+    pub(crate) out: Vec<u8>,
+    /// How many bytes of `out` are written.
+    pub(crate) written: usize,
+    /// Bytes of an incomplete frame.
+    pub(crate) rest: Vec<u8>,
+    /// One sequence per publisher of the room.
+    pub(crate) sequences: Vec<Sequence>,
+    mark_at: usize,
+}
+
+impl Failure {
+    /// The server broke the protocol.
+    pub(crate) fn protocol(what: &str) -> Self {
+        Self(format!("protocol: {what}"))
+    }
+
+    /// The server said no, or the connection failed.
+    pub(crate) fn refused(what: String) -> Self {
+        Self(what)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Client {
+    /// A client that will join `room`, where `publishers` publish.
+    pub(crate) fn new(room: u32, publishers: usize) -> Self {
+        Self {
+            room,
+            sequences: (0..publishers).map(|_| Sequence::default()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The TCP connection stands: asks for the upgrade.
+    pub(crate) fn connected(&mut self, dialect: &Dialect) {
+        self.stage = Stage::Upgrading;
+        self.out.extend_from_slice(&dialect.upgrade);
+    }
+
+    /// Bytes that wait for the socket.
+    pub(crate) fn queued(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Consumes the complete frames of `bytes`; returns how many bytes that were.
+    pub(crate) fn receive(
+        &mut self,
+        dialect: &Dialect,
+        bytes: &[u8],
+        now: u64,
+        tally: &mut Tally,
+    ) -> Result<usize, Failure> {
+        let mut at = 0;
+        if self.stage == Stage::Upgrading {
+            let Some(head) = handshake::answer(bytes)? else {
+                return Ok(0);
+            };
+            at = head;
+            self.stage = Stage::Greeting;
+            if dialect.wire == Wire::Json {
+                self.join(dialect, tally);
+            }
+        }
+        while let Some(head) = frame::head(&bytes[at..])? {
+            let Some(payload) = bytes.get(at + head.start..at + head.end) else {
+                break;
+            };
+            at += head.end;
+            if let Some(mark) = Mark::at(payload, self.mark_at, &dialect.tag) {
+                self.delivered(mark, now, tally);
+            } else {
+                self.other(dialect, head.opcode, payload, now, tally)?;
+            }
+        }
+        Ok(at)
+    }
+
+    #[inline]
+    fn delivered(&mut self, mark: Mark, now: u64, tally: &mut Tally) {
+        match self.sequences.get_mut(mark.publisher as usize) {
+            Some(sequence) if mark.room == self.room => {
+                tally.delivered(&mark, sequence.observe(mark.sequence), now);
+            }
+            _ => tally.counts.wrong_room += 1,
+        }
+    }
+
+    /// Whatever is not a delivery at the place where the last one had its mark.
+    #[cold]
+    fn other(
+        &mut self,
+        dialect: &Dialect,
+        opcode: u8,
+        payload: &[u8],
+        now: u64,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
+        match opcode {
+            frame::TEXT => {
+                if let Some(at) = Mark::find(payload, &dialect.tag)
+                    && let Some(mark) = Mark::at(payload, at, &dialect.tag)
+                {
+                    self.mark_at = at;
+                    self.delivered(mark, now, tally);
+                } else {
+                    self.text(dialect, payload, tally)?;
+                }
+            }
+            frame::PING => {
+                tally.counts.heartbeats += 1;
+                frame::append(&mut self.out, frame::PONG, payload);
+            }
+            frame::CLOSE => {
+                let code = match payload {
+                    [high, low, ..] => u16::from_be_bytes([*high, *low]),
+                    _ => 1005,
+                };
+                let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
+                return Err(Failure::refused(format!("server closed: {code} {reason}")));
+            }
+            frame::BINARY => tally.counts.foreign += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn text(
+        &mut self,
+        dialect: &Dialect,
+        payload: &[u8],
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
+        match dialect.understand(payload) {
+            Said::Open => frame::append(&mut self.out, frame::TEXT, dialect.connect.as_bytes()),
+            Said::Connected => self.join(dialect, tally),
+            Said::Joined if self.stage == Stage::Joining => self.stage = Stage::Joined,
+            Said::Acked => tally.counts.acks += 1,
+            Said::Ping => {
+                tally.counts.heartbeats += 1;
+                frame::append(&mut self.out, frame::TEXT, b"3");
+            }
+            Said::Error => {
+                let text = String::from_utf8_lossy(payload).into_owned();
+                if self.stage < Stage::Joined {
+                    return Err(Failure::refused(format!("join refused: {text}")));
+                }
+                tally.error(text);
+            }
+            Said::Draining => tally.sample("the server is draining".to_owned()),
+            Said::Joined => {}
+            Said::Other if self.stage == Stage::Joined => tally.counts.foreign += 1,
+            Said::Other => {}
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, dialect: &Dialect, tally: &Tally) {
+        self.stage = Stage::Joining;
+        let room = dialect.join(&tally.rooms.name(self.room));
+        frame::append(&mut self.out, frame::TEXT, room.as_bytes());
+    }
+}

@@ -1,0 +1,185 @@
+//! An event and its final bytes on each wire: the only place that knows how a broadcast looks to its recipients.
+
+use super::json::write_string;
+use super::msgpack::{self, placeholder};
+use super::request::RawEvent;
+use super::socketio::{Kind, write_head};
+use super::websocket::{Opcode, write_frame, write_header};
+use super::{DecodeError, Wire};
+use base64::Engine as _;
+use bytes::Bytes;
+use serde_json::Value;
+
+/// An event on its way to rooms.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// Name and arguments as raw JSON, known to be valid.
+    pub raw: RawEvent<'a>,
+    /// What its placeholders stand for.
+    pub attachments: &'a [Bytes],
+}
+
+/// Where an event is said; part of what recipients see.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a, S> {
+    /// Socket.IO namespace with its slash.
+    pub namespace: &'a str,
+    /// The rooms that the publisher named.
+    pub rooms: &'a [S],
+}
+
+impl Event<'_> {
+    /// Appends the final frames of this event for every recipient of `wire`.
+    ///
+    /// # Errors
+    /// When a placeholder has no attachment. Nothing is appended then.
+    pub fn encode<S: AsRef<str>>(&self, wire: Wire, scope: Scope<'_, S>, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        match wire {
+            Wire::SocketIo => self.encode_socketio(scope.namespace, out),
+            Wire::Json => {
+                let args = with_base64(self.raw.args, self.attachments)?;
+                let text = self.native_text(&args, scope.rooms);
+                write_frame(Opcode::Text, text.as_bytes(), out);
+            }
+            Wire::MsgPack => {
+                let text = self.native_text(self.raw.args, scope.rooms);
+                write_frame(Opcode::Binary, &msgpack::from_json(&text, self.attachments)?, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_socketio(&self, namespace: &str, out: &mut Vec<u8>) {
+        let RawEvent { name, args, .. } = self.raw;
+        let mut head = String::new();
+        let kind = if self.attachments.is_empty() { Kind::Event } else { Kind::BinaryEvent };
+        let comma = if args.is_empty() { "" } else { "," };
+        let head: &str = if kind == Kind::Event && namespace == "/" {
+            "42"
+        } else {
+            write_head(kind, self.attachments.len(), namespace, None, &mut head);
+            &head
+        };
+        let parts = [head, "[", name, comma, args, "]"];
+        let len = parts.iter().map(|part| part.len()).sum();
+        out.reserve(len + 10);
+        write_header(Opcode::Text, len, out);
+        for part in parts {
+            out.extend_from_slice(part.as_bytes());
+        }
+        for attachment in self.attachments {
+            write_frame(Opcode::Binary, attachment, out);
+        }
+    }
+
+    /// `{"room":…,"event":…,"data":…}`; `rooms` when the publisher named several, `args` unless there is one argument.
+    fn native_text<S: AsRef<str>>(&self, args: &str, rooms: &[S]) -> String {
+        let mut out = String::with_capacity(args.len() + self.raw.name.len() + 64);
+        match rooms {
+            [] => out.push('{'),
+            [room] => {
+                out.push_str("{\"room\":");
+                write_string(room.as_ref(), &mut out);
+                out.push(',');
+            }
+            several => {
+                for (i, room) in several.iter().enumerate() {
+                    out.push_str(if i == 0 { "{\"rooms\":[" } else { "," });
+                    write_string(room.as_ref(), &mut out);
+                }
+                out.push_str("],");
+            }
+        }
+        out.push_str("\"event\":");
+        out.push_str(self.raw.name);
+        match self.raw.arity {
+            0 => out.push('}'),
+            1 => {
+                out.push_str(",\"data\":");
+                out.push_str(args);
+                out.push('}');
+            }
+            _ => {
+                out.push_str(",\"args\":[");
+                out.push_str(args);
+                out.push_str("]}");
+            }
+        }
+        out
+    }
+}
+
+/// The arguments with each placeholder as `{"$binary":"<base64>"}`: what a JSON wire shows of binary.
+fn with_base64<'a>(args: &'a str, attachments: &[Bytes]) -> Result<std::borrow::Cow<'a, str>, DecodeError> {
+    if attachments.is_empty() {
+        return Ok(args.into());
+    }
+    let mut value: Value = serde_json::from_str(&format!("[{args}]")).map_err(|_| DecodeError::Json)?;
+    replace_placeholders(&mut value, attachments)?;
+    let text = value.to_string();
+    Ok(text[1..text.len() - 1].to_owned().into())
+}
+
+fn replace_placeholders(value: &mut Value, attachments: &[Bytes]) -> Result<(), DecodeError> {
+    if let Some(num) = placeholder(value) {
+        let bytes = usize::try_from(num).ok().and_then(|num| attachments.get(num));
+        let text = base64::engine::general_purpose::STANDARD.encode(bytes.ok_or(DecodeError::Placeholder)?);
+        *value = serde_json::json!({ "$binary": text });
+        return Ok(());
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| replace_placeholders(item, attachments)),
+        Value::Object(map) => map.values_mut().try_for_each(|item| replace_placeholders(item, attachments)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that every placeholder in raw JSON has its attachment, so that no recipient meets a broken one.
+///
+/// # Errors
+/// When one has not.
+pub fn check_placeholders(args: &str, attachments: &[Bytes]) -> Result<(), DecodeError> {
+    with_base64(args, attachments).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(wire: Wire, namespace: &str, rooms: &[&str], event: &Event<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        event.encode(wire, Scope { namespace, rooms }, &mut out).unwrap();
+        out
+    }
+
+    fn event<'a>(args: &'a str, arity: u32, attachments: &'a [Bytes]) -> Event<'a> {
+        Event { raw: RawEvent { name: "\"e\"", args, arity }, attachments }
+    }
+
+    #[test]
+    fn every_wire_has_its_own_form_of_the_same_event() {
+        let e = event("{\"x\":1}", 1, &[]);
+        assert_eq!(encode(Wire::SocketIo, "/", &["r"], &e), b"\x81\x0f42[\"e\",{\"x\":1}]");
+        assert_eq!(encode(Wire::SocketIo, "/n", &["r"], &e), b"\x81\x1242/n,[\"e\",{\"x\":1}]");
+        assert_eq!(&encode(Wire::Json, "/", &["r"], &e)[2..], br#"{"room":"r","event":"e","data":{"x":1}}"#);
+        assert_eq!(&encode(Wire::Json, "/", &["r", "s"], &e)[2..], br#"{"rooms":["r","s"],"event":"e","data":{"x":1}}"#);
+        assert_eq!(&encode(Wire::Json, "/", &["r"], &event("1,2", 2, &[]))[2..], br#"{"room":"r","event":"e","args":[1,2]}"#);
+        let packed = encode(Wire::MsgPack, "/", &["r"], &e);
+        assert_eq!(packed[0], 0x82);
+        let back: Value = rmp_serde::from_slice(&packed[2..]).unwrap();
+        assert_eq!(back, serde_json::json!({"room": "r", "event": "e", "data": {"x": 1}}));
+    }
+
+    #[test]
+    fn binary_goes_as_attachment_as_base64_and_as_bin() {
+        let attachments = [Bytes::from_static(b"\x01\x02\x03")];
+        let e = event("{\"_placeholder\":true,\"num\":0}", 1, &attachments);
+        let text = "451-[\"e\",{\"_placeholder\":true,\"num\":0}]";
+        let expected = [&[0x81, text.len() as u8], text.as_bytes(), b"\x82\x03\x01\x02\x03"].concat();
+        assert_eq!(encode(Wire::SocketIo, "/", &["r"], &e), expected);
+        assert_eq!(&encode(Wire::Json, "/", &["r"], &e)[2..], br#"{"room":"r","event":"e","data":{"$binary":"AQID"}}"#);
+        let packed = encode(Wire::MsgPack, "/", &["r"], &e);
+        assert_eq!(msgpack::to_json(&packed[2..], 8, 1).unwrap().attachments, attachments);
+        assert_eq!(check_placeholders("{\"_placeholder\":true,\"num\":1}", &attachments), Err(DecodeError::Placeholder));
+    }
+}
