@@ -1,2 +1,10 @@
 //! roomcast.
+pub mod app;
+pub mod config;
+pub mod http;
+pub mod hub;
+pub mod lifecycle;
+pub mod metrics;
 pub mod protocol;
+pub mod session;
+pub mod transport;

@@ -57,11 +57,7 @@ impl Sequence {
             self.next = number + 1;
             return Arrival::Ahead;
         }
-        if gaps.fill(number) {
-            Arrival::Late
-        } else {
-            Arrival::Duplicate
-        }
+        if gaps.fill(number) { Arrival::Late } else { Arrival::Duplicate }
     }
 
     /// How many different numbers have arrived.
@@ -119,10 +115,7 @@ mod tests {
         use Arrival::{Ahead, Duplicate, InOrder, Late};
         assert_eq!(observe_all(&[0, 4]), (vec![InOrder, Ahead], 2));
         let (arrivals, distinct) = observe_all(&[0, 4, 2, 2, 1, 3, 5, 5, 0]);
-        assert_eq!(
-            arrivals,
-            [InOrder, Ahead, Late, Duplicate, Late, Late, InOrder, Duplicate, Duplicate]
-        );
+        assert_eq!(arrivals, [InOrder, Ahead, Late, Duplicate, Late, Late, InOrder, Duplicate, Duplicate]);
         assert_eq!(distinct, 6);
     }
 

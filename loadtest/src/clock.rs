@@ -21,9 +21,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Starts the clock; called once, in `main`.
     pub(crate) fn start() -> Self {
-        Self {
-            epoch: Instant::now(),
-        }
+        Self { epoch: Instant::now() }
     }
 
     /// Nanoseconds since the start.

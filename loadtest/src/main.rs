@@ -1,1 +1,176 @@
-fn main() {}
+//! Load tester for room servers that speak Socket.IO or plain WebSocket.
+//!
+//! How it fits: [`cli`] says what is wanted; a [`scenario`] plans a crowd, connects it as a
+//! [`fleet`] of [`client`]s on one epoll loop per thread, and runs steps of constant rate on it;
+//! every delivery's [`mark`] gives its latency on the one [`clock`] and its place in a sequence
+//! that the [`checker`] follows; [`observe`] reads the server's CPU, memory and metrics around
+//! each step; [`report`] and [`thresholds`] turn that into a table, JSON and an exit code.
+
+mod checker;
+mod cli;
+mod client;
+mod clock;
+mod fleet;
+mod mark;
+mod observe;
+mod progress;
+mod report;
+mod scenario;
+mod thresholds;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde::Serialize;
+
+use cli::options::{OutputOptions, TargetOptions};
+use cli::{Cli, Command, RampCommand, Shape, SideBySideCommand};
+use observe::host::Host;
+use report::{Report, Results, SCHEMA_VERSION, table};
+use scenario::setting::{Crowd, Setting};
+use scenario::{fanout, idle, ramp, side_by_side};
+use thresholds::Threshold;
+
+/// Exit code for a wrong command line.
+const USAGE: u8 = 1;
+/// Exit code for a run that could not be finished.
+const FAILED: u8 = 2;
+/// Exit code for a crossed threshold, as in k6.
+const CROSSED: u8 = 99;
+/// What always fails a constant load.
+const ALWAYS: [&str; 3] = ["lost>0", "duplicated>0", "out_of_order>0"];
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().ok();
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    match run(&cli.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(CROSSED),
+        Err(error) => {
+            writeln!(std::io::stderr().lock(), "error: {error:#}").ok();
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Runs a command; returns whether all thresholds held.
+fn run(command: &Command) -> Result<bool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // the second signal ends the process at once
+        signal_hook::flag::register_conditional_default(signal, interrupted.clone())?;
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    match command {
+        Command::Rooms(rooms) => {
+            let job = Job::new(rooms, &rooms.target, &rooms.output, &ALWAYS)?;
+            let crowd = (rooms.users, rooms.rooms);
+            job.run(interrupted, |setting| fanout::run(setting, crowd, rooms.rate, &rooms.load))
+        }
+        Command::BigRoom(room) => {
+            let job = Job::new(room, &room.target, &room.output, &ALWAYS)?;
+            job.run(interrupted, |setting| fanout::run(setting, (room.users, 1), room.rate, &room.load))
+        }
+        Command::Idle(command) => {
+            let job = Job::new(command, &command.target, &command.output, &[])?;
+            job.run(interrupted, |setting| idle::run(setting, &command.idle))
+        }
+        Command::Ramp(command) => {
+            let job = Job::new(command, &command.target, &command.output, &[])?;
+            job.run(interrupted, |setting| ramp::run(setting, ramp_crowd(command), &command.search))
+        }
+        Command::SideBySide(command) => compare(command, &interrupted),
+    }
+}
+
+fn compare(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) -> Result<bool> {
+    let (comparison, markdown) = side_by_side::run(command, interrupted)?;
+    write!(std::io::stdout().lock(), "{markdown}")?;
+    if let Some(path) = &command.markdown {
+        save(path, &markdown)?;
+    }
+    if let Some(path) = &command.json {
+        save(path, &serde_json::to_string_pretty(&comparison)?)?;
+    }
+    Ok(true)
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn ramp_crowd(command: &RampCommand) -> Crowd {
+    Crowd {
+        users: command.users,
+        rooms: match command.shape {
+            Shape::Rooms => command.rooms,
+            Shape::BigRoom => 1,
+        },
+        publishers: command.publishers_per_room,
+        size: command.size,
+        acks: false,
+        ramp: command.ramp,
+    }
+}
+
+/// One scenario against one server, and what becomes of its result.
+struct Job<'a> {
+    config: serde_json::Value,
+    target: &'a TargetOptions,
+    output: &'a OutputOptions,
+    thresholds: Vec<Threshold>,
+}
+
+impl<'a> Job<'a> {
+    fn new(
+        options: &impl Serialize,
+        target: &'a TargetOptions,
+        output: &'a OutputOptions,
+        always: &[&str],
+    ) -> Result<Self> {
+        let mut thresholds = output.fail_if.clone();
+        for text in always {
+            let threshold: Threshold = text.parse().map_err(anyhow::Error::msg)?;
+            thresholds.push(threshold);
+        }
+        Ok(Self { config: serde_json::to_value(options)?, target, output, thresholds })
+    }
+
+    fn run(self, interrupted: Arc<AtomicBool>, scenario: impl FnOnce(&mut Setting) -> Result<Results>) -> Result<bool> {
+        let mut host = Host::look();
+        let mut setting = Setting::new(self.target.clone(), interrupted, self.output.quiet)?;
+        let results = scenario(&mut setting)?;
+        setting.progress.clear();
+        host.finish();
+        let figures = results.figures();
+        let thresholds: Vec<_> = self.thresholds.iter().map(|t| t.judge(&figures)).collect();
+        let report = Report {
+            schema_version: SCHEMA_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION"),
+            command_line: std::env::args().collect(),
+            config: self.config,
+            host,
+            results,
+            passed: !thresholds.iter().any(|verdict| verdict.failed),
+            thresholds,
+            interrupted: setting.is_interrupted(),
+            warnings: setting.warnings,
+        };
+        table::write(&mut std::io::stdout().lock(), &report)?;
+        if let Some(path) = &self.output.json {
+            save(path, &serde_json::to_string_pretty(&report)?)?;
+        }
+        Ok(report.passed)
+    }
+}

@@ -111,12 +111,7 @@ mod tests {
     #[test]
     fn a_mark_is_read_back_wherever_it_stands() {
         let tag = tag(0xdead_beef);
-        let mark = Mark {
-            room: 99_999_999,
-            publisher: 7,
-            sequence: 12_345_678,
-            intended: 1_234_567_890_123_456,
-        };
+        let mark = Mark { room: 99_999_999, publisher: 7, sequence: 12_345_678, intended: 1_234_567_890_123_456 };
         let mut payload = b"42[\"message\",{\"room\":\"room-17\",\"mark\":\"".to_vec();
         let offset = payload.len();
         mark.append(&tag, &mut payload);
@@ -130,12 +125,7 @@ mod tests {
     fn a_foreign_or_cut_mark_is_not_read() {
         let ours = tag(1);
         let mut text = Vec::new();
-        let mark = Mark {
-            room: 0,
-            publisher: 0,
-            sequence: 0,
-            intended: 0,
-        };
+        let mark = Mark { room: 0, publisher: 0, sequence: 0, intended: 0 };
         mark.append(&tag(2), &mut text);
         assert_eq!(Mark::at(&text, 0, &ours), None);
         assert_eq!(Mark::find(&text, &ours), None);

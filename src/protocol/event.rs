@@ -20,13 +20,21 @@ pub struct Event<'a> {
 }
 
 /// Where an event is said; part of what recipients see.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Scope<'a, S> {
     /// Socket.IO namespace with its slash.
     pub namespace: &'a str,
     /// The rooms that the publisher named.
     pub rooms: &'a [S],
 }
+
+impl<S> Clone for Scope<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Scope<'_, S> {}
 
 impl Event<'_> {
     /// Appends the final frames of this event for every recipient of `wire`.

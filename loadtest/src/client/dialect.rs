@@ -30,6 +30,8 @@ pub(crate) struct Dialect {
     pub(crate) upgrade: Vec<u8>,
     /// Ready-made Socket.IO CONNECT packet.
     pub(crate) connect: String,
+    /// What room names start with; the room's index follows.
+    pub(crate) room_prefix: String,
 }
 
 /// What a text from the server means to a client.
@@ -65,19 +67,22 @@ impl Wire {
 
 impl Dialect {
     /// The text that joins `room`; the answer carries id 0 (Socket.IO) or 1 (JSON).
-    pub(crate) fn join(&self, room: &str) -> String {
+    pub(crate) fn join(&self, room: u32) -> String {
+        let room = self.room_name(room);
         match self.wire {
             Wire::Socketio => format!("420[\"joinRoom\",{{\"room\":\"{room}\"}}]"),
             Wire::Json => format!("{{\"id\":1,\"join\":\"{room}\"}}"),
         }
     }
 
+    /// The name of the room with this index.
+    pub(crate) fn room_name(&self, room: u32) -> String {
+        format!("{}{room}", self.room_prefix)
+    }
+
     /// The Socket.IO CONNECT packet.
     pub(crate) fn connect_packet(token: Option<&str>) -> String {
-        token.map_or_else(
-            || "40".to_owned(),
-            |token| format!("40{}", serde_json::json!({ "token": token })),
-        )
+        token.map_or_else(|| "40".to_owned(), |token| format!("40{}", serde_json::json!({ "token": token })))
     }
 
     /// Classifies a text that carries no mark of this run.

@@ -35,9 +35,7 @@ pub(crate) fn head(bytes: &[u8]) -> Result<Option<Head>, Failure> {
         return Ok(None);
     };
     if first & 0xf0 != 0x80 || second & 0x80 != 0 {
-        return Err(Failure::protocol(
-            "a fragmented, compressed or masked frame came from the server",
-        ));
+        return Err(Failure::protocol("a fragmented, compressed or masked frame came from the server"));
     }
     let (start, length) = match second {
         126 => match bytes.get(2..4) {

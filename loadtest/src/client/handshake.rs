@@ -10,9 +10,7 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// The upgrade request for `path`, with a bearer token when there is one.
 pub(crate) fn request(host: &str, path: &str, token: Option<&str>) -> Vec<u8> {
-    let authorization = token.map_or(String::new(), |token| {
-        format!("Authorization: Bearer {token}\r\n")
-    });
+    let authorization = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{authorization}\r\n"

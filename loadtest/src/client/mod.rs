@@ -84,11 +84,7 @@ impl fmt::Display for Failure {
 impl Client {
     /// A client that will join `room`, where `publishers` publish.
     pub(crate) fn new(room: u32, publishers: usize) -> Self {
-        Self {
-            room,
-            sequences: (0..publishers).map(|_| Sequence::default()).collect(),
-            ..Self::default()
-        }
+        Self { room, sequences: (0..publishers).map(|_| Sequence::default()).collect(), ..Self::default() }
     }
 
     /// The TCP connection stands: asks for the upgrade.
@@ -118,7 +114,7 @@ impl Client {
             at = head;
             self.stage = Stage::Greeting;
             if dialect.wire == Wire::Json {
-                self.join(dialect, tally);
+                self.join(dialect);
             }
         }
         while let Some(head) = frame::head(&bytes[at..])? {
@@ -184,15 +180,10 @@ impl Client {
         Ok(())
     }
 
-    fn text(
-        &mut self,
-        dialect: &Dialect,
-        payload: &[u8],
-        tally: &mut Tally,
-    ) -> Result<(), Failure> {
+    fn text(&mut self, dialect: &Dialect, payload: &[u8], tally: &mut Tally) -> Result<(), Failure> {
         match dialect.understand(payload) {
             Said::Open => frame::append(&mut self.out, frame::TEXT, dialect.connect.as_bytes()),
-            Said::Connected => self.join(dialect, tally),
+            Said::Connected => self.join(dialect),
             Said::Joined if self.stage == Stage::Joining => self.stage = Stage::Joined,
             Said::Acked => tally.counts.acks += 1,
             Said::Ping => {
@@ -214,9 +205,9 @@ impl Client {
         Ok(())
     }
 
-    fn join(&mut self, dialect: &Dialect, tally: &Tally) {
+    fn join(&mut self, dialect: &Dialect) {
         self.stage = Stage::Joining;
-        let room = dialect.join(&tally.rooms.name(self.room));
-        frame::append(&mut self.out, frame::TEXT, room.as_bytes());
+        let text = dialect.join(self.room);
+        frame::append(&mut self.out, frame::TEXT, text.as_bytes());
     }
 }

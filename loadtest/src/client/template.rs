@@ -37,13 +37,7 @@ pub(crate) struct RoomText {
 impl Template {
     /// A template for data objects of `size` bytes.
     pub(crate) fn new(wire: Wire, tag: Tag, size: usize, acks: bool) -> Self {
-        Self {
-            wire,
-            tag,
-            size,
-            acks,
-            filler: vec![b'x'; size],
-        }
+        Self { wire, tag, size, acks, filler: vec![b'x'; size] }
     }
 
     /// Prepares `room`'s text.
@@ -64,9 +58,7 @@ impl Template {
             }
         };
         let object = text.len() - text.rfind('{').unwrap_or(0);
-        let fill = self
-            .size
-            .saturating_sub(object + MARK_LEN + BEFORE_FILL.len() + 2);
+        let fill = self.size.saturating_sub(object + MARK_LEN + BEFORE_FILL.len() + 2);
         let length = text.len() + MARK_LEN + BEFORE_FILL.len() + fill + self.end().len();
         let mut head = Vec::with_capacity(text.len() + 14);
         frame::append_head(&mut head, frame::TEXT, length);
@@ -106,12 +98,7 @@ mod tests {
     fn published(wire: Wire, size: usize, acks: bool) -> String {
         let template = Template::new(wire, mark::tag(1), size, acks);
         let mut out = Vec::new();
-        let mark = Mark {
-            room: 17,
-            publisher: 0,
-            sequence: 5,
-            intended: 1,
-        };
+        let mark = Mark { room: 17, publisher: 0, sequence: 5, intended: 1 };
         template.append(&mut out, &template.room("room-17"), &mark);
         assert_eq!(out[0], 0x81);
         let start = if out[1] & 0x7f == 126 { 8 } else { 6 };

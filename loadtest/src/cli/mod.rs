@@ -1,0 +1,221 @@
+//! Defines the command line.
+
+pub(crate) mod options;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+pub(crate) use options::{IdleOptions, SearchOptions};
+use options::{LoadOptions, OutputOptions, TargetOptions};
+
+use crate::client::dialect::Wire;
+
+const EXAMPLES: &str = "\
+Examples:
+  roomcast-loadtest rooms
+      2,000 users in 1,000 rooms, one publish of 1 KiB per room and second, for a minute
+  roomcast-loadtest rooms --wire json --rate 50 --fail-if 'p99>20ms' --json report.json
+  roomcast-loadtest big-room --users 2000 --rate 10
+  roomcast-loadtest idle --users 10000 --duration 60
+  roomcast-loadtest ramp --shape big-room --cpu 1
+  roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
+      --server 'other=node other.js {port}' --rounds 3 --server-cpu 0 --client-cpu 1
+
+Exit codes: 0 fine, 1 wrong usage, 2 the run failed, 99 a threshold was crossed.";
+
+/// Load tester for room servers that speak Socket.IO or plain WebSocket.
+///
+/// The load is an open model: every publish is due at an intended time, whatever the server does,
+/// and latency counts from that time. Every delivery is checked by sequence number, per room,
+/// publisher and member: lost, duplicated, out of order. The server's CPU time and memory are
+/// read from /proc when it runs on this machine, and this tool's own CPU is reported, since a
+/// generator that is busy all the time measures itself.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to run.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The scenarios.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Many rooms with a few members each, all publishing at a constant rate
+    Rooms(RoomsCommand),
+    /// One room with many members: what a broadcast costs
+    BigRoom(BigRoomCommand),
+    /// Many connections that only answer heartbeats: what a session costs
+    Idle(IdleCommand),
+    /// Raises the rate step by step until the server falls behind: what it can sustain
+    Ramp(RampCommand),
+    /// Starts several servers itself and measures them in turn, round after round
+    SideBySide(SideBySideCommand),
+}
+
+/// `rooms`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct RoomsCommand {
+    /// Number of clients
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) users: usize,
+    /// Number of rooms; the users are dealt to them in turn
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) rooms: usize,
+    /// Publishes per second and room, shared by the room's publishers
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) rate: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) load: LoadOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// `big-room`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct BigRoomCommand {
+    /// Number of clients, all in one room
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) users: usize,
+    /// Publishes per second
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) rate: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) load: LoadOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// `idle`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct IdleCommand {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) idle: IdleOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// `ramp`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct RampCommand {
+    /// What to saturate
+    #[arg(long, value_enum, default_value_t = Shape::Rooms)]
+    pub(crate) shape: Shape,
+    /// Number of clients
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) users: usize,
+    /// Number of rooms (shape rooms)
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) rooms: usize,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) search: SearchOptions,
+    /// Size of a published data object, in bytes
+    #[arg(long, default_value_t = 1_024)]
+    pub(crate) size: usize,
+    /// Publishers per room; the rate is shared between them
+    #[arg(long, default_value_t = 1)]
+    pub(crate) publishers_per_room: usize,
+    /// Seconds over which connections are opened
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) ramp: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// A traffic shape that can be saturated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Shape {
+    /// many rooms with a few members
+    Rooms,
+    /// one room with many members
+    BigRoom,
+}
+
+/// `side-by-side`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct SideBySideCommand {
+    /// A server to measure, as NAME=COMMAND; {port} and {admin_port} in the command are replaced by
+    /// free ports (metrics are read from /metrics on the latter)
+    #[arg(long = "server", required = true, value_name = "NAME=COMMAND")]
+    pub(crate) servers: Vec<String>,
+    /// Server that the others are compared with; the first one when not given
+    #[arg(long)]
+    pub(crate) baseline: Option<String>,
+    /// How often each server is measured; medians are reported
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Processor the servers run on
+    #[arg(long)]
+    pub(crate) server_cpu: Option<usize>,
+    /// Processor this tool runs on
+    #[arg(long)]
+    pub(crate) client_cpu: Option<usize>,
+    /// What to measure
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measurement::ALL)]
+    pub(crate) shapes: Vec<Measurement>,
+    /// Short steps: for a first look, not for publishing
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Users of the idle measurement
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) idle_users: usize,
+    /// Protocol the clients speak
+    #[arg(long, value_enum, default_value_t = Wire::Socketio)]
+    pub(crate) wire: Wire,
+    /// Write the Markdown table to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Write the full report to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Show what the servers print
+    #[arg(long)]
+    pub(crate) show_servers: bool,
+    /// No progress on standard error
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// One measurement of a side-by-side run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Measurement {
+    /// 2,000 users, 1,000 rooms, one publish per room and second
+    Load,
+    /// the same rooms, saturated
+    RoomsMax,
+    /// one room of 2,000 members, 10 publishes per second
+    BigRoom,
+    /// the same room, saturated
+    BigRoomMax,
+    /// many idle connections
+    Idle,
+}
+
+impl Measurement {
+    /// All of them, in the order in which they are run.
+    pub(crate) const ALL: [Self; 5] = [Self::Load, Self::RoomsMax, Self::BigRoom, Self::BigRoomMax, Self::Idle];
+}

@@ -1,0 +1,241 @@
+//! Runs all simulated clients on a few threads and adds up what they saw.
+
+pub(crate) mod schedule;
+pub(crate) mod sockets;
+pub(crate) mod spread;
+pub(crate) mod tally;
+mod worker;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use hdrhistogram::Histogram;
+
+use crate::client::Failure;
+use crate::client::dialect::Dialect;
+use crate::client::template::Template;
+use crate::clock::Clock;
+use schedule::Step;
+use tally::Tally;
+use worker::{Command, Worker};
+
+/// Rooms from this size on have their spread measured.
+const LARGE_ROOM: usize = 16;
+/// Texts of failures kept for the report.
+const MAX_FAILURES: usize = 5;
+
+/// Who connects where and publishes what.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The server.
+    pub(crate) target: SocketAddr,
+    /// Source addresses, used in turn; empty: the system chooses.
+    pub(crate) sources: Vec<IpAddr>,
+    /// Number of threads.
+    pub(crate) threads: usize,
+    /// Number of clients.
+    pub(crate) users: usize,
+    /// Number of rooms; client `n` joins room `n % rooms`.
+    pub(crate) rooms: usize,
+    /// Publishers per room; the room's first members.
+    pub(crate) publishers: usize,
+    /// The protocol's texts.
+    pub(crate) dialect: Dialect,
+    /// The publish frames.
+    pub(crate) template: Template,
+    /// Span over which connections are opened.
+    pub(crate) ramp: u64,
+    /// Handshakes under way at once, per thread.
+    pub(crate) in_flight: usize,
+    /// Seed of the random phases.
+    pub(crate) seed: u64,
+}
+
+/// Counters that the main thread may look at while a worker runs.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    joined: AtomicU64,
+    failed: AtomicU64,
+    closed: AtomicU64,
+    sent: AtomicU64,
+    expected: AtomicU64,
+    received: AtomicU64,
+    latency: Mutex<Option<Histogram<u64>>>,
+    failures: Mutex<Vec<String>>,
+}
+
+/// Sums of all workers' live counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Clients in their rooms.
+    pub(crate) joined: u64,
+    /// Clients that never got there.
+    pub(crate) failed: u64,
+    /// Clients that got there and ended.
+    pub(crate) closed: u64,
+    /// Publishes written in this step.
+    pub(crate) sent: u64,
+    /// Deliveries they should cause.
+    pub(crate) expected: u64,
+    /// Deliveries seen.
+    pub(crate) received: u64,
+}
+
+/// What a step brought, all workers together.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// What was counted.
+    pub(crate) tally: Tally,
+    /// Deliveries missing since the fleet started.
+    pub(crate) lost: u64,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    workers: Vec<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: Sender<Command>,
+    live: Arc<Live>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Plan {
+    /// How many clients join a room.
+    pub(crate) fn members(&self, room: usize) -> u64 {
+        (self.users / self.rooms + usize::from(room < self.users % self.rooms)) as u64
+    }
+
+    /// Whether rooms are few and large.
+    pub(crate) fn measures_spread(&self) -> bool {
+        self.users / self.rooms >= LARGE_ROOM
+    }
+}
+
+impl Fleet {
+    /// Starts the workers, which begin to connect at once.
+    pub(crate) fn start(plan: &Arc<Plan>, clock: Clock) -> Result<Self> {
+        let mut workers = Vec::new();
+        for thread in 0..plan.threads {
+            let (commands, inbox) = channel();
+            let live = Arc::new(Live::default());
+            let worker = Worker::new(plan.clone(), thread, clock, live.clone(), inbox)?;
+            let thread = std::thread::Builder::new().name(format!("clients-{thread}")).spawn(move || worker.run())?;
+            workers.push(Handle { commands, live, thread: Some(thread) });
+        }
+        Ok(Self { workers })
+    }
+
+    /// Starts a step.
+    pub(crate) fn run(&self, step: Step) {
+        self.tell(|| Command::Run(step));
+    }
+
+    /// Ends a step early.
+    pub(crate) fn end_step(&self) {
+        self.tell(|| Command::EndStep);
+    }
+
+    /// Collects what the step brought; what is still on its way counts as lost.
+    pub(crate) fn collect(&self) -> Result<Outcome> {
+        let (reply, shares) = channel();
+        self.tell(|| Command::Collect(reply.clone()));
+        drop(reply);
+        let mut sum: Option<Tally> = None;
+        let (mut expected, mut distinct, mut count) = (0, 0, 0);
+        for share in shares {
+            count += 1;
+            expected += share.expected;
+            distinct += share.distinct;
+            match &mut sum {
+                Some(tally) => tally.add(share.tally),
+                none => *none = Some(share.tally),
+            }
+        }
+        if count < self.workers.len() {
+            return Err(anyhow!("a client thread ended; see its error above"));
+        }
+        Ok(Outcome { tally: sum.context("a fleet has at least one worker")?, lost: expected.saturating_sub(distinct) })
+    }
+
+    /// Looks at the running workers.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut sum = Snapshot::default();
+        for live in self.workers.iter().map(|worker| &worker.live) {
+            sum.joined += live.joined.load(Relaxed);
+            sum.failed += live.failed.load(Relaxed);
+            sum.closed += live.closed.load(Relaxed);
+            sum.sent += live.sent.load(Relaxed);
+            sum.expected += live.expected.load(Relaxed);
+            sum.received += live.received.load(Relaxed);
+        }
+        sum
+    }
+
+    /// The latencies so far, up to half a second old.
+    pub(crate) fn latency(&self) -> Histogram<u64> {
+        let mut sum = tally::histogram(3);
+        for worker in &self.workers {
+            if let Ok(shown) = worker.live.latency.lock()
+                && let Some(latency) = &*shown
+            {
+                sum.add(latency).expect("all latency histograms have the same bounds");
+            }
+        }
+        sum
+    }
+
+    /// Texts of the first failures.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let texts = self.workers.iter().filter_map(|worker| {
+            let failures = worker.live.failures.lock().ok()?;
+            Some(failures.clone())
+        });
+        texts.flatten().take(MAX_FAILURES).collect()
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // a worker that has ended is noticed when its share is missing
+            worker.commands.send(command()).ok();
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.tell(|| Command::Stop);
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                thread.join().ok();
+            }
+        }
+    }
+}
+
+impl Live {
+    fn sample(&self, failure: &Failure) {
+        if let Ok(mut failures) = self.failures.lock()
+            && failures.len() < MAX_FAILURES
+        {
+            failures.push(failure.to_string());
+        }
+    }
+
+    fn show_latency(&self, latency: &Histogram<u64>) {
+        if let Ok(mut shown) = self.latency.try_lock() {
+            match &mut *shown {
+                Some(old) => old.clone_from(latency),
+                none => *none = Some(latency.clone()),
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Counts what one worker sent and saw: histograms, counters and a few samples of what went wrong.
+//!
+//! Every worker has its own tally, so counting needs no lock; the fleet adds them up.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::spread::Spread;
+use crate::checker::Arrival;
+use crate::clock::MICROSECOND;
+use crate::mark::Mark;
+
+/// Latencies up to a minute are told apart; longer ones count as a minute.
+const LONGEST_US: u64 = 60_000_000;
+/// How many error texts a worker keeps.
+const MAX_SAMPLES: usize = 5;
+/// How many bytes of an error text are kept.
+const MAX_SAMPLE_LEN: usize = 300;
+
+/// The part of a step that counts: from the end of the warm-up to the last intended send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// First instant inside.
+    pub(crate) from: u64,
+    /// First instant after.
+    pub(crate) until: u64,
+}
+
+/// Plain counters; "in the window" means that the intended time lies in it, unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counts {
+    /// Publishes written, including the warm-up.
+    pub(crate) sent: u64,
+    /// Deliveries these publishes should cause.
+    pub(crate) expected: u64,
+    /// Publishes due in the window and written.
+    pub(crate) sent_in_window: u64,
+    /// Deliveries the window's publishes should cause.
+    pub(crate) expected_in_window: u64,
+    /// Publishes that were due but could not be written before the step's end.
+    pub(crate) unsent: u64,
+    /// Deliveries seen, without duplicates.
+    pub(crate) received: u64,
+    /// Deliveries of the window's publishes.
+    pub(crate) delivered: u64,
+    /// Deliveries that arrived during the window, whenever they were due.
+    pub(crate) arrived_in_window: u64,
+    /// Deliveries seen before.
+    pub(crate) duplicated: u64,
+    /// Deliveries that came after a later one of the same publisher.
+    pub(crate) out_of_order: u64,
+    /// Deliveries of a room the client is not in.
+    pub(crate) wrong_room: u64,
+    /// Texts and binary frames without this run's mark.
+    pub(crate) foreign: u64,
+    /// Error events and error answers.
+    pub(crate) errors: u64,
+    /// Clients that ended although nobody asked them to.
+    pub(crate) closed: u64,
+    /// Acknowledged publishes.
+    pub(crate) acks: u64,
+    /// Heartbeats answered.
+    pub(crate) heartbeats: u64,
+}
+
+/// Everything one worker counts during a step.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// The counters.
+    pub(crate) counts: Counts,
+    /// Delivery latency from the intended time, in microseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// How late publishes were handed to the socket, in microseconds.
+    pub(crate) lag: Histogram<u64>,
+    /// From a publish's first recipient to its last, in large rooms.
+    pub(crate) spread: Option<Spread>,
+    /// Texts of the first errors.
+    pub(crate) samples: Vec<String>,
+    window: Window,
+}
+
+impl Tally {
+    /// An empty tally for a window.
+    pub(crate) fn new(window: Window, spread: Option<Spread>) -> Self {
+        Self {
+            counts: Counts::default(),
+            latency: histogram(3),
+            lag: histogram(2),
+            spread,
+            samples: Vec::new(),
+            window,
+        }
+    }
+
+    /// Counts a delivery.
+    #[inline]
+    pub(crate) fn delivered(&mut self, mark: &Mark, arrival: Arrival, now: u64) {
+        match arrival {
+            Arrival::InOrder | Arrival::Ahead => {}
+            Arrival::Late => self.counts.out_of_order += 1,
+            Arrival::Duplicate => {
+                self.counts.duplicated += 1;
+                return;
+            }
+        }
+        self.counts.received += 1;
+        self.counts.arrived_in_window += u64::from(self.window.contains(now));
+        if self.window.contains(mark.intended) {
+            self.counts.delivered += 1;
+            let latency = now.saturating_sub(mark.intended) / MICROSECOND;
+            self.latency.saturating_record(latency);
+            if let Some(spread) = &mut self.spread {
+                spread.observe(mark, now);
+            }
+        }
+    }
+
+    /// Counts a publish to `members` that was due at `intended` and is written at `now`.
+    #[inline]
+    pub(crate) fn sent(&mut self, intended: u64, members: u64, now: u64) {
+        self.counts.sent += 1;
+        self.counts.expected += members;
+        if self.window.contains(intended) {
+            self.counts.sent_in_window += 1;
+            self.counts.expected_in_window += members;
+            let lag = now.saturating_sub(intended) / MICROSECOND;
+            self.lag.saturating_record(lag);
+        }
+    }
+
+    /// Counts an error and keeps its text if there is room.
+    pub(crate) fn error(&mut self, text: String) {
+        self.counts.errors += 1;
+        self.sample(text);
+    }
+
+    /// Keeps a text if there is room.
+    pub(crate) fn sample(&mut self, mut text: String) {
+        if self.samples.len() < MAX_SAMPLES {
+            let cut = text.floor_char_boundary(MAX_SAMPLE_LEN);
+            text.truncate(cut);
+            self.samples.push(text);
+        }
+    }
+
+    /// Moves the window's end, when a step is cut short.
+    pub(crate) fn end_at(&mut self, now: u64) {
+        self.window.until = self.window.until.min(now);
+    }
+
+    /// Adds another worker's tally.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.counts.add(&other.counts);
+        self.latency.add(&other.latency).expect("all latency histograms have the same bounds");
+        self.lag.add(&other.lag).expect("all lag histograms have the same bounds");
+        match (&mut self.spread, other.spread) {
+            (Some(ours), Some(theirs)) => ours.add(&theirs),
+            (ours @ None, theirs) => *ours = theirs,
+            (Some(_), None) => {}
+        }
+        for text in other.samples {
+            self.sample(text);
+        }
+    }
+}
+
+impl Window {
+    /// Whether an instant lies inside.
+    #[inline]
+    pub(crate) fn contains(self, instant: u64) -> bool {
+        (self.from..self.until).contains(&instant)
+    }
+}
+
+impl Counts {
+    /// Adds counters field by field.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.expected += other.expected;
+        self.sent_in_window += other.sent_in_window;
+        self.expected_in_window += other.expected_in_window;
+        self.unsent += other.unsent;
+        self.received += other.received;
+        self.delivered += other.delivered;
+        self.arrived_in_window += other.arrived_in_window;
+        self.duplicated += other.duplicated;
+        self.out_of_order += other.out_of_order;
+        self.wrong_room += other.wrong_room;
+        self.foreign += other.foreign;
+        self.errors += other.errors;
+        self.closed += other.closed;
+        self.acks += other.acks;
+        self.heartbeats += other.heartbeats;
+    }
+}
+
+/// A histogram of microseconds.
+pub(crate) fn histogram(digits: u8) -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_US, digits).expect("the bounds are valid constants")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(intended: u64) -> Mark {
+        Mark { room: 0, publisher: 0, sequence: 0, intended }
+    }
+
+    #[test]
+    fn latency_counts_from_the_intended_time() {
+        let window = Window { from: 1_000_000, until: 2_000_000 };
+        let mut tally = Tally::new(window, None);
+        tally.delivered(&mark(1_500_000), Arrival::InOrder, 51_500_000);
+        tally.delivered(&mark(900_000), Arrival::InOrder, 1_100_000);
+        tally.delivered(&mark(1_600_000), Arrival::Duplicate, 1_700_000);
+        assert_eq!(tally.counts.received, 2);
+        assert_eq!(tally.counts.delivered, 1, "the warm-up is not measured");
+        assert_eq!(tally.counts.arrived_in_window, 1);
+        assert_eq!(tally.counts.duplicated, 1);
+        let p99 = tally.latency.value_at_quantile(0.99);
+        assert!((49_900..=50_100).contains(&p99), "{p99}");
+    }
+
+    #[test]
+    fn an_endless_latency_is_recorded_as_the_longest() {
+        let mut tally = Tally::new(Window { from: 0, until: 10 }, None);
+        tally.delivered(&mark(1), Arrival::InOrder, u64::MAX);
+        assert!(tally.latency.max() >= LONGEST_US);
+    }
+}

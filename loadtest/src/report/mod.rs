@@ -1,0 +1,281 @@
+//! Holds the results of a run in the form in which they are written as JSON.
+//!
+//! Names end in their unit. [`SCHEMA_VERSION`] grows when a field changes its meaning or goes.
+
+pub(crate) mod table;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::fleet::tally::Counts;
+use crate::observe::host::Host;
+use crate::observe::metrics::Samples;
+use crate::observe::process::Usage;
+use crate::thresholds::{Figures, Verdict};
+
+/// Version of the JSON report.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// Everything about a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Version of this form.
+    pub(crate) schema_version: u32,
+    /// This tool's version.
+    pub(crate) tool_version: &'static str,
+    /// The command line.
+    pub(crate) command_line: Vec<String>,
+    /// All options, defaults included.
+    pub(crate) config: serde_json::Value,
+    /// The machine.
+    pub(crate) host: Host,
+    /// What was measured.
+    pub(crate) results: Results,
+    /// What the conditions came to.
+    pub(crate) thresholds: Vec<Verdict>,
+    /// Reasons to doubt the figures.
+    pub(crate) warnings: Vec<String>,
+    /// Whether the run was ended before its time.
+    pub(crate) interrupted: bool,
+    /// Whether no condition failed.
+    pub(crate) passed: bool,
+}
+
+/// What a scenario measured; a scenario fills the parts it has.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Results {
+    /// Connecting and joining.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connecting: Option<Connecting>,
+    /// A constant load; for `ramp` the best step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) load: Option<Load>,
+    /// Idle connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle: Option<Idle>,
+    /// The search for the highest rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ramp: Option<Ramp>,
+}
+
+/// Connecting and joining.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Connecting {
+    /// Clients in their rooms.
+    pub(crate) users: u64,
+    /// From the first connection to the last join.
+    pub(crate) seconds: f64,
+    /// Users per second.
+    pub(crate) connects_per_s: f64,
+    /// Server CPU time per user.
+    pub(crate) server_cpu_us_per_connect: Option<f64>,
+    /// The server before.
+    pub(crate) server_before: Option<Usage>,
+    /// The server after.
+    pub(crate) server_after: Option<Usage>,
+}
+
+/// A stretch of constant load.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Load {
+    /// Length of the measured window.
+    pub(crate) seconds: f64,
+    /// Deliveries per second that the schedule asks for.
+    pub(crate) intended_per_s: f64,
+    /// Deliveries per second that arrived in the window.
+    pub(crate) deliveries_per_s: f64,
+    /// Delivery latency from the intended time.
+    pub(crate) latency: Quantiles,
+    /// First to last recipient, in large rooms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spread: Option<Quantiles>,
+    /// Deliveries that never came.
+    pub(crate) lost: u64,
+    /// The counters.
+    pub(crate) counts: Counts,
+    /// Texts of the first errors.
+    pub(crate) error_samples: Vec<String>,
+    /// The server in the window.
+    pub(crate) server: Option<Server>,
+    /// This tool in the window.
+    pub(crate) generator: Generator,
+    /// Changes of the server's counters in the window.
+    pub(crate) server_metrics: Samples,
+}
+
+/// A distribution of times in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Quantiles {
+    /// Number of values.
+    pub(crate) count: u64,
+    /// Arithmetic mean.
+    pub(crate) mean_us: f64,
+    /// Median.
+    pub(crate) p50_us: u64,
+    /// 90th percentile.
+    pub(crate) p90_us: u64,
+    /// 99th percentile.
+    pub(crate) p99_us: u64,
+    /// 99.9th percentile.
+    pub(crate) p999_us: u64,
+    /// Longest.
+    pub(crate) max_us: u64,
+}
+
+/// The server's process in a window.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Server {
+    /// Its process id.
+    pub(crate) pid: u32,
+    /// CPU time over window length.
+    pub(crate) cores: f64,
+    /// CPU time per delivery that arrived.
+    pub(crate) cpu_us_per_delivery: f64,
+    /// Memory at the window's end.
+    pub(crate) rss_bytes: u64,
+    /// The part of it that is neither file nor shared memory.
+    pub(crate) rss_anon_bytes: u64,
+}
+
+/// This tool in a window.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Generator {
+    /// CPU time over window length.
+    pub(crate) cores: f64,
+    /// How late publishes were handed to the socket, 99th percentile.
+    pub(crate) lag_p99_us: u64,
+}
+
+/// Idle connections.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Idle {
+    /// Length of the idle window.
+    pub(crate) seconds: f64,
+    /// Growth of the server's resident memory per session.
+    pub(crate) rss_bytes_per_session: Option<f64>,
+    /// The part of it that is neither file nor shared memory.
+    pub(crate) rss_anon_bytes_per_session: Option<f64>,
+    /// Server CPU over window length.
+    pub(crate) server_cores: Option<f64>,
+    /// Heartbeats answered.
+    pub(crate) heartbeats: u64,
+    /// Server CPU per heartbeat.
+    pub(crate) cpu_us_per_heartbeat: Option<f64>,
+    /// Connections that ended.
+    pub(crate) closed: u64,
+    /// Error events.
+    pub(crate) errors: u64,
+    /// This tool's CPU over window length.
+    pub(crate) generator_cores: f64,
+}
+
+/// The search for the highest sustained rate.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Ramp {
+    /// Deliveries per second of the best good step.
+    pub(crate) max_deliveries_per_s: f64,
+    /// Whether this tool rather than the server may have been the limit.
+    pub(crate) generator_bound: bool,
+    /// All steps in order.
+    pub(crate) steps: Vec<RampStep>,
+}
+
+/// One step of a search.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RampStep {
+    /// Deliveries per second asked for.
+    pub(crate) intended_per_s: f64,
+    /// Deliveries per second that arrived.
+    pub(crate) deliveries_per_s: f64,
+    /// Delivery p99.
+    pub(crate) p99_us: u64,
+    /// Deliveries that never came.
+    pub(crate) lost: u64,
+    /// Server CPU per delivery.
+    pub(crate) cpu_us_per_delivery: Option<f64>,
+    /// This tool's CPU over window length.
+    pub(crate) generator_cores: f64,
+    /// Why the step failed; absent when it did not.
+    pub(crate) failed: Option<String>,
+}
+
+impl Quantiles {
+    /// Reads the usual quantiles.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        Self {
+            count: histogram.len(),
+            mean_us: histogram.mean(),
+            p50_us: histogram.value_at_quantile(0.5),
+            p90_us: histogram.value_at_quantile(0.9),
+            p99_us: histogram.value_at_quantile(0.99),
+            p999_us: histogram.value_at_quantile(0.999),
+            max_us: histogram.max(),
+        }
+    }
+}
+
+impl Results {
+    /// The figures that conditions may name.
+    pub(crate) fn figures(&self) -> Figures {
+        let mut figures = Figures::new();
+        if let Some(connecting) = &self.connecting {
+            figures.insert("connects_per_s", connecting.connects_per_s);
+            if let Some(cpu) = connecting.server_cpu_us_per_connect {
+                figures.insert("cpu_us_per_connect", cpu);
+            }
+        }
+        if let Some(load) = &self.load {
+            load.add_figures(&mut figures);
+        }
+        if let Some(idle) = &self.idle {
+            idle.add_figures(&mut figures);
+        }
+        if let Some(ramp) = &self.ramp {
+            figures.insert("max_deliveries_per_s", ramp.max_deliveries_per_s);
+        }
+        figures
+    }
+}
+
+impl Load {
+    fn add_figures(&self, figures: &mut Figures) {
+        figures.insert("p50", self.latency.p50_us as f64);
+        figures.insert("p90", self.latency.p90_us as f64);
+        figures.insert("p99", self.latency.p99_us as f64);
+        figures.insert("p999", self.latency.p999_us as f64);
+        figures.insert("max", self.latency.max_us as f64);
+        if let Some(spread) = &self.spread {
+            figures.insert("spread_p99", spread.p99_us as f64);
+        }
+        figures.insert("lag_p99", self.generator.lag_p99_us as f64);
+        figures.insert("lost", self.lost as f64);
+        let counts = &self.counts;
+        figures.insert("duplicated", counts.duplicated as f64);
+        figures.insert("out_of_order", counts.out_of_order as f64);
+        figures.insert("wrong_room", counts.wrong_room as f64);
+        figures.insert("foreign", counts.foreign as f64);
+        figures.insert("errors", counts.errors as f64);
+        figures.insert("closed", counts.closed as f64);
+        figures.insert("unsent", counts.unsent as f64);
+        figures.insert("deliveries_per_s", self.deliveries_per_s);
+        figures.insert("generator_cores", self.generator.cores);
+        if let Some(server) = &self.server {
+            figures.insert("cpu_us_per_delivery", server.cpu_us_per_delivery);
+            figures.insert("server_cores", server.cores);
+        }
+    }
+}
+
+impl Idle {
+    fn add_figures(&self, figures: &mut Figures) {
+        figures.insert("closed", self.closed as f64);
+        figures.insert("errors", self.errors as f64);
+        figures.insert("generator_cores", self.generator_cores);
+        if let Some(bytes) = self.rss_bytes_per_session {
+            figures.insert("rss_bytes_per_session", bytes);
+        }
+        if let Some(cores) = self.server_cores {
+            figures.insert("idle_cores", cores);
+        }
+    }
+}

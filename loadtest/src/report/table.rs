@@ -1,0 +1,157 @@
+//! Prints a run's result as a table of two columns.
+
+use std::io::{self, Write};
+
+use super::{Connecting, Idle, Load, Ramp, Report};
+use crate::progress::{duration, grouped};
+
+/// Width of the first column.
+const NAMES: usize = 26;
+/// How many changed server counters are printed; the JSON report has all.
+const MAX_METRICS: usize = 12;
+
+/// Writes the table.
+pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let results = &report.results;
+    if let Some(connecting) = &results.connecting {
+        write_connecting(out, connecting)?;
+    }
+    if let Some(ramp) = &results.ramp {
+        write_ramp(out, ramp)?;
+    }
+    if let Some(load) = &results.load {
+        write_load(out, load)?;
+    }
+    if let Some(idle) = &results.idle {
+        write_idle(out, idle)?;
+    }
+    let host = &report.host;
+    let machine = format!("{} × {}, {}", host.cores, host.cpu, host.kernel);
+    row(out, "machine", &machine)?;
+    let load = format!("{} → {}", host.load_before, host.load_after);
+    row(out, "load average", &load)?;
+    for warning in &report.warnings {
+        row(out, "warning", warning)?;
+    }
+    for verdict in &report.thresholds {
+        let value = verdict.value.map_or("not measured".to_owned(), |value| format!("{value:.1}"));
+        let word = if verdict.failed { "FAILED" } else { "ok" };
+        row(out, "threshold", &format!("{} ({value}): {word}", verdict.fail_if))?;
+    }
+    Ok(())
+}
+
+fn row(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "{name:<NAMES$}  {value}")
+}
+
+fn write_connecting(out: &mut impl Write, connecting: &Connecting) -> io::Result<()> {
+    let mut text = format!(
+        "{} in {:.2} s, {}/s",
+        grouped(connecting.users),
+        connecting.seconds,
+        grouped(connecting.connects_per_s as u64)
+    );
+    if let Some(cpu) = connecting.server_cpu_us_per_connect {
+        text += &format!(", server CPU {cpu:.1} µs each");
+    }
+    row(out, "connected and joined", &text)
+}
+
+fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
+    let counts = &load.counts;
+    let rate = format!(
+        "{} asked, {} arrived, over {:.1} s",
+        grouped(load.intended_per_s.round() as u64),
+        grouped(load.deliveries_per_s.round() as u64),
+        load.seconds
+    );
+    row(out, "deliveries/s", &rate)?;
+    let latency = &load.latency;
+    for (name, value) in [
+        ("latency p50", latency.p50_us),
+        ("        p90", latency.p90_us),
+        ("        p99", latency.p99_us),
+        ("        p99.9", latency.p999_us),
+        ("        max", latency.max_us),
+    ] {
+        row(out, name, &duration(value as f64))?;
+    }
+    if let Some(spread) = &load.spread {
+        let text = format!("p50 {}, p99 {}", duration(spread.p50_us as f64), duration(spread.p99_us as f64));
+        row(out, "first → last recipient", &text)?;
+    }
+    let integrity = format!(
+        "{} / {} / {} of {} (wrong room {}, foreign {})",
+        load.lost,
+        counts.duplicated,
+        counts.out_of_order,
+        grouped(counts.expected),
+        counts.wrong_room,
+        counts.foreign
+    );
+    row(out, "lost / twice / disordered", &integrity)?;
+    let failures =
+        format!("{} errors, {} closed, {} unsent, {} acks", counts.errors, counts.closed, counts.unsent, counts.acks);
+    row(out, "failures", &failures)?;
+    for sample in &load.error_samples {
+        row(out, "  for example", sample)?;
+    }
+    write_costs(out, load)
+}
+
+fn write_costs(out: &mut impl Write, load: &Load) -> io::Result<()> {
+    if let Some(server) = &load.server {
+        let text = format!(
+            "{:.2} cores, {:.2} µs per delivery, RSS {:.1} MB ({:.1} MB anonymous)",
+            server.cores,
+            server.cpu_us_per_delivery,
+            server.rss_bytes as f64 / 1e6,
+            server.rss_anon_bytes as f64 / 1e6
+        );
+        row(out, &format!("server (pid {})", server.pid), &text)?;
+    }
+    let generator =
+        format!("{:.2} cores, sends late by p99 {}", load.generator.cores, duration(load.generator.lag_p99_us as f64));
+    row(out, "generator", &generator)?;
+    for (name, change) in load.server_metrics.iter().take(MAX_METRICS) {
+        row(out, "server counter", &format!("{name} +{change}"))?;
+    }
+    Ok(())
+}
+
+fn write_idle(out: &mut impl Write, idle: &Idle) -> io::Result<()> {
+    if let (Some(rss), Some(anon)) = (idle.rss_bytes_per_session, idle.rss_anon_bytes_per_session) {
+        let text = format!("{rss:.0} bytes RSS ({anon:.0} anonymous)");
+        row(out, "memory per session", &text)?;
+    }
+    if let Some(cores) = idle.server_cores {
+        let text = format!("{:.2} % of a core over {:.1} s", cores * 100.0, idle.seconds);
+        row(out, "server CPU while idle", &text)?;
+    }
+    let mut text = grouped(idle.heartbeats);
+    if let Some(cpu) = idle.cpu_us_per_heartbeat {
+        text += &format!(", server CPU {cpu:.1} µs each");
+    }
+    row(out, "heartbeats", &text)?;
+    let text = format!("{} closed, {} errors", idle.closed, idle.errors);
+    row(out, "failures", &text)?;
+    row(out, "generator", &format!("{:.2} cores", idle.generator_cores))
+}
+
+fn write_ramp(out: &mut impl Write, ramp: &Ramp) -> io::Result<()> {
+    for step in &ramp.steps {
+        let text = format!(
+            "{:>10} arrived, p99 {:>9}, generator {:.2} cores: {}",
+            grouped(step.deliveries_per_s as u64),
+            duration(step.p99_us as f64),
+            step.generator_cores,
+            step.failed.as_deref().unwrap_or("good")
+        );
+        let name = format!("step {:>12}/s", grouped(step.intended_per_s as u64));
+        row(out, &name, &text)?;
+    }
+    let best = grouped(ramp.max_deliveries_per_s as u64);
+    let bound = if ramp.generator_bound { " (lower bound)" } else { "" };
+    row(out, "sustained deliveries/s", &format!("{best}{bound}"))
+}

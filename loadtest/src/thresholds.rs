@@ -1,0 +1,165 @@
+//! Judges a run by conditions such as `p99>50ms`: a run fails if one of them is true.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// A run's figures by name; times are in microseconds.
+pub(crate) type Figures = BTreeMap<&'static str, f64>;
+
+/// Figures a condition may name, and what they are.
+pub(crate) const NAMES: [(&str, &str); 24] = [
+    ("p50", "median delivery latency"),
+    ("p90", "delivery latency, 90th percentile"),
+    ("p99", "delivery latency, 99th percentile"),
+    ("p999", "delivery latency, 99.9th percentile"),
+    ("max", "longest delivery latency"),
+    ("spread_p99", "first to last recipient of a large room, 99th percentile"),
+    ("lag_p99", "how late this tool handed a publish to the socket"),
+    ("lost", "deliveries that never came"),
+    ("duplicated", "deliveries that came twice"),
+    ("out_of_order", "deliveries behind a later one of the same publisher"),
+    ("wrong_room", "deliveries of a room the client is not in"),
+    ("foreign", "frames that are neither deliveries of this run nor protocol"),
+    ("errors", "error events and error answers"),
+    ("closed", "connections the server or the network ended"),
+    ("unsent", "publishes that could not be written before the end"),
+    ("deliveries_per_s", "deliveries per second in the window"),
+    ("max_deliveries_per_s", "highest sustained deliveries per second (ramp)"),
+    ("cpu_us_per_delivery", "server CPU time per delivery"),
+    ("server_cores", "server CPU as a number of cores, in the window"),
+    ("generator_cores", "this tool's CPU as a number of cores"),
+    ("connects_per_s", "connections made and joined per second"),
+    ("cpu_us_per_connect", "server CPU time per connection made and joined"),
+    ("rss_bytes_per_session", "growth of the server's memory per session"),
+    ("idle_cores", "server CPU as a number of cores while idle"),
+];
+
+/// One condition under which a run fails.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Threshold {
+    figure: &'static str,
+    comparison: Comparison,
+    limit: f64,
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+    Equal,
+}
+
+/// What a condition came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Verdict {
+    /// The condition as it was written.
+    pub(crate) fail_if: String,
+    /// The figure it is about; absent when the run has no such figure.
+    pub(crate) value: Option<f64>,
+    /// Whether the condition is true, or cannot be judged.
+    pub(crate) failed: bool,
+}
+
+impl Threshold {
+    /// Applies the condition. A figure that was not measured fails: silence is no proof.
+    pub(crate) fn judge(&self, figures: &Figures) -> Verdict {
+        let value = figures.get(self.figure).copied();
+        let failed = value.is_none_or(|value| match self.comparison {
+            Comparison::Above => value > self.limit,
+            Comparison::AtLeast => value >= self.limit,
+            Comparison::Below => value < self.limit,
+            Comparison::AtMost => value <= self.limit,
+            Comparison::Equal => value == self.limit,
+        });
+        Verdict { fail_if: self.text.clone(), value, failed }
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // the two-character signs first: `>` is also the start of `>=`
+        let signs = [
+            (">=", Comparison::AtLeast),
+            ("<=", Comparison::AtMost),
+            ("==", Comparison::Equal),
+            (">", Comparison::Above),
+            ("<", Comparison::Below),
+        ];
+        let (name, comparison, limit) = signs
+            .into_iter()
+            .find_map(|(sign, comparison)| {
+                let (name, limit) = text.split_once(sign)?;
+                Some((name.trim(), comparison, limit.trim()))
+            })
+            .ok_or_else(|| "expected FIGURE, one of > >= < <= ==, and a number".to_owned())?;
+        let figure = NAMES.iter().map(|(known, _)| *known).find(|k| *k == name);
+        let figure = figure.ok_or_else(|| {
+            let known: Vec<_> = NAMES.iter().map(|(known, _)| *known).collect();
+            format!("unknown figure `{name}`; known are {}", known.join(", "))
+        })?;
+        Ok(Self { figure, comparison, limit: number(limit)?, text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A number with an optional unit of time (to microseconds) or a thousands suffix.
+fn number(text: &str) -> Result<f64, String> {
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_')).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let factor = match unit.trim() {
+        "" | "us" | "µs" => 1.0,
+        "ms" | "k" => 1_000.0,
+        "s" | "M" => 1_000_000.0,
+        unknown => return Err(format!("unknown unit `{unknown}`; known are us, ms, s, k, M")),
+    };
+    let digits = digits.replace('_', "");
+    let value: f64 = digits.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    Ok(value * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(text: &str, figures: &[(&'static str, f64)]) -> bool {
+        let threshold: Threshold = text.parse().unwrap();
+        threshold.judge(&figures.iter().copied().collect()).failed
+    }
+
+    #[test]
+    fn conditions_compare_in_microseconds() {
+        assert!(judge("p99>50ms", &[("p99", 50_001.0)]));
+        assert!(!judge("p99>50ms", &[("p99", 50_000.0)]));
+        assert!(judge("p99 >= 0.05s", &[("p99", 50_000.0)]));
+        assert!(judge("deliveries_per_s<100k", &[("deliveries_per_s", 99_999.0)]));
+        assert!(judge("lost==3", &[("lost", 3.0)]));
+        assert!(!judge("lost>0", &[("lost", 0.0)]));
+    }
+
+    #[test]
+    fn an_unmeasured_figure_fails() {
+        assert!(judge("cpu_us_per_delivery>10", &[]));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_hint() {
+        let refused = |text: &str| text.parse::<Threshold>().unwrap_err();
+        assert!(refused("p98>1").contains("known are p50"));
+        assert!(refused("p99=1").contains("expected"));
+        assert!(refused("p99>1h").contains("unknown unit"));
+        assert!(refused("p99>fast").contains("unit"));
+    }
+}

@@ -1,0 +1,152 @@
+//! Wires, runs, drains: the only file that knows everyone.
+
+use crate::config::{Secret, Settings};
+use crate::http::{self, Api};
+use crate::hub::{DrainOrder, Hub, Inbox};
+use crate::lifecycle::{self, Lifecycle};
+use crate::metrics::Metrics;
+use crate::session::{Access, TokenKey};
+use crate::transport::listener::{self, AcceptRules};
+use crate::transport::{self, Arrival, Doors, Origins, WorkerSeat};
+use anyhow::Context as _;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// New sockets that may wait for one worker.
+const ARRIVALS_MAX: usize = 1_024;
+
+/// Time between the end of the drain window and the deadline in which connections may finish their goodbyes.
+const EXIT_MARGIN: Duration = Duration::from_millis(500);
+
+/// Who may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Anybody on this machine: `roomcast dev`.
+    Open,
+    /// Clients with a token, services with a key: `roomcast serve`.
+    Authenticated,
+}
+
+/// A server that has bound its addresses.
+#[derive(Debug)]
+pub struct App {
+    settings: Settings,
+    access: Access,
+    public: TcpListener,
+    admin: TcpListener,
+    hub: Hub,
+    inboxes: Vec<Inbox>,
+    metrics: Metrics,
+    origins: Origins,
+    node: String,
+}
+
+impl App {
+    /// Checks the settings against each other and binds the addresses; nothing is served yet.
+    ///
+    /// # Errors
+    /// When a key is missing, or an address cannot be bound.
+    pub fn build(settings: Settings, mode: Mode) -> anyhow::Result<Self> {
+        let access = access(settings.auth.auth_secret.as_ref(), mode)?;
+        let workers = match settings.delivery.workers {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
+            workers => usize::from(workers),
+        };
+        let rules = accept_rules(&settings);
+        let bind = |address| listener::bind(address, rules).with_context(|| format!("cannot listen on {address}"));
+        let (public, admin) = (bind(settings.listen.listen)?, bind(settings.listen.admin_listen)?);
+        let metrics = Metrics::new(workers);
+        let namespaces = std::iter::once("/".to_owned()).chain(settings.listen.namespaces.iter().cloned()).collect();
+        let (hub, inboxes) = Hub::new(namespaces, workers, settings.delivery.inbox_bytes, metrics.clone());
+        let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
+        let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Ok(Self { settings, access, public, admin, hub, inboxes, metrics, origins, node })
+    }
+
+    /// The address that clients connect to.
+    ///
+    /// # Errors
+    /// When the operating system does not know it.
+    pub fn public_address(&self) -> std::io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// The address that operators connect to.
+    ///
+    /// # Errors
+    /// When the operating system does not know it.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `stop` resolves, then drains. Returns the names of what was still running at the deadline.
+    ///
+    /// # Errors
+    /// When a worker cannot be started.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Vec<&'static str>> {
+        let Self { settings, access, public, admin, hub, inboxes, metrics, origins, node } = self;
+        let (lifecycle, close_public, close_admin) = (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
+        let mut workers = Vec::new();
+        for (index, inbox) in (0u8..).zip(inboxes) {
+            let (arrive, arrivals) = mpsc::channel::<Arrival>(ARRIVALS_MAX);
+            workers.push(arrive);
+            let seat = WorkerSeat { index, hub: hub.clone(), inbox, arrivals, access: access.clone(), node: node.clone() };
+            let settings = settings.clone();
+            lifecycle
+                .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
+                .context("cannot start a worker thread")?;
+        }
+        let rules = accept_rules(&settings);
+        let stats = metrics.node();
+        let doors = Doors::new(&settings, access, origins, workers, metrics.clone(), lifecycle.clone());
+        let api = Api::new(&settings, hub.clone(), metrics.clone());
+        let public_router = doors.router(&settings.listen.socketio_path).merge(http::public_router(api.clone()));
+        let serve = |listener, router, close: &CancellationToken| {
+            listener::serve(listener, router, rules, stats.clone(), lifecycle.clone(), close.clone())
+        };
+        lifecycle.spawn("public listener", serve(public, public_router, &close_public));
+        lifecycle.spawn("admin listener", serve(admin, http::admin_router(api), &close_admin));
+
+        stop.await;
+        let began = lifecycle::now();
+        let left = |margin: Duration| settings.drain.drain_deadline.saturating_sub(began.elapsed()).saturating_sub(margin);
+        stats.draining.set(1);
+        tracing::info!(sessions = metrics.sum(|s| &s.open_sockets), "draining");
+        tokio::time::sleep(settings.drain.drain_delay.min(left(EXIT_MARGIN))).await;
+        lifecycle.stop();
+        close_public.cancel();
+        hub.drain(DrainOrder { window: settings.drain.drain_window, deadline: left(EXIT_MARGIN) });
+        let workers_gone = async {
+            while metrics.sum(|s| &s.open_sockets) > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(left(EXIT_MARGIN), workers_gone).await.is_err() {
+            stats.drain_left.set(metrics.sum(|s| &s.open_sockets));
+        }
+        close_admin.cancel();
+        let still_running = lifecycle.drain(left(Duration::ZERO)).await;
+        tracing::info!(seconds = began.elapsed().as_secs_f64(), left = ?still_running, "drained");
+        Ok(still_running)
+    }
+}
+
+fn accept_rules(settings: &Settings) -> AcceptRules {
+    AcceptRules {
+        backlog: settings.listen.listen_backlog,
+        head_timeout: settings.limits.handshake_timeout,
+        tcp_user_timeout: settings.delivery.tcp_user_timeout,
+    }
+}
+
+fn access(secret: Option<&Secret>, mode: Mode) -> anyhow::Result<Access> {
+    match (mode, secret) {
+        (Mode::Open, secret) => Ok(Access::Open(secret.map(TokenKey::new))),
+        (Mode::Authenticated, Some(secret)) => Ok(Access::Token(TokenKey::new(secret))),
+        (Mode::Authenticated, None) => anyhow::bail!("set ROOMCAST_AUTH_SECRET"),
+    }
+}

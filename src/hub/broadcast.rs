@@ -1,0 +1,128 @@
+//! A broadcast: borrowed as a session hands it in, owned as it travels between threads.
+
+use super::outbox::OutboxId;
+use super::NamespaceId;
+use crate::protocol::event::{Event, Scope};
+use crate::protocol::request::RawEvent;
+use crate::protocol::{DecodeError, Wire};
+use bytes::Bytes;
+use std::sync::OnceLock;
+
+/// A broadcast by a session of this worker.
+#[derive(Debug)]
+pub struct Cast<'a, S> {
+    /// Namespace of the rooms.
+    pub namespace: NamespaceId,
+    /// Every member of any of them gets the event once.
+    pub rooms: &'a [S],
+    /// Members of any of these get nothing.
+    pub except: &'a [S],
+    /// The session that is left out, if the sender does not want its own event.
+    pub exclude: Option<OutboxId>,
+    /// What is said.
+    pub event: Event<'a>,
+}
+
+/// A broadcast on its way to workers, with the frames that have been encoded so far.
+#[derive(Debug)]
+pub struct Broadcast {
+    /// Namespace of the rooms.
+    pub namespace: NamespaceId,
+    /// Every member of any of them gets the event once.
+    pub rooms: Vec<Box<str>>,
+    /// Members of any of these get nothing.
+    pub except: Vec<Box<str>>,
+    name: Box<str>,
+    args: Box<str>,
+    arity: u32,
+    attachments: Vec<Bytes>,
+    frames: [OnceLock<Result<Bytes, DecodeError>>; Wire::COUNT],
+}
+
+impl Broadcast {
+    /// Copies what has to outlive the packet it came in.
+    #[must_use]
+    pub fn new(namespace: NamespaceId, rooms: Vec<Box<str>>, except: Vec<Box<str>>, event: Event<'_>) -> Self {
+        Self {
+            namespace,
+            rooms,
+            except,
+            name: event.raw.name.into(),
+            args: event.raw.args.into(),
+            arity: event.raw.arity,
+            attachments: event.attachments.to_vec(),
+            frames: Default::default(),
+        }
+    }
+
+    /// A copy of a session's broadcast, with the frames that its own worker has encoded.
+    pub(super) fn of_cast<S: AsRef<str>>(cast: &Cast<'_, S>, encoded: &Encoded<'_, S>) -> Self {
+        let own = |names: &[S]| names.iter().map(|name| name.as_ref().into()).collect();
+        let broadcast = Self::new(cast.namespace, own(cast.rooms), own(cast.except), cast.event);
+        for (slot, bytes) in broadcast.frames.iter().zip(&encoded.frames) {
+            if let Some(bytes) = bytes {
+                let fresh = slot.set(Ok(bytes.clone()));
+                debug_assert!(fresh.is_ok());
+            }
+        }
+        broadcast
+    }
+
+    /// What is said.
+    pub(super) fn event(&self) -> Event<'_> {
+        Event { raw: RawEvent { name: &self.name, args: &self.args, arity: self.arity }, attachments: &self.attachments }
+    }
+
+    /// Bytes that this takes in an inbox, roughly.
+    pub(super) fn cost(&self) -> usize {
+        let attached: usize = self.attachments.iter().map(Bytes::len).sum();
+        512 + 2 * self.args.len() + attached
+    }
+}
+
+/// The frames of one broadcast on one worker: encoded on first need.
+pub(super) struct Encoded<'a, S> {
+    event: Event<'a>,
+    scope: Scope<'a, S>,
+    shared: Option<&'a Broadcast>,
+    frames: [Option<Bytes>; Wire::COUNT],
+    /// How many frames were encoded here, by wire.
+    pub(super) fresh: [u64; Wire::COUNT],
+}
+
+impl<'a, S: AsRef<str>> Encoded<'a, S> {
+    pub(super) fn new(event: Event<'a>, scope: Scope<'a, S>, shared: Option<&'a Broadcast>) -> Self {
+        Self { event, scope, shared, frames: Default::default(), fresh: [0; Wire::COUNT] }
+    }
+
+    /// The final bytes for `wire`.
+    pub(super) fn frame(&mut self, wire: Wire) -> Result<&Bytes, DecodeError> {
+        let i = wire.index();
+        if self.frames[i].is_none() {
+            let (event, scope, fresh) = (self.event, self.scope, &mut self.fresh[i]);
+            let mut encode = || {
+                *fresh += 1;
+                let mut out = Vec::new();
+                event.encode(wire, scope, &mut out)?;
+                Ok(Bytes::from(out))
+            };
+            let bytes = match self.shared {
+                Some(broadcast) => broadcast.frames[i].get_or_init(encode).clone()?,
+                None => encode()?,
+            };
+            self.frames[i] = Some(bytes);
+        }
+        self.frames[i].as_ref().ok_or(DecodeError::Packet)
+    }
+
+    /// Appends the final bytes for `wire`, without keeping them for others unless they are kept already.
+    pub(super) fn append(&mut self, wire: Wire, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        if self.shared.is_none() && self.frames[wire.index()].is_none() {
+            self.event.encode(wire, self.scope, out)?;
+            self.fresh[wire.index()] += 1;
+        } else {
+            out.extend_from_slice(self.frame(wire)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! What the workers share: which of them have members of a room, and how many members it has. Read once per broadcast,
+//! written when somebody joins or leaves.
+
+use super::NamespaceId;
+use crate::metrics::NodeStats;
+use dashmap::{DashMap, Entry};
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Index {
+    namespaces: Vec<DashMap<Box<str>, Presence>>,
+    stats: Arc<NodeStats>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Presence {
+    /// Bit set of workers.
+    workers: u64,
+    members: u32,
+}
+
+/// One room in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RoomListing {
+    /// Its name.
+    pub room: Box<str>,
+    /// How many members it has on this node.
+    pub members: u32,
+}
+
+/// A page of a listing of rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomPage {
+    /// The rooms, in order of their names.
+    pub rooms: Vec<RoomListing>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl Index {
+    pub(super) fn new(namespaces: usize, stats: Arc<NodeStats>) -> Self {
+        Self { namespaces: (0..namespaces).map(|_| DashMap::new()).collect(), stats }
+    }
+
+    /// How many rooms there are.
+    pub(super) fn rooms(&self) -> u64 {
+        self.stats.rooms.get()
+    }
+
+    /// A member came on `worker`. Returns how many there are now.
+    pub(super) fn joined(&self, namespace: NamespaceId, room: &str, worker: u8) -> u32 {
+        let map = &self.namespaces[usize::from(namespace.0)];
+        if let Some(mut presence) = map.get_mut(room) {
+            presence.workers |= 1 << worker;
+            presence.members += 1;
+            return presence.members;
+        }
+        match map.entry(room.into()) {
+            Entry::Occupied(mut entry) => {
+                let presence = entry.get_mut();
+                presence.workers |= 1 << worker;
+                presence.members += 1;
+                presence.members
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(Presence { workers: 1 << worker, members: 1 });
+                self.stats.rooms.add_shared(1);
+                1
+            }
+        }
+    }
+
+    /// A member left on `worker`; `last_here` when it was the last of that worker. Returns how many are left.
+    pub(super) fn left(&self, namespace: NamespaceId, room: &str, worker: u8, last_here: bool) -> u32 {
+        let map = &self.namespaces[usize::from(namespace.0)];
+        let mut left = 0;
+        if let Some(mut presence) = map.get_mut(room) {
+            presence.members = presence.members.saturating_sub(1);
+            if last_here {
+                presence.workers &= !(1 << worker);
+            }
+            left = presence.members;
+        }
+        // Between the two steps somebody may have joined: the condition is looked at again under the lock.
+        if left == 0 && map.remove_if(room, |_, presence| presence.members == 0).is_some() {
+            self.stats.rooms.sub_shared(1);
+        }
+        left
+    }
+
+    /// The workers that have members of a room.
+    pub(super) fn workers(&self, namespace: NamespaceId, room: &str) -> u64 {
+        self.namespaces[usize::from(namespace.0)].get(room).map_or(0, |presence| presence.workers)
+    }
+
+    /// The workers that have members of any of the rooms.
+    pub(super) fn workers_of_any<S: AsRef<str>>(&self, namespace: NamespaceId, rooms: &[S]) -> u64 {
+        rooms.iter().fold(0, |workers, room| workers | self.workers(namespace, room.as_ref()))
+    }
+
+    pub(super) fn members(&self, namespace: NamespaceId, room: &str) -> usize {
+        self.namespaces[usize::from(namespace.0)].get(room).map_or(0, |presence| presence.members as usize)
+    }
+
+    /// The first `limit` names after `cursor`. Walks all rooms, holds no more than `limit` of them.
+    pub(super) fn page(&self, namespace: NamespaceId, prefix: &str, cursor: Option<&str>, limit: usize) -> RoomPage {
+        let mut first: BinaryHeap<RoomListing> = BinaryHeap::new();
+        for room in &self.namespaces[usize::from(namespace.0)] {
+            let name: &str = room.key();
+            if !name.starts_with(prefix) || cursor.is_some_and(|cursor| name <= cursor) {
+                continue;
+            }
+            if first.len() <= limit || first.peek().is_some_and(|last| name < &*last.room) {
+                first.push(RoomListing { room: name.into(), members: room.members });
+            }
+            if first.len() > limit + 1 {
+                first.pop();
+            }
+        }
+        let more = first.len() > limit;
+        let mut rooms = first.into_sorted_vec();
+        rooms.truncate(limit);
+        RoomPage { rooms, more }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NS: NamespaceId = NamespaceId::DEFAULT;
+
+    #[test]
+    fn a_room_exists_while_it_has_members() {
+        let stats = Arc::new(NodeStats::default());
+        let index = Index::new(1, Arc::clone(&stats));
+        assert_eq!(index.joined(NS, "a", 0), 1);
+        assert_eq!(index.joined(NS, "a", 3), 2);
+        assert_eq!((index.workers(NS, "a"), index.rooms()), (0b1001, 1));
+        assert_eq!(index.left(NS, "a", 0, true), 1);
+        assert_eq!(index.workers_of_any(NS, &["x", "a"]), 0b1000);
+        assert_eq!(index.left(NS, "a", 3, true), 0);
+        assert_eq!((index.workers(NS, "a"), index.rooms(), index.members(NS, "a")), (0, 0, 0));
+    }
+
+    #[test]
+    fn pages_follow_each_other_in_order() {
+        let index = Index::new(1, Arc::default());
+        for room in ["b", "a", "d", "c", "xa"] {
+            index.joined(NS, room, 0);
+        }
+        let names = |page: &RoomPage| page.rooms.iter().map(|r| r.room.to_string()).collect::<Vec<_>>();
+        let first = index.page(NS, "", None, 2);
+        assert_eq!((names(&first), first.more), (vec!["a".into(), "b".into()], true));
+        let second = index.page(NS, "", Some("b"), 3);
+        assert_eq!((names(&second), second.more), (vec!["c".into(), "d".into(), "xa".into()], false));
+        assert_eq!(names(&index.page(NS, "x", None, 9)), ["xa"]);
+    }
+}

@@ -1,0 +1,169 @@
+//! Who is in which room on this node, and fan-out.
+//!
+//! The process runs workers, each one thread. A worker owns its part of every room and the outboxes of its sessions
+//! ([`Local`]); nothing on the delivery path is shared, so nothing is locked. What the workers share is the [`index`] of
+//! which of them have members of a room, read once per broadcast. From any other thread, [`Hub`] posts to their inboxes.
+//!
+//! # Invariants
+//! - The hub knows no socket: it fills outboxes and lists the ones to be written; the transport writes.
+//! - A broadcast is encoded once per wire, on first need, whatever the number of members and workers.
+//! - Per sender and room, events from one node arrive in order.
+
+mod address;
+mod broadcast;
+mod fanout;
+mod index;
+mod local;
+mod member;
+mod outbox;
+mod presence;
+mod room;
+mod worker;
+
+pub use address::{Address, Sid};
+pub use broadcast::{Broadcast, Cast};
+pub use index::{RoomListing, RoomPage};
+pub use local::{HubLimits, Local};
+pub use member::{Identity, MemberId};
+pub use outbox::{Frame, Outbox, OutboxId};
+pub use presence::{MemberInfo, Presence};
+pub use worker::{Command, DrainOrder, Inbox, Kick, SessionEvent, SessionQuery};
+
+use crate::metrics::Metrics;
+use index::Index;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use worker::Mailbox;
+
+/// Position of a namespace in the configured list; 0 is `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NamespaceId(pub u16);
+
+impl NamespaceId {
+    /// `/`, where the plain doors and the HTTP API are.
+    pub const DEFAULT: Self = Self(0);
+}
+
+/// The handle to all rooms of this node, for any thread.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    namespaces: Vec<String>,
+    index: Index,
+    mailboxes: Vec<Mailbox>,
+    metrics: Metrics,
+    /// Distinguishes the sids of this process from those of others.
+    node: [u8; 3],
+}
+
+impl Hub {
+    /// A hub for as many workers as `metrics` has cells for, and the workers' inboxes.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness.
+    #[must_use]
+    pub fn new(namespaces: Vec<String>, workers: usize, inbox_bytes: usize, metrics: Metrics) -> (Self, Vec<Inbox>) {
+        let (mailboxes, inboxes) = (0..workers).map(|_| worker::mailbox(inbox_bytes)).unzip();
+        let mut node = [0; 3];
+        getrandom::fill(&mut node).expect("the operating system has randomness");
+        let index = Index::new(namespaces.len(), Arc::clone(metrics.node()));
+        (Self { shared: Arc::new(Shared { namespaces, index, mailboxes, metrics, node }) }, inboxes)
+    }
+
+    /// The namespaces that exist, by id.
+    #[must_use]
+    pub fn namespaces(&self) -> &[String] {
+        &self.shared.namespaces
+    }
+
+    /// Posts a broadcast to every worker that has members of its rooms. Returns how many of them had no space left.
+    pub fn broadcast(&self, broadcast: Broadcast) -> usize {
+        let workers = self.shared.index.workers_of_any(broadcast.namespace, &broadcast.rooms);
+        self.shared.post(&Arc::new(broadcast), workers)
+    }
+
+    /// Rooms whose names start with `prefix`, after `cursor`, in order.
+    #[must_use]
+    pub fn rooms(&self, namespace: NamespaceId, prefix: &str, cursor: Option<&str>, limit: usize) -> RoomPage {
+        self.shared.index.page(namespace, prefix, cursor, limit)
+    }
+
+    /// How many members a room has on this node.
+    #[must_use]
+    pub fn member_count(&self, namespace: NamespaceId, room: &str) -> usize {
+        self.shared.index.members(namespace, room)
+    }
+
+    /// Who is in a room on this node, after `cursor`, in the order of their sids.
+    pub async fn presence(&self, namespace: NamespaceId, room: &str, cursor: Option<Sid>, limit: usize) -> Presence {
+        let workers = self.shared.index.workers(namespace, room);
+        let ask = |reply| Command::Members { namespace, room: room.into(), cursor, limit, reply };
+        let answers = self.ask_each(workers, ask).await;
+        Presence::merge(self.member_count(namespace, room), answers, limit)
+    }
+
+    /// Ends a session. Returns whether there was one.
+    pub async fn kick(&self, sid: Sid, kick: Kick) -> bool {
+        let Some(worker) = self.worker_of(sid) else { return false };
+        self.ask(worker, |reply| Command::Kick { sid, kick, reply }).await.unwrap_or(false)
+    }
+
+    /// Sends an event to one session, and hands on its answer if one is asked for. `None`: no such session.
+    pub async fn emit(&self, sid: Sid, event: SessionEvent) -> Option<oneshot::Receiver<String>> {
+        let worker = self.worker_of(sid)?;
+        self.ask(worker, |reply| Command::Emit { sid, event, reply }).await?
+    }
+
+    /// Sessions of this node that match, in the order of their sids.
+    pub async fn sessions(&self, query: &SessionQuery) -> Vec<MemberInfo> {
+        let ask = |reply| Command::Sessions { query: query.clone(), reply };
+        let mut found: Vec<_> = self.ask_each(u64::MAX, ask).await.into_iter().flatten().collect();
+        found.sort_unstable_by_key(|member| member.sid);
+        found.truncate(query.limit);
+        found
+    }
+
+    /// Tells every worker to close its sessions.
+    pub fn drain(&self, order: DrainOrder) {
+        for mailbox in &self.shared.mailboxes {
+            mailbox.insist(Command::Drain(order));
+        }
+    }
+
+    fn worker_of(&self, sid: Sid) -> Option<usize> {
+        let address = sid.address(self.shared.node)?;
+        Some(usize::from(address.worker)).filter(|worker| *worker < self.shared.mailboxes.len())
+    }
+
+    async fn ask<T>(&self, worker: usize, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.mailboxes[worker].post(command(reply), 0).then_some(())?;
+        answer.await.ok()
+    }
+
+    async fn ask_each<T>(&self, workers: u64, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let mut answers = Vec::new();
+        for worker in (0..self.shared.mailboxes.len()).filter(|worker| workers >> worker & 1 == 1) {
+            answers.extend(self.ask(worker, &command).await);
+        }
+        answers
+    }
+}
+
+impl Shared {
+    /// Posts to the workers in the bit set. Returns how many had no space left.
+    fn post(&self, broadcast: &Arc<Broadcast>, workers: u64) -> usize {
+        let mut full = 0;
+        for (worker, mailbox) in self.mailboxes.iter().enumerate().filter(|(worker, _)| workers >> worker & 1 == 1) {
+            if !mailbox.post(Command::Broadcast(Arc::clone(broadcast)), broadcast.cost()) {
+                full += 1;
+                self.metrics.worker(worker).drops[crate::metrics::Drop::InboxFull as usize].add_shared(1);
+            }
+        }
+        full
+    }
+}

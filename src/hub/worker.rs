@@ -1,0 +1,163 @@
+//! What other threads can ask of a worker, and the bounded inbox they ask through.
+
+use super::address::Sid;
+use super::broadcast::Broadcast;
+use super::presence::MemberInfo;
+use super::NamespaceId;
+use crate::protocol::disconnect::Disconnect;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that may wait in an inbox, whatever their size.
+const INBOX_COMMANDS: usize = 65_536;
+
+/// A request from another thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Fan this out to the members here.
+    Broadcast(Arc<Broadcast>),
+    /// List members of a room.
+    Members {
+        /// Namespace of the room.
+        namespace: NamespaceId,
+        /// Its name.
+        room: Box<str>,
+        /// Only sids after this one.
+        cursor: Option<Sid>,
+        /// Most entries, plus one to tell that there are more.
+        limit: usize,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Vec<MemberInfo>>,
+    },
+    /// List sessions.
+    Sessions {
+        /// Which ones.
+        query: SessionQuery,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Vec<MemberInfo>>,
+    },
+    /// End a session.
+    Kick {
+        /// Which one.
+        sid: Sid,
+        /// How.
+        kick: Kick,
+        /// Whether it was found.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Send an event to one session.
+    Emit {
+        /// Which one.
+        sid: Sid,
+        /// What.
+        event: SessionEvent,
+        /// The way to its answer, if the session was found.
+        reply: oneshot::Sender<Option<oneshot::Receiver<String>>>,
+    },
+    /// Close all sessions.
+    Drain(DrainOrder),
+}
+
+/// How a session is ended by an operator.
+#[derive(Debug, Clone, Copy)]
+pub struct Kick {
+    /// Code and reason. One that allows a reconnect closes the transport only.
+    pub disconnect: Disconnect,
+}
+
+/// An event for one session.
+#[derive(Debug)]
+pub struct SessionEvent {
+    /// Name, a raw JSON string.
+    pub name: String,
+    /// Arguments as raw JSON, separated by commas.
+    pub args: String,
+    /// How many there are.
+    pub arity: u32,
+    /// How long to wait for the client's acknowledgement; `None` asks for none.
+    pub ack_timeout: Option<Duration>,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default)]
+pub struct SessionQuery {
+    /// Only those of this user.
+    pub user: Option<String>,
+    /// Only sids after this one.
+    pub cursor: Option<Sid>,
+    /// Most entries.
+    pub limit: usize,
+}
+
+/// How to close all sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct DrainOrder {
+    /// Time over which they are spread.
+    pub window: Duration,
+    /// Time after which what is left is closed at once.
+    pub deadline: Duration,
+}
+
+/// The sending side of a worker's inbox.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    sender: mpsc::Sender<Parcel>,
+    waiting: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+/// The receiving side of a worker's inbox.
+#[derive(Debug)]
+pub struct Inbox {
+    receiver: mpsc::Receiver<Parcel>,
+    waiting: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Parcel {
+    command: Command,
+    cost: usize,
+}
+
+pub(super) fn mailbox(bytes_max: usize) -> (Mailbox, Inbox) {
+    let (sender, receiver) = mpsc::channel(INBOX_COMMANDS);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (Mailbox { sender, waiting: Arc::clone(&waiting), bytes_max }, Inbox { receiver, waiting })
+}
+
+impl Mailbox {
+    /// Posts a command that takes `cost` bytes. Returns whether there was space.
+    pub(super) fn post(&self, command: Command, cost: usize) -> bool {
+        if cost > 0 && self.waiting.load(Relaxed).saturating_add(cost) > self.bytes_max {
+            return false;
+        }
+        self.waiting.fetch_add(cost, Relaxed);
+        let posted = self.sender.try_send(Parcel { command, cost }).is_ok();
+        if !posted {
+            self.waiting.fetch_sub(cost, Relaxed);
+        }
+        posted
+    }
+
+    /// Posts a command that must not be lost to a full inbox, by trying again until there is space or the worker is gone.
+    pub(super) fn insist(&self, mut command: Command) {
+        while let Err(mpsc::error::TrySendError::Full(parcel)) = self.sender.try_send(Parcel { command, cost: 0 }) {
+            command = parcel.command;
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Inbox {
+    /// The next command, when there is one. `None`: every sender is gone.
+    pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Command>> {
+        self.receiver.poll_recv(cx).map(|parcel| {
+            parcel.map(|parcel| {
+                self.waiting.fetch_sub(parcel.cost, Relaxed);
+                parcel.command
+            })
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! Names and help texts, and the way from cells to the Prometheus text format.
+
+use super::cells::{BOUNDS_US, Cell, Histogram};
+use super::{Drop, Handshake, NodeStats, WorkerStats};
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::refusal::Code;
+use crate::protocol::Wire;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, MetricFamily, MetricType};
+use std::sync::Arc;
+
+/// All metrics of this process.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    workers: Arc<[Arc<WorkerStats>]>,
+    node: Arc<NodeStats>,
+    registry: prometheus::Registry,
+}
+
+impl Metrics {
+    /// Metrics for a node with this many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        let metrics = Self {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            node: Arc::default(),
+            registry: prometheus::Registry::new(),
+        };
+        let own = Families { workers: Arc::clone(&metrics.workers), node: Arc::clone(&metrics.node) };
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        let registered = metrics.registry.register(Box::new(own)).and_then(|()| metrics.registry.register(Box::new(process)));
+        registered.expect("the registry is new and the names are unique");
+        metrics
+    }
+
+    /// The cells of one worker.
+    #[must_use]
+    pub fn worker(&self, index: usize) -> &Arc<WorkerStats> {
+        &self.workers[index]
+    }
+
+    /// The cells of the node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<NodeStats> {
+        &self.node
+    }
+
+    /// A sum over the workers.
+    #[must_use]
+    pub fn sum(&self, cell: impl Fn(&WorkerStats) -> &Cell) -> u64 {
+        sum(&self.workers, cell)
+    }
+
+    /// Everything in the Prometheus text format, version 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        let encoded = prometheus::TextEncoder::new().encode_utf8(&self.registry.gather(), &mut out);
+        encoded.expect("writing to a String cannot fail");
+        out
+    }
+}
+
+struct Families {
+    workers: Arc<[Arc<WorkerStats>]>,
+    node: Arc<NodeStats>,
+}
+
+impl Collector for Families {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = self.sessions();
+        families.extend(self.delivery());
+        families.extend(self.ends());
+        families
+    }
+}
+
+impl Families {
+    fn sessions(&self) -> Vec<MetricFamily> {
+        let (w, n) = (&self.workers, &self.node);
+        let wires = |cell: fn(&WorkerStats) -> &[Cell; Wire::COUNT]| {
+            Wire::ALL.map(|wire| (wire.label(), sum(w, |s| &cell(s)[wire.index()])))
+        };
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        vec![
+            family("roomcast_build_info", "The running version.", MetricType::GAUGE, vec![gauge(&version, 1)]),
+            gauges("roomcast_open_sockets", "Open client sockets.", "transport", [("websocket", sum(w, |s| &s.open_sockets))]),
+            gauges("roomcast_sessions", "Sessions by the encoding they speak.", "wire", wires(|s| &s.sessions)),
+            single_gauge("roomcast_rooms", "Rooms with a member on this node.", n.rooms.get()),
+            single_gauge("roomcast_workers", "Worker threads that own sockets.", w.len() as u64),
+            single_gauge("roomcast_draining", "1 while the node is draining.", n.draining.get()),
+            single_gauge("roomcast_drain_left", "Sessions still open when a drain reached its deadline.", n.drain_left.get()),
+            counters("roomcast_connections_total", "TCP connections accepted.", "", [("", n.connections.get())]),
+            counters(
+                "roomcast_handshakes_total",
+                "WebSocket handshakes by result.",
+                "result",
+                Handshake::ALL.map(|h| (h.label(), n.handshakes[h as usize].get())),
+            ),
+            counters("roomcast_packets_received_total", "Packets read from clients.", "wire", wires(|s| &s.packets_received)),
+            counters("roomcast_received_bytes_total", "Bytes read from clients.", "", [("", sum(w, |s| &s.bytes_received))]),
+            counters("roomcast_http_published_total", "Events published by HTTP.", "", [("", n.http_published.get())]),
+            counters("roomcast_http_refused_total", "HTTP requests refused.", "", [("", n.http_refused.get())]),
+        ]
+    }
+
+    fn delivery(&self) -> Vec<MetricFamily> {
+        let w = &self.workers;
+        let encoded = Wire::ALL.map(|wire| (wire.label(), sum(w, |s| &s.frames_encoded[wire.index()])));
+        let drops = Drop::ALL.map(|drop| (drop.label(), sum(w, |s| &s.drops[drop as usize])));
+        let lag = w.iter().map(|s| s.tick_lag_last.get()).max().unwrap_or(0);
+        vec![
+            counters("roomcast_broadcasts_total", "Broadcasts fanned out by the workers.", "", [("", sum(w, |s| &s.broadcasts))]),
+            counters("roomcast_frames_encoded_total", "Frames encoded: once per broadcast and wire.", "wire", encoded),
+            counters("roomcast_deliveries_total", "Events put into outboxes.", "", [("", sum(w, |s| &s.deliveries))]),
+            counters("roomcast_drops_total", "Events that did not reach somebody.", "reason", drops),
+            counters("roomcast_sent_bytes_total", "Bytes written to clients.", "", [("", sum(w, |s| &s.bytes_sent))]),
+            counters("roomcast_writes_total", "Write calls made for them.", "", [("", sum(w, |s| &s.writes))]),
+            single_gauge("roomcast_outbox_bytes", "Bytes that wait in outboxes.", sum(w, |s| &s.outbox_bytes)),
+            self.histogram(
+                "roomcast_broadcast_duration_seconds",
+                "From taking up a broadcast to its frames being in every local outbox.",
+                |s| &s.broadcast_duration,
+            ),
+            self.histogram("roomcast_worker_tick_lag_seconds", "How late the workers' clock ticks came.", |s| &s.tick_lag),
+            family(
+                "roomcast_worker_tick_lag_max_seconds",
+                "The newest lag of the worker that is furthest behind.",
+                MetricType::GAUGE,
+                vec![seconds_gauge(lag)],
+            ),
+        ]
+    }
+
+    fn ends(&self) -> Vec<MetricFamily> {
+        let w = &self.workers;
+        let closes = Disconnect::ALL.iter().enumerate().map(|(i, d)| (d.reason, sum(w, |s| &s.closes[i])));
+        let refusals = Code::ALL.map(|code| (code.as_str(), sum(w, |s| &s.refusals[code as usize])));
+        vec![
+            counters("roomcast_closes_total", "Sessions that ended.", "reason", closes),
+            counters("roomcast_refusals_total", "Packets that were understood but refused.", "code", refusals),
+            counters("roomcast_panics_total", "Faults of the server that ended one session.", "", [("", sum(w, |s| &s.panics))]),
+        ]
+    }
+
+    fn histogram(&self, name: &str, help: &str, cell: fn(&WorkerStats) -> &Histogram) -> MetricFamily {
+        let (mut counts, mut sum_us) = ([0; BOUNDS_US.len() + 1], 0);
+        for worker in self.workers.iter() {
+            cell(worker).add_to(&mut counts, &mut sum_us);
+        }
+        let buckets = BOUNDS_US.iter().zip(counts).map(|(bound, count)| {
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(seconds(*bound));
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut histogram = proto::Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(counts[BOUNDS_US.len()]);
+        histogram.set_sample_sum(seconds(sum_us));
+        let mut metric = proto::Metric::default();
+        metric.set_histogram(histogram);
+        family(name, help, MetricType::HISTOGRAM, vec![metric])
+    }
+}
+
+fn sum(workers: &[Arc<WorkerStats>], cell: impl Fn(&WorkerStats) -> &Cell) -> u64 {
+    workers.iter().map(|stats| cell(stats).get()).fold(0, u64::wrapping_add)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floating point")]
+fn float(n: u64) -> f64 {
+    n as f64
+}
+
+fn seconds(us: u64) -> f64 {
+    float(us) / 1e6
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<proto::Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Vec<proto::LabelPair> {
+    let named = pairs.iter().filter(|(name, _)| !name.is_empty());
+    let pair = |(name, value): &(&str, &str)| {
+        let mut pair = proto::LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    named.map(pair).collect()
+}
+
+fn gauge(pairs: &[(&str, &str)], value: u64) -> proto::Metric {
+    let mut gauge = proto::Gauge::default();
+    gauge.set_value(float(value));
+    let mut metric = proto::Metric::from_label(labels(pairs));
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn seconds_gauge(us: u64) -> proto::Metric {
+    let mut gauge = proto::Gauge::default();
+    gauge.set_value(seconds(us));
+    proto::Metric::from_gauge(gauge)
+}
+
+fn single_gauge(name: &str, help: &str, value: u64) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, vec![gauge(&[], value)])
+}
+
+fn gauges<'a>(name: &str, help: &str, label: &str, values: impl IntoIterator<Item = (&'a str, u64)>) -> MetricFamily {
+    let metrics = values.into_iter().map(|(key, value)| gauge(&[(label, key)], value));
+    family(name, help, MetricType::GAUGE, metrics.collect())
+}
+
+fn counters<'a>(name: &str, help: &str, label: &str, values: impl IntoIterator<Item = (&'a str, u64)>) -> MetricFamily {
+    let metrics = values.into_iter().map(|(key, value)| {
+        let mut counter = proto::Counter::default();
+        counter.set_value(float(value));
+        let mut metric = proto::Metric::from_label(labels(&[(label, key)]));
+        metric.set_counter(counter);
+        metric
+    });
+    family(name, help, MetricType::COUNTER, metrics.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_over_the_workers_is_rendered() {
+        let metrics = Metrics::new(2);
+        metrics.worker(0).deliveries.add(3);
+        metrics.worker(1).deliveries.add(4);
+        metrics.worker(1).closed(Disconnect::SLOW_CONSUMER);
+        metrics.worker(0).tick_lag.observe(30_000);
+        metrics.node().handshake(Handshake::ForeignOrigin);
+        let text = metrics.render();
+        for line in [
+            "roomcast_deliveries_total 7",
+            "roomcast_closes_total{reason=\"slow-consumer\"} 1",
+            "roomcast_worker_tick_lag_seconds_bucket{le=\"0.1\"} 1",
+            "roomcast_worker_tick_lag_seconds_bucket{le=\"0.025\"} 0",
+            "roomcast_worker_tick_lag_seconds_count 1",
+            "roomcast_handshakes_total{result=\"foreign-origin\"} 1",
+            "roomcast_open_sockets{transport=\"websocket\"} 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+        }
+        assert!(text.contains("process_resident_memory_bytes"), "the process is measured too");
+    }
+}

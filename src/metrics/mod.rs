@@ -1,0 +1,165 @@
+//! Every metric, declared once.
+//!
+//! What workers count on the delivery path are plain cells of their own ([`WorkerStats`]), written by one thread and
+//! summed when scraped: no shared cache line, no label lookup. What happens rarely is counted for the whole node
+//! ([`NodeStats`]). No metric has a room, a user or an address as a label.
+
+mod cells;
+mod families;
+
+pub use cells::{Cell, Histogram};
+pub use families::Metrics;
+
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::refusal::Code;
+use crate::protocol::Wire;
+
+/// Why an event did not reach somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drop {
+    /// It waited for a session that was cut as a slow consumer.
+    SlowConsumer,
+    /// A newer event of a room that forgets its oldest needed the place.
+    Oldest,
+    /// A newer event of a room that keeps only the latest replaced it.
+    Conflated,
+    /// The inbox of another worker was full.
+    InboxFull,
+    /// The room's fan-out was still busy with what was published before.
+    FanoutFull,
+    /// The session ended while it waited.
+    SessionEnded,
+    /// It could not be encoded for a wire.
+    Encoding,
+}
+
+impl Drop {
+    /// Every reason.
+    pub const ALL: [Self; 7] =
+        [Self::SlowConsumer, Self::Oldest, Self::Conflated, Self::InboxFull, Self::FanoutFull, Self::SessionEnded, Self::Encoding];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::SlowConsumer => "slow-consumer",
+            Self::Oldest => "oldest",
+            Self::Conflated => "conflated",
+            Self::InboxFull => "inbox-full",
+            Self::FanoutFull => "fanout-full",
+            Self::SessionEnded => "session-ended",
+            Self::Encoding => "encoding",
+        }
+    }
+}
+
+/// What one worker counts. Only that worker writes.
+#[derive(Debug, Default)]
+pub struct WorkerStats {
+    /// Open WebSocket connections.
+    pub open_sockets: Cell,
+    /// Sessions by wire.
+    pub sessions: [Cell; Wire::COUNT],
+    /// Packets read from clients, by wire.
+    pub packets_received: [Cell; Wire::COUNT],
+    /// Bytes read from clients.
+    pub bytes_received: Cell,
+    /// Bytes written to clients.
+    pub bytes_sent: Cell,
+    /// Write calls made for them.
+    pub writes: Cell,
+    /// Broadcasts fanned out here.
+    pub broadcasts: Cell,
+    /// Frames encoded, by wire.
+    pub frames_encoded: [Cell; Wire::COUNT],
+    /// Events put into outboxes.
+    pub deliveries: Cell,
+    /// Events that did not reach somebody, by reason.
+    pub drops: [Cell; Drop::ALL.len()],
+    /// Bytes that wait in outboxes.
+    pub outbox_bytes: Cell,
+    /// Sessions that ended, by reason.
+    pub closes: [Cell; Disconnect::ALL.len()],
+    /// Packets refused, by code.
+    pub refusals: [Cell; Code::ALL.len()],
+    /// Panics that ended a session.
+    pub panics: Cell,
+    /// From reading a packet to its frames being in every local outbox, in microseconds.
+    pub broadcast_duration: Histogram,
+    /// How late the worker's clock tick came, in microseconds.
+    pub tick_lag: Histogram,
+    /// The same, newest value.
+    pub tick_lag_last: Cell,
+}
+
+impl WorkerStats {
+    /// Counts `n` events that did not reach somebody.
+    pub fn dropped(&self, reason: Drop, n: u64) {
+        self.drops[reason as usize].add(n);
+    }
+
+    /// Counts the end of a session.
+    pub fn closed(&self, disconnect: Disconnect) {
+        if let Some(i) = Disconnect::ALL.iter().position(|d| *d == disconnect) {
+            self.closes[i].add(1);
+        }
+    }
+}
+
+/// Results of handshakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// A WebSocket was opened.
+    Accepted,
+    /// The request is no valid WebSocket handshake.
+    Malformed,
+    /// A browser page of a foreign origin.
+    ForeignOrigin,
+    /// No valid token.
+    Unauthenticated,
+    /// The node has as many sockets as it may, or is draining.
+    Overloaded,
+    /// The request was not complete in time.
+    TimedOut,
+}
+
+impl Handshake {
+    /// Every result.
+    pub const ALL: [Self; 6] =
+        [Self::Accepted, Self::Malformed, Self::ForeignOrigin, Self::Unauthenticated, Self::Overloaded, Self::TimedOut];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Malformed => "malformed",
+            Self::ForeignOrigin => "foreign-origin",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Overloaded => "overloaded",
+            Self::TimedOut => "timed-out",
+        }
+    }
+}
+
+/// What the whole node counts, from any thread.
+#[derive(Debug, Default)]
+pub struct NodeStats {
+    /// TCP connections accepted.
+    pub connections: Cell,
+    /// Handshakes by result.
+    pub handshakes: [Cell; Handshake::ALL.len()],
+    /// Events published by HTTP.
+    pub http_published: Cell,
+    /// HTTP requests refused, whatever the reason.
+    pub http_refused: Cell,
+    /// Rooms with a member on this node.
+    pub rooms: Cell,
+    /// 1 while the node is draining.
+    pub draining: Cell,
+    /// Sessions that the drain has not closed yet, when it ended at the deadline.
+    pub drain_left: Cell,
+}
+
+impl NodeStats {
+    /// Counts a handshake.
+    pub fn handshake(&self, result: Handshake) {
+        self.handshakes[result as usize].add_shared(1);
+    }
+}

@@ -1,0 +1,91 @@
+//! Answers that the server awaits from a client, each with its time-out.
+
+use crate::protocol::refusal::{Code, Refusal};
+use tokio::sync::oneshot;
+
+/// Answers that may be awaited from one session at once.
+const AWAITED_MAX: usize = 64;
+
+/// The answers awaited from one session. Costs one pointer while there are none.
+#[derive(Debug, Default)]
+pub struct Acks {
+    awaited: Option<Box<Awaited>>,
+    next_id: u64,
+}
+
+#[derive(Debug, Default)]
+struct Awaited(Vec<Pending>);
+
+#[derive(Debug)]
+struct Pending {
+    id: u64,
+    due: u32,
+    reply: oneshot::Sender<String>,
+}
+
+impl Acks {
+    /// Starts to wait until `due`. Returns the id to send and the way to the answer, which closes at the time-out.
+    ///
+    /// # Errors
+    /// When too many are awaited already.
+    pub fn expect(&mut self, due: u32) -> Result<(u64, oneshot::Receiver<String>), Refusal> {
+        let awaited = &mut self.awaited.get_or_insert_default().0;
+        if awaited.len() >= AWAITED_MAX {
+            return Err(Refusal::new(Code::Unavailable, "too many answers of this session are awaited already"));
+        }
+        let (reply, answer) = oneshot::channel();
+        let id = self.next_id;
+        self.next_id += 1;
+        awaited.push(Pending { id, due, reply });
+        Ok((id, answer))
+    }
+
+    /// An answer came: raw JSON. One that nobody awaits is ignored, as it may have come too late.
+    pub fn answered(&mut self, id: u64, answer: &str) {
+        let Some(awaited) = &mut self.awaited else { return };
+        if let Some(at) = awaited.0.iter().position(|pending| pending.id == id) {
+            // The asker may have gone away; then nobody needs the answer.
+            let _gone = awaited.0.swap_remove(at).reply.send(answer.to_owned());
+        }
+    }
+
+    /// Gives up what is due. Returns when the next one is.
+    pub fn expire(&mut self, now: u32) -> u32 {
+        let Some(awaited) = &mut self.awaited else { return u32::MAX };
+        awaited.0.retain(|pending| pending.due > now && !pending.reply.is_closed());
+        let next = awaited.0.iter().map(|pending| pending.due).min();
+        if next.is_none() {
+            self.awaited = None;
+        }
+        next.unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_once_and_only_in_time() {
+        let mut acks = Acks::default();
+        let (first, mut one) = acks.expect(100).unwrap();
+        let (second, mut two) = acks.expect(200).unwrap();
+        acks.answered(first, "1");
+        acks.answered(first, "again");
+        assert_eq!(one.try_recv(), Ok("1".to_owned()));
+        assert_eq!(acks.expire(150), 200);
+        assert_eq!(acks.expire(200), u32::MAX);
+        acks.answered(second, "late");
+        assert_eq!(two.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn answers_are_not_awaited_without_bound() {
+        let mut acks = Acks::default();
+        let waiting: Vec<_> = (0..AWAITED_MAX).map(|_| acks.expect(1).unwrap()).collect();
+        assert!(acks.expect(1).is_err());
+        drop(waiting);
+        acks.expire(0);
+        assert!(acks.expect(1).is_ok());
+    }
+}

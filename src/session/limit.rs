@@ -1,0 +1,69 @@
+//! A rate limit in eight bytes: GCRA, the leaky bucket without a bucket. `now` is an argument, in milliseconds.
+
+/// How much is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Microseconds that one unit costs; 0 = no limit.
+    interval_us: u64,
+    /// Microseconds that may be owed: the burst.
+    tolerance_us: u64,
+}
+
+impl Rate {
+    /// `per_second` units a second, `burst` of them at once. No limit if `per_second` is 0.
+    #[must_use]
+    pub const fn per_second(per_second: u32, burst: u32) -> Self {
+        let interval_us = if per_second == 0 { 0 } else { 1_000_000 / per_second as u64 };
+        let burst = if burst == 0 { 1 } else { burst };
+        Self { interval_us, tolerance_us: interval_us * burst as u64 }
+    }
+}
+
+/// The state of one limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// The moment at which all that was taken is paid for, in microseconds.
+    paid_at_us: u64,
+}
+
+impl Limit {
+    /// Takes `units` if they are there.
+    ///
+    /// # Errors
+    /// How many milliseconds to wait before trying again. Nothing is taken then.
+    pub fn take(&mut self, now_ms: u32, units: u32, rate: Rate) -> Result<(), u64> {
+        let now = u64::from(now_ms) * 1_000;
+        let paid_at = self.paid_at_us.max(now) + rate.interval_us * u64::from(units);
+        let owed = paid_at - now;
+        if owed > rate.tolerance_us {
+            return Err((owed - rate.tolerance_us).div_ceil(1_000));
+        }
+        self.paid_at_us = paid_at;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_the_rate() {
+        let (mut limit, rate) = (Limit::default(), Rate::per_second(20, 40));
+        for _ in 0..40 {
+            assert_eq!(limit.take(1_000, 1, rate), Ok(()));
+        }
+        assert_eq!(limit.take(1_000, 1, rate), Err(50));
+        assert_eq!(limit.take(1_049, 1, rate), Err(1));
+        assert_eq!(limit.take(1_050, 1, rate), Ok(()));
+        let taken = (0..1_000).filter(|ms| limit.take(2_000 + ms, 1, rate).is_ok()).count();
+        assert!((19..=39).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn no_limit_is_no_limit_and_more_than_the_burst_never_fits() {
+        let mut limit = Limit::default();
+        assert!((0..10_000).all(|_| limit.take(0, 1, Rate::per_second(0, 0)).is_ok()));
+        assert!(limit.take(0, 11, Rate::per_second(10, 10)).is_err());
+    }
+}

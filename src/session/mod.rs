@@ -1,0 +1,289 @@
+//! One client from handshake to goodbye: what it says, whether it may, and what it is answered.
+//!
+//! A session speaks one of two dialects, Socket.IO ([`socketio`]) or the plain protocol ([`native`]); both use the same
+//! [`vocabulary`]. It knows no socket: bytes come in as decoded messages, and go out through the session's outbox.
+
+pub mod ack;
+pub mod auth;
+pub mod limit;
+mod native;
+mod rules;
+mod socketio;
+mod vocabulary;
+
+pub use auth::{Access, Claims, TokenKey};
+pub use rules::Rules;
+pub use vocabulary::write_presence;
+
+use crate::hub::{Frame, Identity, Local, MemberId, OutboxId, Sid};
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::engineio::PING;
+use crate::protocol::heartbeat::{Action, Heartbeat};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::websocket::{Incoming, Opcode, write_frame};
+use crate::protocol::{DecodeError, Wire};
+use bytes::Bytes;
+use limit::Limit;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What a session needs from its worker for the length of one call.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The worker's part of the hub.
+    pub hub: &'a mut Local,
+    /// What is allowed.
+    pub rules: &'a Rules,
+    /// Milliseconds since the worker started.
+    pub now: u32,
+    /// Questions that other workers have to answer too.
+    pub questions: &'a mut Vec<Question>,
+}
+
+/// A question of a session that cannot be answered at once.
+#[derive(Debug)]
+pub struct Question {
+    /// Who asks.
+    pub sid: Sid,
+    /// Where the answer belongs.
+    pub reply_to: ReplyTo,
+    /// The room asked about.
+    pub room: Box<str>,
+    /// Only members after this one.
+    pub cursor: Option<Sid>,
+    /// Most members in the answer.
+    pub limit: usize,
+}
+
+/// Which request an answer belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyTo {
+    /// The id of a Socket.IO event.
+    SocketIo(u64),
+    /// The raw id of a plain packet.
+    Native(Box<str>),
+}
+
+/// How a connection came to be: what its handshake said.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The encoding that it asked for.
+    pub wire: Wire,
+    /// Who it is, if its token was in the handshake.
+    pub identity: Option<Arc<Identity>>,
+    /// Rooms to join at once.
+    pub rooms: Vec<String>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    outbox: OutboxId,
+    dialect: Dialect,
+    heartbeat: Heartbeat,
+    /// When the handshake has to be finished; `u32::MAX` once it is.
+    handshake_due: u32,
+    packets: Limit,
+    joins: Limit,
+    refused: u32,
+    identity: Option<Arc<Identity>>,
+    acks: ack::Acks,
+}
+
+#[derive(Debug)]
+enum Dialect {
+    SocketIo(socketio::SocketIo),
+    Native(native::Native),
+}
+
+impl Session {
+    /// Opens a session and says hello.
+    pub fn open(handshake: Handshake, cx: &mut Context<'_>) -> Self {
+        let outbox = cx.hub.open_outbox(handshake.wire);
+        let spread = (outbox.0.wrapping_mul(2_654_435_761) >> 16) % (cx.rules.rhythm.interval_ms / 2 + 1);
+        let mut session = Self {
+            outbox,
+            dialect: match handshake.wire {
+                Wire::SocketIo => Dialect::SocketIo(socketio::SocketIo::default()),
+                Wire::Json | Wire::MsgPack => Dialect::Native(native::Native::default()),
+            },
+            heartbeat: Heartbeat::new(cx.now, cx.rules.rhythm, spread),
+            handshake_due: cx.now.saturating_add(cx.rules.handshake_timeout_ms),
+            packets: Limit::default(),
+            joins: Limit::default(),
+            refused: 0,
+            identity: handshake.identity,
+            acks: ack::Acks::default(),
+        };
+        match session.dialect {
+            Dialect::SocketIo(_) => session.socketio_open(cx),
+            Dialect::Native(_) => session.native_open(&handshake.rooms, cx),
+        }
+        session
+    }
+
+    /// Its outbox.
+    #[must_use]
+    pub fn outbox(&self) -> OutboxId {
+        self.outbox
+    }
+
+    /// Takes one message of the client.
+    ///
+    /// # Errors
+    /// The reason with which the session has to end.
+    pub fn receive(&mut self, incoming: &Incoming<'_>, cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        match incoming {
+            Incoming::Close => Err(Disconnect::CLIENT_CLOSED),
+            Incoming::Pong => {
+                if matches!(self.dialect, Dialect::Native(_)) {
+                    self.heartbeat.heard(cx.now, cx.rules.rhythm);
+                }
+                Ok(())
+            }
+            Incoming::Ping(payload) => {
+                if self.admit(cx)?.is_none() {
+                    let mut pong = Vec::new();
+                    write_frame(Opcode::Pong, payload, &mut pong);
+                    cx.hub.send_bytes(self.outbox, pong);
+                }
+                Ok(())
+            }
+            Incoming::Text(text) => match self.dialect {
+                Dialect::SocketIo(_) => self.socketio_text(text, cx),
+                Dialect::Native(_) => self.native_text(text, cx),
+            },
+            Incoming::Binary(bytes) => match self.dialect {
+                Dialect::SocketIo(_) => self.socketio_binary(bytes, cx),
+                Dialect::Native(_) => self.native_binary(bytes, cx),
+            },
+        }
+    }
+
+    /// Does what is due. Returns when to look again.
+    ///
+    /// # Errors
+    /// The reason with which the session has to end.
+    pub fn on_timer(&mut self, cx: &mut Context<'_>) -> Result<u32, Disconnect> {
+        if cx.now >= self.handshake_due {
+            return Err(Disconnect::HANDSHAKE_TIMEOUT);
+        }
+        let next_ack = self.acks.expire(cx.now);
+        let due = match self.heartbeat.poll(cx.now, cx.rules.rhythm) {
+            Action::Wait(due) => due,
+            Action::Dead => return Err(Disconnect::NO_PONG),
+            Action::Ping(due) => {
+                cx.hub.send(self.outbox, cx.rules.ping(self.wire()));
+                due
+            }
+        };
+        Ok(due.min(self.handshake_due).min(next_ack))
+    }
+
+    /// Sends the answer to a question, once it is known; `answer` is JSON.
+    pub fn answer(&mut self, member: MemberId, reply_to: &ReplyTo, answer: &str, cx: &mut Context<'_>) {
+        match reply_to {
+            ReplyTo::SocketIo(id) => self.socketio_ack(member, *id, answer, cx),
+            ReplyTo::Native(id) => self.native_answer(id, answer, cx),
+        }
+    }
+
+    /// Sends an event to this session alone. Returns the way to its answer if it asks for one.
+    ///
+    /// # Errors
+    /// When too many answers are awaited already.
+    pub fn emit(
+        &mut self,
+        member: MemberId,
+        event: &crate::hub::SessionEvent,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<tokio::sync::oneshot::Receiver<String>>, Refusal> {
+        let mut waiting = None;
+        let mut id = None;
+        if let Some(timeout) = event.ack_timeout {
+            let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+            let (new_id, receiver) = self.acks.expect(cx.now.saturating_add(ms))?;
+            (id, waiting) = (Some(new_id), Some(receiver));
+        }
+        match self.dialect {
+            Dialect::SocketIo(_) => self.socketio_emit(member, event, id, cx),
+            Dialect::Native(_) => self.native_emit(event, id, cx),
+        }
+        Ok(waiting)
+    }
+
+    /// Tells the client that the node is going away.
+    pub fn warn_of_drain(&mut self, reconnect_after_ms: u64, cx: &mut Context<'_>) {
+        let event = crate::hub::SessionEvent {
+            name: "\"server.draining\"".to_owned(),
+            args: format!("{{\"reconnect_after_ms\":{reconnect_after_ms}}}"),
+            arity: 1,
+            ack_timeout: None,
+        };
+        match &self.dialect {
+            Dialect::SocketIo(dialect) => {
+                for member in dialect.members() {
+                    self.socketio_emit(member, &event, None, cx);
+                }
+            }
+            Dialect::Native(_) => self.native_emit(&event, None, cx),
+        }
+    }
+
+    /// Leaves all rooms. Nothing is said to the client: the transport does that.
+    pub fn end(&mut self, hub: &mut Local) {
+        match &mut self.dialect {
+            Dialect::SocketIo(dialect) => std::mem::take(dialect).members().into_iter().for_each(|member| hub.exit(member)),
+            Dialect::Native(dialect) => std::mem::take(dialect).member().into_iter().for_each(|member| hub.exit(member)),
+        }
+    }
+
+    fn wire(&self) -> Wire {
+        match &self.dialect {
+            Dialect::SocketIo(_) => Wire::SocketIo,
+            Dialect::Native(dialect) if dialect.packed => Wire::MsgPack,
+            Dialect::Native(_) => Wire::Json,
+        }
+    }
+
+    /// Counts one packet against the session's rate. `Some`: it is above it, and this is what to answer.
+    fn admit(&mut self, cx: &mut Context<'_>) -> Result<Option<Refusal>, Disconnect> {
+        match self.packets.take(cx.now, 1, cx.rules.packets) {
+            Ok(()) => {
+                self.refused = 0;
+                Ok(None)
+            }
+            Err(retry_after_ms) => {
+                self.refused += 1;
+                if self.refused > cx.rules.flood_tolerance {
+                    return Err(Disconnect::FLOOD);
+                }
+                Ok(Some(Refusal::rate_limited("packets", retry_after_ms)))
+            }
+        }
+    }
+
+    fn finish_handshake(&mut self) {
+        self.handshake_due = u32::MAX;
+    }
+
+    fn count_refusal(refusal: &Refusal, cx: &Context<'_>) {
+        cx.hub.stats().refusals[refusal.code as usize].add(1);
+    }
+}
+
+/// A malformed packet ends the session: after it, nothing that the client says can be trusted to be what it meant.
+fn disconnect_of(error: DecodeError) -> Disconnect {
+    tracing::debug!(%error, "malformed packet");
+    Disconnect::PROTOCOL
+}
+
+/// The ping of a wire, made once per worker.
+fn ping_frame(wire: Wire) -> Rc<Frame> {
+    let mut out = Vec::new();
+    match wire {
+        Wire::SocketIo => write_frame(Opcode::Text, PING, &mut out),
+        Wire::Json | Wire::MsgPack => write_frame(Opcode::Ping, &[], &mut out),
+    }
+    Frame::direct(Bytes::from(out))
+}

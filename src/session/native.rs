@@ -1,0 +1,205 @@
+//! The plain dialect: one object a message, JSON or MessagePack.
+
+use super::socketio::published_answer;
+use super::vocabulary::event_of;
+use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
+use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::json::{Scanner, unquote};
+use crate::protocol::native::{self, Packet, Verb};
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::request::{Fields, RawEvent, room_list};
+use crate::protocol::websocket::{Opcode, write_frame};
+use crate::protocol::{Wire, msgpack};
+use bytes::Bytes;
+use std::fmt::Write as _;
+
+/// State of a plain connection.
+#[derive(Debug, Default)]
+pub(super) struct Native {
+    /// Set once it is authenticated.
+    member: Option<(MemberId, Sid)>,
+    /// Whether it speaks MessagePack.
+    pub(super) packed: bool,
+}
+
+impl Native {
+    pub(super) fn member(&self) -> Option<MemberId> {
+        self.member.map(|(member, _)| member)
+    }
+}
+
+impl Session {
+    fn native(&mut self) -> &mut Native {
+        match &mut self.dialect {
+            Dialect::Native(dialect) => dialect,
+            Dialect::SocketIo(_) => unreachable!("called for plain sessions only"),
+        }
+    }
+
+    /// Says hello, if the session may be here already, and joins the rooms of its address.
+    pub(super) fn native_open(&mut self, rooms: &[String], cx: &mut Context<'_>) {
+        self.native().packed = cx.hub.outbox(self.outbox).is_some_and(|outbox| outbox.is_packed());
+        if self.identity.is_some() || cx.rules.access.is_open() {
+            self.native_enter(cx);
+            for room in rooms {
+                let packet = Packet { id: None, verb: None, fields: Fields::default() };
+                let joined = crate::protocol::name::check_room_name(room).and_then(|()| {
+                    let member = self.native().member().ok_or_else(unauthenticated)?;
+                    self.join(member, &std::iter::once(room.as_str().into()).collect(), cx)
+                });
+                match joined {
+                    Ok(answer) => self.send_json(&format!("{{\"joined\":{answer}}}"), cx),
+                    Err(refusal) => self.native_refuse(&packet, &refusal, cx),
+                }
+            }
+        }
+    }
+
+    fn native_enter(&mut self, cx: &mut Context<'_>) -> Sid {
+        let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
+        self.native().member = Some((member, sid));
+        self.finish_handshake();
+        let mut hello = format!("{{\"hello\":{{\"sid\":\"{sid}\",\"node\":\"{}\"", cx.rules.node);
+        let (interval, max) = (cx.rules.rhythm.interval_ms, cx.rules.message.message_bytes);
+        let _infallible = write!(hello, ",\"ping_interval_ms\":{interval},\"max_payload_bytes\":{max}}}}}");
+        self.send_json(&hello, cx);
+        sid
+    }
+
+    pub(super) fn native_text(&mut self, text: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        if self.native().packed {
+            return Err(Disconnect::UNSUPPORTED_DATA);
+        }
+        self.native_packet(text, &[], cx)
+    }
+
+    pub(super) fn native_binary(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        if !self.native().packed {
+            return Err(Disconnect::UNSUPPORTED_DATA);
+        }
+        let packet = msgpack::to_json(bytes, cx.rules.depth_max, cx.rules.attachments_max).map_err(disconnect_of)?;
+        self.native_packet(&packet.json, &packet.attachments, cx)
+    }
+
+    fn native_packet(&mut self, text: &str, attachments: &[Bytes], cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        cx.hub.stats().packets_received[self.wire().index()].add(1);
+        let packet = Packet::parse(text, cx.rules.depth_max).map_err(disconnect_of)?;
+        if let Some(refusal) = self.admit(cx)? {
+            self.native_refuse(&packet, &refusal, cx);
+            return Ok(());
+        }
+        if let Some(Verb::Connect(data)) = packet.verb {
+            return self.native_connect(&packet, data, cx);
+        }
+        let Some((member, sid)) = self.native().member else { return Err(Disconnect::UNAUTHENTICATED) };
+        match self.native_obey(&packet, member, sid, attachments, cx) {
+            Ok(Some(answer)) => {
+                if let Some(id) = packet.id {
+                    self.native_answer(id, &answer, cx);
+                }
+            }
+            Ok(None) => {}
+            Err(refusal) => self.native_refuse(&packet, &refusal, cx),
+        }
+        Ok(())
+    }
+
+    fn native_connect(&mut self, packet: &Packet<'_>, data: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        if self.native().member.is_some() {
+            self.native_refuse(packet, &Refusal::new(Code::BadPacket, "connected already"), cx);
+            return Ok(());
+        }
+        let mut token = None;
+        let object = Scanner::new(data, cx.rules.depth_max).object(|key, value| {
+            if key == "\"token\"" {
+                token = unquote(value).ok();
+            }
+        });
+        object.map_err(disconnect_of)?;
+        self.identity = token.and_then(|token| cx.rules.access.identify(&token));
+        if self.identity.is_none() {
+            Self::count_refusal(&unauthenticated(), cx);
+            return Err(Disconnect::UNAUTHENTICATED);
+        }
+        let sid = self.native_enter(cx);
+        if let Some(id) = packet.id {
+            self.native_answer(id, &format!("{{\"sid\":\"{sid}\"}}"), cx);
+        }
+        Ok(())
+    }
+
+    fn native_obey(
+        &mut self,
+        packet: &Packet<'_>,
+        member: MemberId,
+        sid: Sid,
+        attachments: &[Bytes],
+        cx: &mut Context<'_>,
+    ) -> Result<Option<String>, Refusal> {
+        let most = cx.rules.rooms_max;
+        match packet.verb {
+            Some(Verb::Publish(rooms)) => {
+                let event = RawEvent::from_fields(&packet.fields)?;
+                self.publish(member, &room_list(rooms, most)?, &packet.fields, event_of(event, attachments), cx)?;
+                let fields = Fields { rooms: Some(rooms), ..Fields::default() };
+                Ok(packet.id.map(|_| published_answer(&fields)))
+            }
+            Some(Verb::Join(rooms)) => self.join(member, &room_list(rooms, most)?, cx).map(Some),
+            Some(Verb::Leave(rooms)) => self.leave(member, &room_list(rooms, most)?, cx).map(Some),
+            Some(Verb::Presence(room)) => {
+                if let (Some(id), [room]) = (packet.id, &*room_list(room, 1)?) {
+                    Self::ask_presence(member, sid, room, &packet.fields, ReplyTo::Native(id.into()), cx)?;
+                }
+                Ok(None)
+            }
+            Some(Verb::Ack(id)) => {
+                let id = id.parse().map_err(|_| Refusal::new(Code::BadPacket, "\"ack\" is the number of the event"))?;
+                self.acks.answered(id, packet.fields.data.unwrap_or("null"));
+                Ok(None)
+            }
+            Some(Verb::Connect(_)) | None => {
+                let detail = "say one of connect, join, leave, publish, presence, ack";
+                Err(Refusal::new(Code::UnknownEvent, detail))
+            }
+        }
+    }
+
+    fn native_refuse(&mut self, packet: &Packet<'_>, refusal: &Refusal, cx: &mut Context<'_>) {
+        Self::count_refusal(refusal, cx);
+        self.send_json(&native::error(packet.id, refusal), cx);
+    }
+
+    pub(super) fn native_answer(&mut self, id: &str, answer: &str, cx: &mut Context<'_>) {
+        self.send_json(&native::ok(id, answer), cx);
+    }
+
+    pub(super) fn native_emit(&self, event: &SessionEvent, id: Option<u64>, cx: &mut Context<'_>) {
+        let mut text = format!("{{\"event\":{}", event.name);
+        let _infallible = match event.arity {
+            0 => Ok(()),
+            1 => write!(text, ",\"data\":{}", event.args),
+            _ => write!(text, ",\"args\":[{}]", event.args),
+        };
+        if let Some(id) = id {
+            let _infallible = write!(text, ",\"ack\":{id}");
+        }
+        text.push('}');
+        self.send_json(&text, cx);
+    }
+
+    fn send_json(&self, text: &str, cx: &mut Context<'_>) {
+        let mut frame = Vec::new();
+        if self.wire() == Wire::MsgPack {
+            let packed = msgpack::from_json(text, &[]).unwrap_or_default();
+            write_frame(Opcode::Binary, &packed, &mut frame);
+        } else {
+            write_frame(Opcode::Text, text.as_bytes(), &mut frame);
+        }
+        cx.hub.send_bytes(self.outbox, frame);
+    }
+}
+
+fn unauthenticated() -> Refusal {
+    Refusal::new(Code::Unauthenticated, "a valid token is needed")
+}

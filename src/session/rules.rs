@@ -1,0 +1,73 @@
+//! What is allowed: the settings that sessions look at, made ready for use.
+
+use super::auth::Access;
+use super::limit::Rate;
+use super::ping_frame;
+use crate::config::Settings;
+use crate::hub::Frame;
+use crate::protocol::heartbeat::Rhythm;
+use crate::protocol::websocket::Limits;
+use crate::protocol::Wire;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The rules of one worker's sessions.
+#[derive(Debug)]
+pub struct Rules {
+    /// Bounds on one message.
+    pub message: Limits,
+    /// How deep JSON may be nested.
+    pub depth_max: u8,
+    /// Binary attachments in one packet.
+    pub attachments_max: usize,
+    /// Rooms that one request may name.
+    pub rooms_max: usize,
+    /// Packets that a session may send.
+    pub packets: Rate,
+    /// Rooms that a session may join.
+    pub joins: Rate,
+    /// Refused packets in a row before a session is closed.
+    pub flood_tolerance: u32,
+    /// When sessions are pinged.
+    pub rhythm: Rhythm,
+    /// Milliseconds that a handshake may take.
+    pub handshake_timeout_ms: u32,
+    /// Who may connect.
+    pub access: Access,
+    /// Name of this node in hello packets.
+    pub node: String,
+    pings: [Rc<Frame>; Wire::COUNT],
+}
+
+impl Rules {
+    /// Takes them from the settings.
+    #[must_use]
+    pub fn new(settings: &Settings, access: Access, node: String) -> Self {
+        let limits = &settings.limits;
+        Self {
+            message: Limits { message_bytes: limits.max_packet_bytes, fragments: limits.max_fragments },
+            depth_max: limits.max_json_depth,
+            attachments_max: limits.max_attachments,
+            rooms_max: limits.max_rooms_per_session,
+            packets: Rate::per_second(limits.packets_per_second, limits.packets_burst),
+            joins: Rate::per_second(limits.joins_per_second, limits.joins_burst),
+            flood_tolerance: limits.flood_tolerance,
+            rhythm: Rhythm {
+                interval_ms: millis(settings.heartbeat.ping_interval),
+                timeout_ms: millis(settings.heartbeat.ping_timeout),
+            },
+            handshake_timeout_ms: millis(limits.handshake_timeout),
+            access,
+            node,
+            pings: Wire::ALL.map(ping_frame),
+        }
+    }
+
+    pub(super) fn ping(&self, wire: Wire) -> &Rc<Frame> {
+        &self.pings[wire.index()]
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,166 @@
+//! What every session can say, whichever dialect it speaks: join, leave, publish, presence.
+
+use super::limit::Limit;
+use super::{Context, Question, ReplyTo, Session};
+use crate::hub::{Cast, MemberId, Presence, Sid};
+use crate::protocol::event::{Event, check_placeholders};
+use crate::protocol::json::{unquote, write_string};
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::request::{Fields, RawEvent, Rooms};
+use bytes::Bytes;
+use std::fmt::Write as _;
+
+/// Members in a presence answer unless the client asks for fewer.
+const PRESENCE_PAGE: usize = 100;
+
+impl Session {
+    /// Joins rooms, all or none. Returns the answer.
+    pub(super) fn join(&mut self, member: MemberId, rooms: &Rooms<'_>, cx: &mut Context<'_>) -> Result<String, Refusal> {
+        take_joins(&mut self.joins, rooms.len(), cx)?;
+        let mut joined: Vec<(&str, u32)> = Vec::with_capacity(rooms.len());
+        let mut fresh: Vec<&str> = Vec::new();
+        for room in rooms {
+            let was_in = cx.hub.is_in(member, room);
+            match may_join(room).and_then(|()| cx.hub.join(member, room)) {
+                Ok(count) => joined.push((room, count)),
+                Err(refusal) => {
+                    fresh.iter().for_each(|room: &&str| {
+                        cx.hub.leave(member, room);
+                    });
+                    return Err(refusal);
+                }
+            }
+            if !was_in {
+                fresh.push(room);
+            }
+        }
+        Ok(list_answer(rooms.len() > 1, &joined, |(room, count), out| {
+            room_key(room, out);
+            let _infallible = write!(out, ",\"members\":{count}");
+        }))
+    }
+
+    /// Leaves rooms. Returns the answer.
+    pub(super) fn leave(&mut self, member: MemberId, rooms: &Rooms<'_>, cx: &mut Context<'_>) -> Result<String, Refusal> {
+        for room in rooms {
+            if !cx.hub.leave(member, room) && rooms.len() == 1 {
+                return Err(not_in(room));
+            }
+        }
+        Ok(list_answer(rooms.len() > 1, rooms, |room, out| room_key(room, out)))
+    }
+
+    /// Publishes an event to rooms.
+    pub(super) fn publish(
+        &mut self,
+        member: MemberId,
+        rooms: &Rooms<'_>,
+        fields: &Fields<'_>,
+        event: Event<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        for room in rooms {
+            may_join(room)?;
+            if !cx.rules.access.is_open() && !cx.hub.is_in(member, room) {
+                return Err(not_in(room));
+            }
+        }
+        if !event.attachments.is_empty() {
+            let broken = |_| Refusal::new(Code::BadPacket, "a placeholder has no attachment");
+            check_placeholders(event.raw.args, event.attachments).map_err(broken)?;
+        }
+        let except = fields.excepted_rooms(cx.rules.rooms_max)?;
+        let exclude = (!fields.wants_echo()).then_some(self.outbox);
+        let namespace = cx.hub.namespace_of(member);
+        cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, event })
+    }
+
+    /// Asks who is in a room; the answer comes when all workers have given theirs.
+    pub(super) fn ask_presence(
+        member: MemberId,
+        sid: Sid,
+        room: &str,
+        fields: &Fields<'_>,
+        reply_to: ReplyTo,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        may_join(room)?;
+        if !cx.rules.access.is_open() && !cx.hub.is_in(member, room) {
+            return Err(not_in(room));
+        }
+        let cursor = fields.cursor.map(|raw| unquote(raw).ok().and_then(|text| Sid::parse(&text)));
+        if cursor == Some(None) {
+            return Err(Refusal::new(Code::BadPacket, "\"cursor\" is what an earlier answer had as \"next\""));
+        }
+        let limit = fields.limit.map_or(Some(PRESENCE_PAGE), |raw| raw.parse().ok().filter(|n| (1..=1_000).contains(n)));
+        let limit = limit.ok_or_else(|| Refusal::new(Code::BadPacket, "\"limit\" is a number from 1 to 1000"))?;
+        cx.questions.push(Question { sid, reply_to, room: room.into(), cursor: cursor.flatten(), limit });
+        Ok(())
+    }
+}
+
+/// The raw event and what its placeholders stand for.
+pub(super) fn event_of<'a>(raw: RawEvent<'a>, attachments: &'a [Bytes]) -> Event<'a> {
+    Event { raw, attachments }
+}
+
+/// Appends an answer about presence as JSON.
+pub fn write_presence(room: &str, presence: &Presence, out: &mut String) {
+    out.push('{');
+    room_key(room, out);
+    let _infallible = write!(out, ",\"count\":{},\"members\":[", presence.count);
+    for (i, member) in presence.members.iter().enumerate() {
+        out.push_str(if i == 0 { "{\"sid\":\"" } else { ",{\"sid\":\"" });
+        out.push_str(member.sid.as_str());
+        out.push('"');
+        if let Some(user) = member.identity.as_ref().and_then(|identity| identity.user.as_deref()) {
+            out.push_str(",\"user\":");
+            write_string(user, out);
+        }
+        if let Some(info) = member.identity.as_ref().and_then(|identity| identity.info.as_deref()) {
+            out.push_str(",\"info\":");
+            out.push_str(info);
+        }
+        out.push('}');
+    }
+    out.push(']');
+    if let Some(next) = presence.next {
+        let _infallible = write!(out, ",\"next\":\"{next}\"");
+    }
+    out.push('}');
+}
+
+/// Names with a colon belong to the server: nobody joins them or publishes to them as they please.
+fn may_join(room: &str) -> Result<(), Refusal> {
+    if room.contains(':') {
+        return Err(Refusal::new(Code::RoomForbidden, "room names with a colon are reserved"));
+    }
+    Ok(())
+}
+
+fn take_joins(joins: &mut Limit, rooms: usize, cx: &Context<'_>) -> Result<(), Refusal> {
+    let units = u32::try_from(rooms).unwrap_or(u32::MAX);
+    joins.take(cx.now, units, cx.rules.joins).map_err(|ms| Refusal::rate_limited("joins", ms))
+}
+
+fn not_in(room: &str) -> Refusal {
+    Refusal::new(Code::NotInRoom, format!("join {room} first"))
+}
+
+fn room_key(room: &str, out: &mut String) {
+    out.push_str("\"room\":");
+    write_string(room, out);
+}
+
+/// `{…}` for one, `{"rooms":[{…},{…}]}` for a list.
+fn list_answer<T>(list: bool, items: &[T], mut write: impl FnMut(&T, &mut String)) -> String {
+    let mut out = String::with_capacity(48 * items.len() + 16);
+    out.push_str(if list { "{\"rooms\":[" } else { "" });
+    for (i, item) in items.iter().enumerate() {
+        out.push_str(if i == 0 { "{" } else { ",{" });
+        write(item, &mut out);
+        out.push('}');
+    }
+    out.push_str(if list { "]}" } else { "" });
+    out
+}

@@ -1,0 +1,54 @@
+//! Goal: what a fuzzer found once stays fixed. Method: every seed of `fuzz/corpus` goes through its fuzz target.
+
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+#[path = "../../fuzz/targets/json.rs"]
+mod json;
+#[path = "../../fuzz/targets/msgpack.rs"]
+mod msgpack;
+#[path = "../../fuzz/targets/native.rs"]
+mod native;
+#[path = "../../fuzz/targets/socketio.rs"]
+mod socketio;
+#[path = "../../fuzz/targets/websocket.rs"]
+mod websocket;
+
+const TARGETS: [(&str, fn(&[u8])); 5] = [
+    ("json", json::run),
+    ("msgpack", msgpack::run),
+    ("native", native::run),
+    ("socketio", socketio::run),
+    ("websocket", websocket::run),
+];
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn every_seed_keeps_the_promise_of_its_target() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let mut broken = Vec::new();
+    for (name, run) in TARGETS {
+        let seeds = entries(&root.join(name));
+        assert!(seeds.len() >= 10, "the corpus of {name} is missing");
+        for path in seeds {
+            let bytes = fs::read(&path).unwrap();
+            if catch_unwind(|| run(&bytes)).is_err() {
+                broken.push(format!("{name}/{}", path.file_name().unwrap().display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "seeds that break the promise of their target: {broken:?}");
+}
+
+#[test]
+fn every_target_is_replayed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/targets");
+    let files: Vec<_> = entries(&folder).iter().map(|path| path.file_stem().unwrap().display().to_string()).collect();
+    assert_eq!(files, TARGETS.map(|(name, _)| name.to_owned()));
+}
