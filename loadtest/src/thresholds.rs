@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// Figures a condition may name, and what they are.
-pub(crate) const NAMES: [(&str, &str); 24] = [
+pub(crate) const NAMES: [(&str, &str); 26] = [
     ("p50", "median delivery latency"),
     ("p90", "delivery latency, 90th percentile"),
     ("p99", "delivery latency, 99th percentile"),
@@ -31,6 +31,8 @@ pub(crate) const NAMES: [(&str, &str); 24] = [
     ("cpu_us_per_delivery", "server CPU time per delivery"),
     ("server_cores", "server CPU as a number of cores, in the window"),
     ("generator_cores", "this tool's CPU as a number of cores"),
+    ("server_waiting", "time the server was ready but had no processor, per time"),
+    ("generator_waiting", "the same for this tool"),
     ("connects_per_s", "connections made and joined per second"),
     ("cpu_us_per_connect", "server CPU time per connection made and joined"),
     ("rss_bytes_per_session", "growth of the server's memory per session"),

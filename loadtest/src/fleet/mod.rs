@@ -1,5 +1,6 @@
 //! Runs all simulated clients on a few threads and adds up what they saw.
 
+mod link;
 pub(crate) mod schedule;
 pub(crate) mod sockets;
 pub(crate) mod spread;

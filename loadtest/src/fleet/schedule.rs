@@ -59,6 +59,11 @@ impl Publisher {
 }
 
 impl Schedule {
+    /// A schedule on which nothing is due yet.
+    pub(crate) fn new(publishers: Vec<Publisher>) -> Self {
+        Self { publishers, ..Self::default() }
+    }
+
     /// Starts a step with fresh random phases.
     pub(crate) fn start(&mut self, step: Step, seed: u64) {
         let mut random = seed | 1;
@@ -131,7 +136,7 @@ mod tests {
         let template = Template::new(Wire::Json, *b"rc000000", 100, false);
         let publishers =
             (0..publishers).map(|at| Publisher::new(at, (0, at as u32), 2, template.room("room-0"))).collect();
-        Schedule { publishers, ..Schedule::default() }
+        Schedule::new(publishers)
     }
 
     fn step() -> Step {

@@ -139,7 +139,9 @@ impl Tally {
         if self.samples.len() < MAX_SAMPLES {
             let cut = text.floor_char_boundary(MAX_SAMPLE_LEN);
             text.truncate(cut);
-            self.samples.push(text);
+            if !self.samples.contains(&text) {
+                self.samples.push(text);
+            }
         }
     }
 

@@ -4,10 +4,8 @@
 //! client, wait, read. One receive buffer serves all clients; the clock is read once per receive.
 //!
 //! # Invariants
-//! - Readiness is edge-triggered: a read goes on until it comes up short.
 //! - At most [`SENDS_PER_TURN`] publishes are queued before the sockets are looked at again.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -17,29 +15,24 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 
-use super::schedule::{Publisher, Schedule, Step};
+use super::link::{self, Link};
+use super::schedule::{Schedule, Step};
 use super::spread::Spread;
 use super::tally::{Tally, Window};
 use super::{Live, Plan, sockets};
-use crate::client::{Client, Failure, OUT_LIMIT, Stage, frame};
+use crate::client::{Failure, OUT_LIMIT, Stage, frame};
 use crate::clock::{Clock, MILLISECOND, SECOND};
 use crate::mark::Mark;
 
 /// Size of the shared receive buffer: large enough for a burst, small enough for the cache.
 const BUFFER: usize = 128 * 1024;
-/// Free space that a read must find in the buffer.
-const READ_ROOM: usize = 64 * 1024;
 /// Readiness events taken at once.
 const EVENTS: usize = 256;
 /// Publishes queued in one turn.
 const SENDS_PER_TURN: usize = 512;
 /// Longest wait, so that commands are seen.
 const LONGEST_WAIT: u64 = 20 * MILLISECOND;
-/// A drained queue keeps no more memory than this.
-const KEEP_OUT: usize = 64 * 1024;
-
 /// What the fleet tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -78,16 +71,6 @@ pub(crate) struct Worker {
     turn: Turn,
 }
 
-/// A client and its socket.
-#[derive(Debug)]
-struct Link {
-    client: Client,
-    socket: Option<OwnedFd>,
-    publisher: Option<usize>,
-    source: Option<IpAddr>,
-    connect_at: u64,
-}
-
 /// What a worker remembers from turn to turn.
 #[derive(Debug)]
 struct Turn {
@@ -107,32 +90,8 @@ impl Worker {
         live: Arc<Live>,
         commands: Receiver<Command>,
     ) -> Result<Self> {
-        let mut schedule = Schedule::default();
-        let mut links = Vec::new();
-        let now = clock.now();
-        for user in (thread..plan.users).step_by(plan.threads) {
-            let room = (user % plan.rooms) as u32;
-            let seat = user / plan.rooms;
-            let publisher = (seat < plan.publishers).then_some(schedule.publishers.len());
-            if publisher.is_some() {
-                let text = plan.template.room(&plan.dialect.room_name(room));
-                let members = plan.members(room as usize);
-                let place = (room, seat as u32);
-                let publisher = Publisher::new(links.len(), place, members, text);
-                schedule.publishers.push(publisher);
-            }
-            let source = match plan.sources.len() {
-                0 => None,
-                count => Some(plan.sources[user % count]),
-            };
-            links.push(Link {
-                client: Client::new(room, plan.publishers),
-                socket: None,
-                publisher,
-                source,
-                connect_at: now + plan.ramp * user as u64 / plan.users as u64,
-            });
-        }
+        let (links, publishers) = link::deal(&plan, thread, clock.now());
+        let schedule = Schedule::new(publishers);
         Ok(Self {
             tally: Tally::new(Window::default(), None),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -252,11 +211,7 @@ impl Worker {
     }
 
     fn fail(&mut self, at: usize, failure: &Failure) {
-        let link = &mut self.links[at];
-        let stage = std::mem::replace(&mut link.client.stage, Stage::Closed);
-        link.socket = None;
-        link.client.out = Vec::new();
-        link.client.written = 0;
+        let stage = self.links[at].close();
         if stage == Stage::Closed {
             return;
         }
@@ -338,29 +293,8 @@ impl Worker {
     }
 
     fn flush(&mut self, at: usize) {
-        let link = &mut self.links[at];
-        let (Some(socket), client) = (&link.socket, &mut link.client) else {
-            return;
-        };
-        let bytes = &client.out[client.written..];
-        if bytes.is_empty() {
-            return;
-        }
-        match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == bytes.len() => {
-                client.out.clear();
-                client.out.shrink_to(KEEP_OUT);
-                client.written = 0;
-            }
-            Ok(sent) => {
-                client.written += sent;
-                if client.written > OUT_LIMIT {
-                    client.out.drain(..client.written);
-                    client.written = 0;
-                }
-            }
-            Err(Errno::AGAIN) => {}
-            Err(error) => self.fail(at, &Failure::refused(format!("send: {error}"))),
+        if let Err(failure) = self.links[at].flush() {
+            self.fail(at, &failure);
         }
     }
 
@@ -377,7 +311,9 @@ impl Worker {
         }
         if gone || flags.contains(EventFlags::IN) {
             let was = link.client.stage;
-            if let Err(failure) = self.read(at, gone) {
+            let dialect = &self.plan.dialect;
+            let read = link.read(dialect, &mut self.turn.buffer, &self.clock, &mut self.tally, gone);
+            if let Err(failure) = read {
                 self.fail(at, &failure);
                 return;
             }
@@ -392,36 +328,6 @@ impl Worker {
             self.settle_owed(at);
             if full {
                 break;
-            }
-        }
-    }
-
-    fn read(&mut self, at: usize, to_end: bool) -> Result<(), Failure> {
-        let link = &mut self.links[at];
-        let (Some(socket), client) = (&link.socket, &mut link.client) else {
-            return Ok(());
-        };
-        let buffer = &mut self.turn.buffer;
-        loop {
-            let have = client.rest.len();
-            if buffer.len() < have + READ_ROOM {
-                buffer.resize(have + READ_ROOM, 0);
-            }
-            let room = buffer.len() - have;
-            let got = match rustix::net::recv(socket, &mut buffer[have..], RecvFlags::empty()) {
-                Ok((0, _)) => return Err(Failure::refused("connection closed".to_owned())),
-                Ok((got, _)) => got,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(error) => return Err(Failure::refused(format!("receive: {error}"))),
-            };
-            buffer[..have].copy_from_slice(&client.rest);
-            client.rest.clear();
-            let bytes = &buffer[..have + got];
-            let now = self.clock.now();
-            let used = client.receive(&self.plan.dialect, bytes, now, &mut self.tally)?;
-            client.rest.extend_from_slice(&bytes[used..]);
-            if got < room && !to_end {
-                return Ok(());
             }
         }
     }

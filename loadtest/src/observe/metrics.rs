@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// How long a metrics endpoint may take.
@@ -18,7 +18,7 @@ pub(crate) type Samples = BTreeMap<String, f64>;
 /// Fetches all samples from an `http://` address.
 pub(crate) fn fetch(url: &str) -> Option<Samples> {
     let (authority, path) = split(url)?;
-    let address = authority.to_socket_addrs().ok()?.next()?;
+    let address = address(url)?;
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     // HTTP/1.0, so that the answer is not chunked
@@ -28,6 +28,11 @@ pub(crate) fn fetch(url: &str) -> Option<Samples> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split_whitespace().nth(1)?;
     (status == "200").then(|| parse(body))
+}
+
+/// The address an `http://` address leads to.
+pub(crate) fn address(url: &str) -> Option<SocketAddr> {
+    split(url)?.0.to_socket_addrs().ok()?.next()
 }
 
 /// Changes of counters between two looks; what did not change is left out.

@@ -13,6 +13,8 @@ use serde::Serialize;
 pub(crate) struct Usage {
     /// User and system time of all threads.
     pub(crate) cpu_seconds: f64,
+    /// Time its threads were ready to run but had no processor.
+    pub(crate) wait_seconds: f64,
     /// Resident memory.
     pub(crate) rss_bytes: u64,
     /// The part of it that is neither file nor shared memory.
@@ -26,6 +28,7 @@ pub(crate) fn usage(pid: u32) -> Option<Usage> {
     let per_second = rustix::param::clock_ticks_per_second() as f64;
     Some(Usage {
         cpu_seconds: cpu_ticks(&stat)? as f64 / per_second,
+        wait_seconds: wait_seconds(pid),
         rss_bytes: kibibytes(&status, "VmRSS:")? * 1_024,
         rss_anon_bytes: kibibytes(&status, "RssAnon:").unwrap_or(0) * 1_024,
     })
@@ -81,6 +84,18 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
+}
+
+/// Sum of the living threads' waits; 0 when the kernel does not keep them.
+fn wait_seconds(pid: u32) -> f64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0.0;
+    };
+    let waits = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    waits.sum::<u64>() as f64 / 1e9
 }
 
 fn kibibytes(status: &str, name: &str) -> Option<u64> {

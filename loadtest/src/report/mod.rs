@@ -129,6 +129,8 @@ pub(crate) struct Server {
     pub(crate) pid: u32,
     /// CPU time over window length.
     pub(crate) cores: f64,
+    /// Time its threads were ready to run but had no processor, over window length.
+    pub(crate) waiting: f64,
     /// CPU time per delivery that arrived.
     pub(crate) cpu_us_per_delivery: f64,
     /// Memory at the window's end.
@@ -142,6 +144,8 @@ pub(crate) struct Server {
 pub(crate) struct Generator {
     /// CPU time over window length.
     pub(crate) cores: f64,
+    /// Time its threads were ready to run but had no processor, over window length.
+    pub(crate) waiting: f64,
     /// How late publishes were handed to the socket, 99th percentile.
     pub(crate) lag_p99_us: u64,
 }
@@ -259,7 +263,9 @@ impl Load {
         figures.insert("unsent", counts.unsent as f64);
         figures.insert("deliveries_per_s", self.deliveries_per_s);
         figures.insert("generator_cores", self.generator.cores);
+        figures.insert("generator_waiting", self.generator.waiting);
         if let Some(server) = &self.server {
+            figures.insert("server_waiting", server.waiting);
             figures.insert("cpu_us_per_delivery", server.cpu_us_per_delivery);
             figures.insert("server_cores", server.cores);
         }

@@ -30,6 +30,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     row(out, "machine", &machine)?;
     let load = format!("{} → {}", host.load_before, host.load_after);
     row(out, "load average", &load)?;
+    if report.interrupted {
+        row(out, "interrupted", "the run was ended before its time")?;
+    }
     for warning in &report.warnings {
         row(out, "warning", warning)?;
     }
@@ -103,16 +106,22 @@ fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
 fn write_costs(out: &mut impl Write, load: &Load) -> io::Result<()> {
     if let Some(server) = &load.server {
         let text = format!(
-            "{:.2} cores, {:.2} µs per delivery, RSS {:.1} MB ({:.1} MB anonymous)",
+            "{:.2} cores, {:.2} µs per delivery, waited for a processor {:.0} % of the time",
             server.cores,
             server.cpu_us_per_delivery,
-            server.rss_bytes as f64 / 1e6,
-            server.rss_anon_bytes as f64 / 1e6
+            server.waiting * 100.0
         );
         row(out, &format!("server (pid {})", server.pid), &text)?;
+        let rss = server.rss_bytes as f64 / 1e6;
+        let anonymous = server.rss_anon_bytes as f64 / 1e6;
+        row(out, "server memory", &format!("{rss:.1} MB RSS ({anonymous:.1} MB anonymous)"))?;
     }
-    let generator =
-        format!("{:.2} cores, sends late by p99 {}", load.generator.cores, duration(load.generator.lag_p99_us as f64));
+    let generator = format!(
+        "{:.2} cores, waited for a processor {:.0} % of the time, sends late by p99 {}",
+        load.generator.cores,
+        load.generator.waiting * 100.0,
+        duration(load.generator.lag_p99_us as f64)
+    );
     row(out, "generator", &generator)?;
     for (name, change) in load.server_metrics.iter().take(MAX_METRICS) {
         row(out, "server counter", &format!("{name} +{change}"))?;

@@ -127,12 +127,13 @@ impl Search<'_> {
         let p99_limit = (self.options.p99_ms * MICROSECOND as f64) as u64;
         let achieved = load.deliveries_per_s / load.intended_per_s;
         let counts = &load.counts;
-        if load.lost > 0 {
+        if counts.errors + counts.closed > 0 {
+            let example = load.error_samples.first().map_or("", String::as_str);
+            Some(format!("{} errors, {} closed: {example}", counts.errors, counts.closed))
+        } else if load.lost > 0 {
             Some(format!("{} lost", grouped(load.lost)))
         } else if counts.duplicated + counts.out_of_order > 0 {
             Some("duplicated or out of order".to_owned())
-        } else if counts.errors + counts.closed > 0 {
-            Some(format!("{} errors, {} closed", counts.errors, counts.closed))
         } else if load.latency.p99_us > p99_limit {
             Some(format!("p99 {}", duration(load.latency.p99_us as f64)))
         } else if achieved < ACHIEVED {

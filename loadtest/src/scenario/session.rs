@@ -25,6 +25,8 @@ const START_DELAY: u64 = 20 * MILLISECOND;
 const STANDSTILL: u64 = 2 * SECOND;
 /// Above this many cores per thread the generator begins to measure itself.
 const BUSY: f64 = 0.8;
+/// Above this share of a window spent waiting for a processor, figures are disturbed.
+const CROWDED: f64 = 0.05;
 
 /// How fast and how long a step publishes.
 #[derive(Clone, Copy, Debug)]
@@ -118,16 +120,16 @@ impl Session {
         self.watch(setting, from, "warming up");
         let before = sample(setting);
         self.watch(setting, until, "measuring");
-        let after = sample(setting);
         if setting.is_interrupted() {
             self.fleet.end_step();
         }
+        let after = sample(setting);
         self.drain(setting, from_seconds(pace.drain));
         let outcome = self.fleet.collect()?;
         let window = to_seconds(until.min(after.at).saturating_sub(from)).max(1e-3);
         let mut load = self.result(setting, outcome, (&before, &after), window);
         load.intended_per_s = pace.rate * self.deliveries_per_round();
-        warn_if_busy(setting, &load.generator);
+        warn_if_doubtful(setting, &load);
         Ok(load)
     }
 
@@ -178,8 +180,10 @@ impl Session {
             if done || now - moved_at > STANDSTILL || now - started > patience {
                 return;
             }
-            let text = format!("waiting for {}", seen.expected.saturating_sub(seen.received));
-            setting.progress.show(1.0, &text);
+            if seen.received < seen.expected {
+                let text = format!("waiting for {}", grouped(seen.expected - seen.received));
+                setting.progress.show(1.0, &text);
+            }
         }
     }
 
@@ -201,6 +205,7 @@ impl Session {
             Server {
                 pid,
                 cores,
+                waiting: (last.wait_seconds - first.wait_seconds) / elapsed,
                 cpu_us_per_delivery: cores * 1e6 / deliveries_per_s.max(1.0),
                 rss_bytes: last.rss_bytes,
                 rss_anon_bytes: last.rss_anon_bytes,
@@ -218,6 +223,7 @@ impl Session {
             server,
             generator: Generator {
                 cores: (after.own.cpu_seconds - before.own.cpu_seconds) / elapsed,
+                waiting: (after.own.wait_seconds - before.own.wait_seconds) / elapsed,
                 lag_p99_us: tally.lag.value_at_quantile(0.99),
             },
             server_metrics: metrics::changes(&before.metrics, &after.metrics),
@@ -235,12 +241,25 @@ fn sample(setting: &Setting) -> Sample {
     }
 }
 
-fn warn_if_busy(setting: &mut Setting, generator: &Generator) {
+fn warn_if_doubtful(setting: &mut Setting, load: &Load) {
     let limit = BUSY * setting.target.threads as f64;
-    if generator.cores > limit {
+    if load.generator.cores > limit {
         setting.warn(format!(
-            "this tool used more than {limit:.1} cores: latencies may be its own; \
-             use more threads or another machine"
+            "this tool used more than {limit:.1} cores: latencies may be its own; use more threads or another machine"
         ));
+    }
+    if load.counts.errors > 0 {
+        setting.warn(
+            "the server answered with errors; deliveries of refused publishes count as lost (rate limits in force?)"
+                .to_owned(),
+        );
+    }
+    let server = load.server.map_or(0.0, |server| server.waiting);
+    if load.generator.waiting > CROWDED || server > CROWDED {
+        setting.warn(
+            "server or tool waited for a processor more than 5 % of the time: other work on this machine \
+             (or too many threads) disturbs the figures"
+                .to_owned(),
+        );
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Setting {
     pub(crate) warnings: Vec<String>,
     address: SocketAddr,
     server: Option<u32>,
+    metrics_url: Option<String>,
     runs: u64,
 }
 
@@ -65,6 +66,7 @@ impl Setting {
             interrupted,
             progress: Progress::new(quiet),
             server: target.server_pid,
+            metrics_url: None,
             target,
             warnings: Vec::new(),
             address,
@@ -73,6 +75,7 @@ impl Setting {
         if setting.server.is_none() && is_local(address) {
             setting.server = process::listener(address.port());
         }
+        setting.metrics_url = own_metrics(&setting.target.metrics_url, setting.server);
         if setting.server.is_none() {
             setting.warn("the server's process is not known (see --server-pid): no CPU, no memory".to_owned());
         }
@@ -133,7 +136,7 @@ impl Setting {
 
     /// The server's metrics, if it has any.
     pub(crate) fn server_metrics(&self) -> metrics::Samples {
-        metrics::fetch(&self.target.metrics_url).unwrap_or_default()
+        self.metrics_url.as_deref().and_then(metrics::fetch).unwrap_or_default()
     }
 
     /// Notes a reason to doubt the figures, once.
@@ -143,6 +146,14 @@ impl Setting {
             self.warnings.push(text);
         }
     }
+}
+
+/// The address of the metrics, unless another process than the server answers there.
+fn own_metrics(url: &str, server: Option<u32>) -> Option<String> {
+    let address = metrics::address(url)?;
+    let owner = if is_local(address) { process::listener(address.port()) } else { None };
+    let foreign = owner.zip(server).is_some_and(|(owner, server)| owner != server);
+    (!foreign).then(|| url.to_owned())
 }
 
 /// Pins the calling thread, and with it all threads and children it starts, to one processor.

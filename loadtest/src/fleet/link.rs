@@ -1,0 +1,137 @@
+//! Joins a client to its socket: moves bytes in and out without blocking.
+//!
+//! # Invariants
+//! - Readiness is edge-triggered: a read goes on until it comes up short.
+
+use std::net::IpAddr;
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::Plan;
+use super::schedule::Publisher;
+use super::tally::Tally;
+use crate::client::dialect::Dialect;
+use crate::client::{Client, Failure, OUT_LIMIT, Stage};
+use crate::clock::Clock;
+
+/// Free space that a read must find in the buffer.
+const READ_ROOM: usize = 64 * 1024;
+/// A drained queue keeps no more memory than this.
+const KEEP_OUT: usize = 64 * 1024;
+
+/// A client and its socket.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The client.
+    pub(super) client: Client,
+    /// Its socket, while there is one.
+    pub(super) socket: Option<OwnedFd>,
+    /// Index of its publisher, if it publishes.
+    pub(super) publisher: Option<usize>,
+    /// Where it connects from.
+    pub(super) source: Option<IpAddr>,
+    /// When it connects.
+    pub(super) connect_at: u64,
+}
+
+/// Deals a thread its share of a plan's clients and publishers.
+pub(super) fn deal(plan: &Plan, thread: usize, now: u64) -> (Vec<Link>, Vec<Publisher>) {
+    let (mut links, mut publishers) = (Vec::new(), Vec::new());
+    for user in (thread..plan.users).step_by(plan.threads) {
+        let room = (user % plan.rooms) as u32;
+        let seat = user / plan.rooms;
+        let publisher = (seat < plan.publishers).then_some(publishers.len());
+        if publisher.is_some() {
+            let text = plan.template.room(&plan.dialect.room_name(room));
+            let members = plan.members(room as usize);
+            publishers.push(Publisher::new(links.len(), (room, seat as u32), members, text));
+        }
+        let source = match plan.sources.len() {
+            0 => None,
+            count => Some(plan.sources[user % count]),
+        };
+        links.push(Link {
+            client: Client::new(room, plan.publishers),
+            socket: None,
+            publisher,
+            source,
+            connect_at: now + plan.ramp * user as u64 / plan.users as u64,
+        });
+    }
+    (links, publishers)
+}
+
+impl Link {
+    /// Ends the client and frees what it held; returns how far it had come.
+    pub(super) fn close(&mut self) -> Stage {
+        self.socket = None;
+        self.client.out = Vec::new();
+        self.client.written = 0;
+        std::mem::replace(&mut self.client.stage, Stage::Closed)
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        let (Some(socket), client) = (&self.socket, &mut self.client) else {
+            return Ok(());
+        };
+        let bytes = &client.out[client.written..];
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(sent) if sent == bytes.len() => {
+                client.out.clear();
+                client.out.shrink_to(KEEP_OUT);
+                client.written = 0;
+            }
+            Ok(sent) => {
+                client.written += sent;
+                if client.written > OUT_LIMIT {
+                    client.out.drain(..client.written);
+                    client.written = 0;
+                }
+            }
+            Err(Errno::AGAIN) => {}
+            Err(error) => return Err(Failure::refused(format!("send: {error}"))),
+        }
+        Ok(())
+    }
+
+    /// Reads until nothing is left (or, when the peer is gone, until the end) and lets the client consume it.
+    pub(super) fn read(
+        &mut self,
+        dialect: &Dialect,
+        buffer: &mut Vec<u8>,
+        clock: &Clock,
+        tally: &mut Tally,
+        to_end: bool,
+    ) -> Result<(), Failure> {
+        let (Some(socket), client) = (&self.socket, &mut self.client) else {
+            return Ok(());
+        };
+        loop {
+            let have = client.rest.len();
+            if buffer.len() < have + READ_ROOM {
+                buffer.resize(have + READ_ROOM, 0);
+            }
+            let room = buffer.len() - have;
+            let got = match rustix::net::recv(socket, &mut buffer[have..], RecvFlags::empty()) {
+                Ok((0, _)) => return Err(Failure::refused("connection closed".to_owned())),
+                Ok((got, _)) => got,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(Failure::refused(format!("receive: {error}"))),
+            };
+            buffer[..have].copy_from_slice(&client.rest);
+            client.rest.clear();
+            let bytes = &buffer[..have + got];
+            let used = client.receive(dialect, bytes, clock.now(), tally)?;
+            client.rest.extend_from_slice(&bytes[used..]);
+            if got < room && !to_end {
+                return Ok(());
+            }
+        }
+    }
+}
