@@ -1,15 +1,16 @@
 //! Wires, runs, drains: the only file that knows everyone.
 
 use crate::config::{Secret, Settings};
-use crate::http::{self, Api};
+use crate::http::{self, Api, ApiKeys};
 use crate::hub::{DrainOrder, Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::Metrics;
-use crate::session::{Access, TokenKey};
+use crate::session::{Access, Claims, TokenKey};
 use crate::transport::listener::{self, AcceptRules};
 use crate::transport::{self, Arrival, Doors, Origins, WorkerSeat};
 use anyhow::Context as _;
 use std::future::Future;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -36,6 +37,7 @@ pub enum Mode {
 pub struct App {
     settings: Settings,
     access: Access,
+    keys: ApiKeys,
     public: TcpListener,
     admin: TcpListener,
     hub: Hub,
@@ -50,28 +52,31 @@ impl App {
     ///
     /// # Errors
     /// When a key is missing, or an address cannot be bound.
-    pub fn build(settings: Settings, mode: Mode) -> anyhow::Result<Self> {
+    pub fn build(mut settings: Settings, mode: Mode) -> anyhow::Result<Self> {
         let access = access(settings.auth.auth_secret.as_ref(), mode)?;
+        let api_keys = std::mem::take(&mut settings.auth.api_keys); // only their digests live on
+        let keys = if mode == Mode::Open { ApiKeys::open() } else { ApiKeys::new(&api_keys) };
         let workers = match settings.delivery.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
             workers => usize::from(workers),
         };
         let rules = accept_rules(&settings);
-        let bind = |address| listener::bind(address, rules).with_context(|| format!("cannot listen on {address}"));
-        let (public, admin) = (bind(settings.listen.listen)?, bind(settings.listen.admin_listen)?);
+        let bind = |address, flag| listener::bind(address, rules).map_err(|error| cannot_listen(address, flag, error));
+        let public = bind(settings.listen.listen, "--listen")?;
+        let admin = bind(settings.listen.admin_listen, "--admin-listen")?;
         let metrics = Metrics::new(workers);
         let namespaces = std::iter::once("/".to_owned()).chain(settings.listen.namespaces.iter().cloned()).collect();
         let (hub, inboxes) = Hub::new(namespaces, workers, settings.delivery.inbox_bytes, metrics.clone());
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Ok(Self { settings, access, public, admin, hub, inboxes, metrics, origins, node })
+        Ok(Self { settings, access, keys, public, admin, hub, inboxes, metrics, origins, node })
     }
 
     /// The address that clients connect to.
     ///
     /// # Errors
     /// When the operating system does not know it.
-    pub fn public_address(&self) -> std::io::Result<SocketAddr> {
+    pub fn public_address(&self) -> io::Result<SocketAddr> {
         self.public.local_addr()
     }
 
@@ -79,7 +84,7 @@ impl App {
     ///
     /// # Errors
     /// When the operating system does not know it.
-    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
     }
 
@@ -88,13 +93,15 @@ impl App {
     /// # Errors
     /// When a worker cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Vec<&'static str>> {
-        let Self { settings, access, public, admin, hub, inboxes, metrics, origins, node } = self;
-        let (lifecycle, close_public, close_admin) = (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
+        let Self { settings, access, keys, public, admin, hub, inboxes, metrics, origins, node } = self;
+        let (lifecycle, close_public, close_admin) =
+            (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let mut workers = Vec::new();
         for (index, inbox) in (0u8..).zip(inboxes) {
             let (arrive, arrivals) = mpsc::channel::<Arrival>(ARRIVALS_MAX);
             workers.push(arrive);
-            let seat = WorkerSeat { index, hub: hub.clone(), inbox, arrivals, access: access.clone(), node: node.clone() };
+            let seat =
+                WorkerSeat { index, hub: hub.clone(), inbox, arrivals, access: access.clone(), node: node.clone() };
             let settings = settings.clone();
             lifecycle
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
@@ -102,8 +109,8 @@ impl App {
         }
         let rules = accept_rules(&settings);
         let stats = metrics.node();
+        let api = Api::new(&settings, hub.clone(), metrics.clone(), keys, &node);
         let doors = Doors::new(&settings, access, origins, workers, metrics.clone(), lifecycle.clone());
-        let api = Api::new(&settings, hub.clone(), metrics.clone());
         let public_router = doors.router(&settings.listen.socketio_path).merge(http::public_router(api.clone()));
         let serve = |listener, router, close: &CancellationToken| {
             listener::serve(listener, router, rules, stats.clone(), lifecycle.clone(), close.clone())
@@ -113,7 +120,8 @@ impl App {
 
         stop.await;
         let began = lifecycle::now();
-        let left = |margin: Duration| settings.drain.drain_deadline.saturating_sub(began.elapsed()).saturating_sub(margin);
+        let elapsed = || lifecycle::now().saturating_duration_since(began);
+        let left = |margin: Duration| settings.drain.drain_deadline.saturating_sub(elapsed()).saturating_sub(margin);
         stats.draining.set(1);
         tracing::info!(sessions = metrics.sum(|s| &s.open_sockets), "draining");
         tokio::time::sleep(settings.drain.drain_delay.min(left(EXIT_MARGIN))).await;
@@ -130,7 +138,7 @@ impl App {
         }
         close_admin.cancel();
         let still_running = lifecycle.drain(left(Duration::ZERO)).await;
-        tracing::info!(seconds = began.elapsed().as_secs_f64(), left = ?still_running, "drained");
+        tracing::info!(seconds = elapsed().as_secs_f64(), left = ?still_running, "drained");
         Ok(still_running)
     }
 }
@@ -141,6 +149,31 @@ fn accept_rules(settings: &Settings) -> AcceptRules {
         head_timeout: settings.limits.handshake_timeout,
         tcp_user_timeout: settings.delivery.tcp_user_timeout,
     }
+}
+
+/// Signs a token for a client that is valid for `ttl` from now; presence shows `info`.
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn sign_token(
+    secret: &Secret,
+    sub: &str,
+    ttl: Duration,
+    info: Option<serde_json::Value>,
+) -> anyhow::Result<String> {
+    let exp = lifecycle::unix_seconds().saturating_add(ttl.as_secs());
+    let claims = Claims { sub: sub.to_owned(), exp, info };
+    TokenKey::new(secret).sign(&claims).context("cannot sign a token")
+}
+
+fn cannot_listen(address: SocketAddr, flag: &str, error: io::Error) -> anyhow::Error {
+    let reason = match error.kind() {
+        ErrorKind::AddrInUse => format!("address in use (is another server running? choose another with {flag})"),
+        ErrorKind::AddrNotAvailable => format!("this machine does not have that address (choose another with {flag})"),
+        ErrorKind::PermissionDenied => format!("permission denied (choose a port above 1023 with {flag})"),
+        _ => return anyhow::Error::from(error).context(format!("cannot listen on {address}")),
+    };
+    anyhow::anyhow!("cannot listen on {address}: {reason}")
 }
 
 fn access(secret: Option<&Secret>, mode: Mode) -> anyhow::Result<Access> {

@@ -1,5 +1,6 @@
 //! roomcast.
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod hub;
@@ -7,4 +8,5 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod protocol;
 pub mod session;
+pub mod telemetry;
 pub mod transport;

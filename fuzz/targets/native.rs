@@ -4,6 +4,7 @@ use roomcast::protocol::Wire;
 use roomcast::protocol::event::{Event, Scope};
 use roomcast::protocol::native::{Packet, Verb};
 use roomcast::protocol::request::{RawEvent, room_list};
+use roomcast::protocol::websocket::Header;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -31,9 +32,11 @@ pub(crate) fn run(bytes: &[u8]) {
     for wire in [Wire::SocketIo, Wire::Json] {
         let mut frame = Vec::new();
         event.encode(wire, Scope { namespace: "/", rooms: &rooms }, &mut frame).expect("no attachment is needed");
-        let at = frame.iter().position(|byte| matches!(byte, b'{' | b'[')).expect("every event has a bracket");
-        let at = if wire == Wire::Json { at.min(10) } else { at };
-        let json = std::str::from_utf8(&frame[at..]).expect("text");
+        let header = Header::parse(&frame).expect("the frame has a header");
+        let payload = std::str::from_utf8(&frame[header.header_len..]).expect("text");
+        assert_eq!(header.payload_len, payload.len() as u64);
+        let json = if wire == Wire::SocketIo { payload.strip_prefix("42") } else { Some(payload) };
+        let json = json.expect("an event of the main namespace");
         let _json: &RawValue = serde_json::from_str(json).expect("the frame holds JSON");
     }
     let _outcome = event.encode(Wire::MsgPack, Scope { namespace: "/", rooms: &rooms }, &mut Vec::new());

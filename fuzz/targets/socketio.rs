@@ -24,12 +24,14 @@ pub(crate) fn run(bytes: &[u8]) {
         let again = format!("[{inner}]");
         let _items: Vec<&RawValue> = serde_json::from_str(&again).expect("an ack is a JSON array");
     }
-    if let Ok((raw, _fields)) = parse_event(packet.data, DEPTH_MAX) {
+    if matches!(packet.kind, Kind::Event | Kind::BinaryEvent)
+        && let Ok((raw, _fields)) = parse_event(packet.data, DEPTH_MAX)
+    {
         let items: Vec<&RawValue> = serde_json::from_str(packet.data).expect("an event is a JSON array");
         assert_eq!(items.len(), 1 + usize::try_from(raw.arity).expect("small"));
         assert_eq!(items[0].get(), raw.name);
         let attachments = vec![Bytes::from_static(b"x"); packet.attachments];
-        if packet.kind == Kind::BinaryEvent && check_placeholders(raw.args, &attachments).is_err() {
+        if !attachments.is_empty() && check_placeholders(raw.args, &attachments).is_err() {
             return;
         }
         let event = Event { raw, attachments: &attachments };

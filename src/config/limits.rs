@@ -71,7 +71,12 @@ pub struct DeliverySettings {
     #[arg(long, env = "ROOMCAST_SLOW_CONSUMER", value_name = "POLICY", value_enum, default_value_t = SlowConsumerPolicy::Disconnect)]
     pub slow_consumer: SlowConsumerPolicy,
     /// Exceptions by room, first match wins: PATTERN=POLICY, where `*` stands for anything (`cursor-*=latest`)
-    #[arg(long = "slow-consumer-room", env = "ROOMCAST_SLOW_CONSUMER_ROOMS", value_name = "RULE", value_delimiter = ',')]
+    #[arg(
+        long = "slow-consumer-room",
+        env = "ROOMCAST_SLOW_CONSUMER_ROOMS",
+        value_name = "RULE",
+        value_delimiter = ','
+    )]
     pub slow_consumer_rooms: Vec<RoomPolicyRule>,
     /// Bytes that may wait to be handed to one worker by the others
     #[arg(long, env = "ROOMCAST_INBOX_BYTES", value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]

@@ -1,6 +1,6 @@
-//! Where the server listens, who may connect, how it ends, what it logs.
+//! Where the server listens, how it ends, what it logs.
 
-use super::parse_duration;
+use super::{parse_duration, parse_log_filter};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,44 +28,6 @@ pub struct ListenSettings {
     pub listen_backlog: u32,
 }
 
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// Who may connect and who may publish by HTTP.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Authentication")]
-pub struct AuthSettings {
-    /// Secret that client tokens (JWT, HS256) are signed with; at least 32 bytes
-    #[arg(long, env = "ROOMCAST_AUTH_SECRET", value_name = "SECRET", hide_env_values = true)]
-    pub auth_secret: Option<Secret>,
-    /// Keys that services use for the HTTP API (`Authorization: Bearer KEY`)
-    #[arg(long = "api-key", env = "ROOMCAST_API_KEYS", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
-    pub api_keys: Vec<Secret>,
-}
-
 /// How the server ends after SIGTERM or SIGINT.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Drain")]
@@ -86,7 +48,7 @@ pub struct DrainSettings {
 #[command(next_help_heading = "Logging")]
 pub struct LogSettings {
     /// What to log: a level, or directives such as `info,roomcast::session=debug`
-    #[arg(long = "log", env = "ROOMCAST_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long = "log", env = "ROOMCAST_LOG", value_name = "FILTER", default_value = "info", value_parser = parse_log_filter)]
     pub log_filter: String,
     /// Form of the log lines; auto = text on a terminal, JSON otherwise
     #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Auto)]

@@ -3,13 +3,24 @@
 //! Each setting is a flag, an environment variable and a key of the optional TOML file, in falling order of precedence;
 //! all three names derive from the one declaration here, and so does the table in the README.
 
-mod listen;
+mod auth;
+mod check;
+mod environment;
+mod file;
+mod layers;
 mod limits;
+mod listen;
+mod show;
 mod units;
 
+pub use auth::{API_KEY_MIN_CHARS, AUTH_SECRET_MIN_BYTES, AuthSettings, Secret};
+pub use environment::wants_colour;
+pub use file::SettingsFile;
+pub use layers::{FileArg, Loaded, deepest, load};
 pub use limits::{DeliverySettings, HeartbeatSettings, LimitSettings, RoomPolicyRule, SlowConsumerPolicy};
-pub use listen::{AuthSettings, DrainSettings, ListenSettings, LogFormat, LogSettings, Secret};
-pub use units::{parse_bytes, parse_duration, show_bytes, show_duration};
+pub use listen::{DrainSettings, ListenSettings, LogFormat, LogSettings};
+pub use show::{effective, reference};
+pub use units::{parse_bytes, parse_duration, parse_log_filter, show_bytes, show_duration};
 
 /// All settings of a server.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,4 +46,12 @@ pub struct Settings {
     /// What is logged.
     #[command(flatten)]
     pub log: LogSettings,
+}
+
+impl Settings {
+    /// The declaration of all settings, without values.
+    #[must_use]
+    pub fn declared() -> clap::Command {
+        <Self as clap::Args>::augment_args(clap::Command::new("settings"))
+    }
 }

@@ -1,4 +1,4 @@
-//! Units in settings: durations (`25s`) and sizes (`64KiB`).
+//! Forms of values in settings: durations (`25s`), sizes (`64KiB`), log filters (`info,roomcast::hub=debug`).
 
 use std::time::Duration;
 
@@ -38,6 +38,24 @@ pub fn parse_bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| bad("size", text, "64KiB, 1MiB, 1000000"))
 }
 
+/// Reads a log filter: levels and `TARGET=LEVEL`, separated by commas.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn parse_log_filter(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let bare = text.split(',').find(|part| !part.contains(['=', '[', ':']) && !is_level(part));
+    if let Some(word) = bare {
+        return Err(format!(
+            "{word:?} is no level; there are {}; for one module write roomcast::hub=debug",
+            LEVELS.join(", ")
+        ));
+    }
+    let parsed = tracing_subscriber::EnvFilter::builder().parse(text);
+    parsed.map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 /// Writes a duration in the form that [`parse_duration`] reads.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
@@ -73,6 +91,16 @@ fn bad(what: &str, text: &str, examples: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_filter_has_levels_that_exist() {
+        for fine in ["info", "WARN", "off", "info,roomcast::session=debug", "warn,hyper=info", "roomcast::hub"] {
+            assert_eq!(parse_log_filter(fine).as_deref(), Ok(fine));
+        }
+        for bad in ["", "inof", "info,", "roomcast=loud", "info,verbose", "warn, hyper=info"] {
+            assert!(parse_log_filter(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn durations_and_sizes_are_read_and_written_alike() {

@@ -1,47 +1,194 @@
 //! REST for services and operators.
+//!
+//! The public address has the API under `/api/v1`, its description, and the probes; the operators' address has health
+//! and metrics. Every error answer is a [`problem`], whoever found the error.
+
+mod events;
+mod health;
+mod input;
+mod keys;
+mod openapi;
+mod problem;
+mod rooms;
+mod sessions;
+
+pub use keys::ApiKeys;
 
 use crate::config::Settings;
 use crate::hub::Hub;
+use crate::lifecycle;
 use crate::metrics::Metrics;
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post};
+use futures_util::FutureExt as _;
+use problem::Problem;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
 pub struct Api {
     hub: Hub,
     metrics: Metrics,
+    keys: ApiKeys,
+    limits: Limits,
+    node: Arc<str>,
+    started: Instant,
+}
+
+/// The limits that requests meet.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    body_bytes: usize,
+    packet_bytes: usize,
+    json_depth: u8,
+    /// Rooms that one event may name.
+    rooms: usize,
+    ack_timeout: Duration,
 }
 
 impl Api {
-    /// The API of this node.
+    /// The API of this node, for services with one of these keys.
     #[must_use]
-    pub fn new(_settings: &Settings, hub: Hub, metrics: Metrics) -> Self {
-        Self { hub, metrics }
+    pub fn new(settings: &Settings, hub: Hub, metrics: Metrics, keys: ApiKeys, node: &str) -> Self {
+        let limits = Limits {
+            body_bytes: settings.limits.max_body_bytes,
+            packet_bytes: settings.limits.max_packet_bytes,
+            json_depth: settings.limits.max_json_depth,
+            rooms: settings.limits.max_rooms_per_session,
+            ack_timeout: settings.delivery.ack_timeout,
+        };
+        Self { hub, metrics, keys, limits, node: node.into(), started: lifecycle::now() }
     }
+
+    fn is_draining(&self) -> bool {
+        self.metrics.node().draining.get() > 0
+    }
+}
+
+/// What needs a key.
+fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/api/v1/events", post(events::publish_batch)),
+        ("/api/v1/rooms", get(rooms::list)),
+        ("/api/v1/rooms/{room}", get(rooms::one)),
+        ("/api/v1/rooms/{room}/events", post(events::publish)),
+        ("/api/v1/rooms/{room}/members", get(rooms::members)),
+        ("/api/v1/sessions", get(sessions::list)),
+        ("/api/v1/sessions/{sid}", delete(sessions::end)),
+        ("/api/v1/sessions/{sid}/events", post(sessions::emit)),
+    ]
+}
+
+/// What anybody may see.
+fn open_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/", get(openapi::front_door)),
+        ("/openapi.json", get(openapi::document)),
+        ("/livez", get(health::livez)),
+        ("/readyz", get(health::readyz)),
+    ]
+}
+
+fn admin_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/livez", get(health::livez)),
+        ("/readyz", get(health::readyz)),
+        ("/health", get(health::health)),
+        ("/metrics", get(health::metrics)),
+    ]
 }
 
 /// Routes on the public address.
 pub fn public_router(api: Api) -> Router {
-    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(api)
+    let guard = from_fn_with_state(api.clone(), keys::require_key);
+    finish(router(api_routes()).route_layer(guard).merge(router(open_routes())), api)
 }
 
 /// Routes on the operators' address.
 pub fn admin_router(api: Api) -> Router {
-    Router::new().route("/metrics", get(metrics)).route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(api)
+    finish(router(admin_routes()), api)
 }
 
-async fn livez() -> &'static str {
-    "ok\n"
+fn router(routes: Vec<(&'static str, MethodRouter<Api>)>) -> Router<Api> {
+    routes.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
 }
 
-async fn readyz(State(api): State<Api>) -> (StatusCode, &'static str) {
-    let _rooms = api.hub.namespaces();
-    if api.metrics.node().draining.get() > 0 { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") }
+fn finish(router: Router<Api>, api: Api) -> Router {
+    router
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .fallback(async || Problem::not_found("there is nothing at this path"))
+        .layer(DefaultBodyLimit::max(api.limits.body_bytes))
+        .layer(from_fn_with_state(api.clone(), watch))
+        .with_state(api)
 }
 
-async fn metrics(State(api): State<Api>) -> String {
-    api.metrics.render()
+/// Counts refusals, keeps answers out of caches, and turns a panic into an answer.
+async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let probe = matches!(request.uri().path(), "/livez" | "/readyz");
+    let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = outcome.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if refused && !probe {
+        api.metrics.node().http_refused.add_shared(1);
+    }
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, Bytes};
+    use axum::extract::FromRequest as _;
+    use axum::http::StatusCode;
+    use axum::http::header::CONTENT_TYPE;
+    use clap::Parser as _;
+    use futures_util::stream;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    #[derive(Debug, clap::Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    /// An open API without workers: who asks one is answered at once that there is none.
+    pub(super) fn api() -> Api {
+        let metrics = Metrics::new(1);
+        let (hub, _no_workers) = Hub::new(vec!["/".into()], 1, 1_024, metrics.clone());
+        Api::new(&Defaults::parse_from(["test"]).settings, hub, metrics, ApiKeys::open(), "test")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_counted() {
+        let api = api();
+        let faulty = router(vec![(
+            "/",
+            get(async || {
+                if true {
+                    panic!("a test")
+                }
+            }),
+        )]);
+        let router = TowerToHyperService::new(finish(faulty, api.clone()));
+        let response = router.call(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[CONTENT_TYPE], problem::PROBLEM_JSON);
+        assert_eq!(api.metrics.node().http_refused.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let request = Request::builder().header(CONTENT_TYPE, "application/json").body(body).unwrap();
+        let problem = input::JsonText::from_request(request, &api()).await.unwrap_err();
+        assert_eq!(problem.into_response().status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

@@ -1,7 +1,7 @@
 //! A broadcast: borrowed as a session hands it in, owned as it travels between threads.
 
-use super::outbox::OutboxId;
 use super::NamespaceId;
+use super::outbox::OutboxId;
 use crate::protocol::event::{Event, Scope};
 use crate::protocol::request::RawEvent;
 use crate::protocol::{DecodeError, Wire};
@@ -70,7 +70,10 @@ impl Broadcast {
 
     /// What is said.
     pub(super) fn event(&self) -> Event<'_> {
-        Event { raw: RawEvent { name: &self.name, args: &self.args, arity: self.arity }, attachments: &self.attachments }
+        Event {
+            raw: RawEvent { name: &self.name, args: &self.args, arity: self.arity },
+            attachments: &self.attachments,
+        }
     }
 
     /// Bytes that this takes in an inbox, roughly.
@@ -115,9 +118,19 @@ impl<'a, S: AsRef<str>> Encoded<'a, S> {
         self.frames[i].as_ref().ok_or(DecodeError::Packet)
     }
 
-    /// Appends the final bytes for `wire`, without keeping them for others unless they are kept already.
-    pub(super) fn append(&mut self, wire: Wire, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        if self.shared.is_none() && self.frames[wire.index()].is_none() {
+    /// The final bytes for `wire` as an owned reference. Where no other worker may need them they are given away, which
+    /// saves an allocation for the second reference.
+    pub(super) fn own_frame(&mut self, wire: Wire, alone: bool) -> Result<Bytes, DecodeError> {
+        let bytes = self.frame(wire)?;
+        if !alone {
+            return Ok(bytes.clone());
+        }
+        self.frames[wire.index()].take().ok_or(DecodeError::Packet)
+    }
+
+    /// Appends the final bytes for `wire`; where no other worker may need them they are not kept.
+    pub(super) fn append(&mut self, wire: Wire, alone: bool, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        if alone && self.shared.is_none() && self.frames[wire.index()].is_none() {
             self.event.encode(wire, self.scope, out)?;
             self.fresh[wire.index()] += 1;
         } else {

@@ -98,7 +98,7 @@ impl Local {
         if room.places.len() > LARGE_ROOM_MEMBERS || room.backlog.is_some() {
             return self.queue_for_large_room(id, exclude, encoded);
         }
-        let policy = room.policy;
+        let (policy, alone) = (room.policy, self.shared.mailboxes.len() == 1);
         let mut frames: [Option<Rc<Frame>>; Wire::COUNT] = Default::default();
         let mut delivered = 0;
         let mut outcome = Ok(());
@@ -110,8 +110,8 @@ impl Local {
             let wire = self.outboxes[place.outbox.0 as usize].wire;
             let slot = &mut frames[wire.index()];
             if slot.is_none() {
-                match encoded.frame(wire) {
-                    Ok(bytes) => *slot = Some(Frame::of_room(bytes.clone(), 1, id, policy)),
+                match encoded.own_frame(wire, alone) {
+                    Ok(bytes) => *slot = Some(Frame::of_room(bytes, 1, id, policy)),
                     Err(error) => {
                         outcome = Err(error);
                         continue;
@@ -137,7 +137,7 @@ impl Local {
         if room.backlog.is_none() {
             self.jobs.push_back(id);
         }
-        let wires = room.wires;
+        let (wires, alone) = (room.wires, self.shared.mailboxes.len() == 1);
         let backlog = room.backlog.get_or_insert_default();
         if backlog.pending_bytes > ROOM_PENDING_BYTES_MAX {
             return Err(DecodeError::Packet);
@@ -147,7 +147,7 @@ impl Local {
         for wire in Wire::ALL.into_iter().filter(|wire| wires[wire.index()] > 0) {
             let out = &mut batch.bytes[wire.index()];
             let before = out.len();
-            encoded.append(wire, out)?;
+            encoded.append(wire, alone, out)?;
             added = added.max(out.len() - before);
         }
         batch.events += 1;

@@ -1,9 +1,9 @@
 //! A session's membership: who it is, and which rooms it is in.
 
+use super::NamespaceId;
 use super::address::Sid;
 use super::outbox::OutboxId;
 use super::room::RoomId;
-use super::NamespaceId;
 use smallvec::SmallVec;
 use std::sync::Arc;
 

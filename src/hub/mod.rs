@@ -15,6 +15,7 @@ mod fanout;
 mod index;
 mod local;
 mod member;
+mod membership;
 mod outbox;
 mod presence;
 mod room;
@@ -30,6 +31,7 @@ pub use presence::{MemberInfo, Presence};
 pub use worker::{Command, DrainOrder, Inbox, Kick, SessionEvent, SessionQuery};
 
 use crate::metrics::Metrics;
+use crate::protocol::refusal::{Code, Refusal};
 use index::Index;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -107,15 +109,21 @@ impl Hub {
     }
 
     /// Ends a session. Returns whether there was one.
-    pub async fn kick(&self, sid: Sid, kick: Kick) -> bool {
-        let Some(worker) = self.worker_of(sid) else { return false };
-        self.ask(worker, |reply| Command::Kick { sid, kick, reply }).await.unwrap_or(false)
+    ///
+    /// # Errors
+    /// When its worker does not answer.
+    pub async fn kick(&self, sid: Sid, kick: Kick) -> Result<bool, Refusal> {
+        let Some(worker) = self.worker_of(sid) else { return Ok(false) };
+        self.ask(worker, |reply| Command::Kick { sid, kick, reply }).await.ok_or_else(no_answer)
     }
 
     /// Sends an event to one session, and hands on its answer if one is asked for. `None`: no such session.
-    pub async fn emit(&self, sid: Sid, event: SessionEvent) -> Option<oneshot::Receiver<String>> {
-        let worker = self.worker_of(sid)?;
-        self.ask(worker, |reply| Command::Emit { sid, event, reply }).await?
+    ///
+    /// # Errors
+    /// When too many answers of the session are awaited, or its worker does not answer.
+    pub async fn emit(&self, sid: Sid, event: SessionEvent) -> Result<Option<oneshot::Receiver<String>>, Refusal> {
+        let Some(worker) = self.worker_of(sid) else { return Ok(None) };
+        self.ask(worker, |reply| Command::Emit { sid, event, reply }).await.unwrap_or_else(|| Err(no_answer()))
     }
 
     /// Sessions of this node that match, in the order of their sids.
@@ -152,6 +160,11 @@ impl Hub {
         }
         answers
     }
+}
+
+/// The inbox of a worker is full, or it has ended.
+fn no_answer() -> Refusal {
+    Refusal::new(Code::Unavailable, "the worker of this session does not answer")
 }
 
 impl Shared {

@@ -2,8 +2,8 @@
 
 use super::room::RoomId;
 use crate::config::SlowConsumerPolicy;
-use crate::protocol::disconnect::Disconnect;
 use crate::protocol::Wire;
+use crate::protocol::disconnect::Disconnect;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -78,7 +78,17 @@ pub struct Outbox {
 
 impl Outbox {
     pub(super) fn new(wire: Wire) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, written: 0, stamp: 0, wire, dirty: false, blocked: false, pressed: false, closing: None }
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+            written: 0,
+            stamp: 0,
+            wire,
+            dirty: false,
+            blocked: false,
+            pressed: false,
+            closing: None,
+        }
     }
 
     /// Whether its session speaks MessagePack.
@@ -137,7 +147,9 @@ impl Outbox {
         let mut outcome = Pushed::Queued;
         match frame.policy {
             SlowConsumerPolicy::Latest if self.blocked => outcome = self.forget(frame.room, usize::MAX, true),
-            SlowConsumerPolicy::DropOldest if !fits(self) => outcome = self.forget(frame.room, frame.bytes.len(), false),
+            SlowConsumerPolicy::DropOldest if !fits(self) => {
+                outcome = self.forget(frame.room, frame.bytes.len(), false)
+            }
             _ => {}
         }
         if !fits(self) {

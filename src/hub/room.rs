@@ -1,8 +1,8 @@
 //! A worker's part of one room.
 
+use super::NamespaceId;
 use super::member::MemberId;
 use super::outbox::{Frame, OutboxId};
-use super::NamespaceId;
 use crate::config::SlowConsumerPolicy;
 use crate::protocol::Wire;
 use std::collections::VecDeque;
@@ -105,9 +105,8 @@ impl Room {
         backlog.pending_bytes = 0;
         let seal = |batch: Batch| {
             let events = batch.events;
-            let frames = batch.bytes.map(|bytes| {
-                (!bytes.is_empty()).then(|| Frame::of_room(bytes.into(), events, id, policy))
-            });
+            let frames =
+                batch.bytes.map(|bytes| (!bytes.is_empty()).then(|| Frame::of_room(bytes.into(), events, id, policy)));
             Sealed { frames, events, exclude: batch.exclude }
         };
         backlog.current = backlog.pending.drain(..).map(seal).collect();

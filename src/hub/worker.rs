@@ -1,10 +1,11 @@
 //! What other threads can ask of a worker, and the bounded inbox they ask through.
 
+use super::NamespaceId;
 use super::address::Sid;
 use super::broadcast::Broadcast;
 use super::presence::MemberInfo;
-use super::NamespaceId;
 use crate::protocol::disconnect::Disconnect;
+use crate::protocol::refusal::Refusal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub enum Command {
         sid: Sid,
         /// What.
         event: SessionEvent,
-        /// The way to its answer, if the session was found.
-        reply: oneshot::Sender<Option<oneshot::Receiver<String>>>,
+        /// The way to its answer, if the session was found and takes it.
+        reply: oneshot::Sender<Result<Option<oneshot::Receiver<String>>, Refusal>>,
     },
     /// Close all sessions.
     Drain(DrainOrder),

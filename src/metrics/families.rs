@@ -2,9 +2,9 @@
 
 use super::cells::{BOUNDS_US, Cell, Histogram};
 use super::{Drop, Handshake, NodeStats, WorkerStats};
+use crate::protocol::Wire;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
-use crate::protocol::Wire;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use std::sync::Arc;
@@ -28,7 +28,8 @@ impl Metrics {
         };
         let own = Families { workers: Arc::clone(&metrics.workers), node: Arc::clone(&metrics.node) };
         let process = prometheus::process_collector::ProcessCollector::for_self();
-        let registered = metrics.registry.register(Box::new(own)).and_then(|()| metrics.registry.register(Box::new(process)));
+        let registered =
+            metrics.registry.register(Box::new(own)).and_then(|()| metrics.registry.register(Box::new(process)));
         registered.expect("the registry is new and the names are unique");
         metrics
     }
@@ -37,6 +38,12 @@ impl Metrics {
     #[must_use]
     pub fn worker(&self, index: usize) -> &Arc<WorkerStats> {
         &self.workers[index]
+    }
+
+    /// The cells of every worker.
+    #[must_use]
+    pub fn workers(&self) -> &[Arc<WorkerStats>] {
+        &self.workers
     }
 
     /// The cells of the node.
@@ -88,12 +95,21 @@ impl Families {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         vec![
             family("roomcast_build_info", "The running version.", MetricType::GAUGE, vec![gauge(&version, 1)]),
-            gauges("roomcast_open_sockets", "Open client sockets.", "transport", [("websocket", sum(w, |s| &s.open_sockets))]),
+            gauges(
+                "roomcast_open_sockets",
+                "Open client sockets.",
+                "transport",
+                [("websocket", sum(w, |s| &s.open_sockets))],
+            ),
             gauges("roomcast_sessions", "Sessions by the encoding they speak.", "wire", wires(|s| &s.sessions)),
             single_gauge("roomcast_rooms", "Rooms with a member on this node.", n.rooms.get()),
             single_gauge("roomcast_workers", "Worker threads that own sockets.", w.len() as u64),
             single_gauge("roomcast_draining", "1 while the node is draining.", n.draining.get()),
-            single_gauge("roomcast_drain_left", "Sessions still open when a drain reached its deadline.", n.drain_left.get()),
+            single_gauge(
+                "roomcast_drain_left",
+                "Sessions still open when a drain reached its deadline.",
+                n.drain_left.get(),
+            ),
             counters("roomcast_connections_total", "TCP connections accepted.", "", [("", n.connections.get())]),
             counters(
                 "roomcast_handshakes_total",
@@ -101,8 +117,18 @@ impl Families {
                 "result",
                 Handshake::ALL.map(|h| (h.label(), n.handshakes[h as usize].get())),
             ),
-            counters("roomcast_packets_received_total", "Packets read from clients.", "wire", wires(|s| &s.packets_received)),
-            counters("roomcast_received_bytes_total", "Bytes read from clients.", "", [("", sum(w, |s| &s.bytes_received))]),
+            counters(
+                "roomcast_packets_received_total",
+                "Packets read from clients.",
+                "wire",
+                wires(|s| &s.packets_received),
+            ),
+            counters(
+                "roomcast_received_bytes_total",
+                "Bytes read from clients.",
+                "",
+                [("", sum(w, |s| &s.bytes_received))],
+            ),
             counters("roomcast_http_published_total", "Events published by HTTP.", "", [("", n.http_published.get())]),
             counters("roomcast_http_refused_total", "HTTP requests refused.", "", [("", n.http_refused.get())]),
         ]
@@ -114,7 +140,12 @@ impl Families {
         let drops = Drop::ALL.map(|drop| (drop.label(), sum(w, |s| &s.drops[drop as usize])));
         let lag = w.iter().map(|s| s.tick_lag_last.get()).max().unwrap_or(0);
         vec![
-            counters("roomcast_broadcasts_total", "Broadcasts fanned out by the workers.", "", [("", sum(w, |s| &s.broadcasts))]),
+            counters(
+                "roomcast_broadcasts_total",
+                "Broadcasts fanned out by the workers.",
+                "",
+                [("", sum(w, |s| &s.broadcasts))],
+            ),
             counters("roomcast_frames_encoded_total", "Frames encoded: once per broadcast and wire.", "wire", encoded),
             counters("roomcast_deliveries_total", "Events put into outboxes.", "", [("", sum(w, |s| &s.deliveries))]),
             counters("roomcast_drops_total", "Events that did not reach somebody.", "reason", drops),
@@ -126,7 +157,9 @@ impl Families {
                 "From taking up a broadcast to its frames being in every local outbox.",
                 |s| &s.broadcast_duration,
             ),
-            self.histogram("roomcast_worker_tick_lag_seconds", "How late the workers' clock ticks came.", |s| &s.tick_lag),
+            self.histogram("roomcast_worker_tick_lag_seconds", "How late the workers' clock ticks came.", |s| {
+                &s.tick_lag
+            }),
             family(
                 "roomcast_worker_tick_lag_max_seconds",
                 "The newest lag of the worker that is furthest behind.",
@@ -143,7 +176,12 @@ impl Families {
         vec![
             counters("roomcast_closes_total", "Sessions that ended.", "reason", closes),
             counters("roomcast_refusals_total", "Packets that were understood but refused.", "code", refusals),
-            counters("roomcast_panics_total", "Faults of the server that ended one session.", "", [("", sum(w, |s| &s.panics))]),
+            counters(
+                "roomcast_panics_total",
+                "Faults of the server that ended one session.",
+                "",
+                [("", sum(w, |s| &s.panics))],
+            ),
         ]
     }
 

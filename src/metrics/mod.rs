@@ -10,9 +10,9 @@ mod families;
 pub use cells::{Cell, Histogram};
 pub use families::Metrics;
 
+use crate::protocol::Wire;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
-use crate::protocol::Wire;
 
 /// Why an event did not reach somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,15 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason.
-    pub const ALL: [Self; 7] =
-        [Self::SlowConsumer, Self::Oldest, Self::Conflated, Self::InboxFull, Self::FanoutFull, Self::SessionEnded, Self::Encoding];
+    pub const ALL: [Self; 7] = [
+        Self::SlowConsumer,
+        Self::Oldest,
+        Self::Conflated,
+        Self::InboxFull,
+        Self::FanoutFull,
+        Self::SessionEnded,
+        Self::Encoding,
+    ];
 
     const fn label(self) -> &'static str {
         match self {

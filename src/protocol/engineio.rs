@@ -91,7 +91,12 @@ mod tests {
 
     #[test]
     fn the_open_packet_has_the_five_keys() {
-        let open = Open { sid: "lv_VI97HAXpY6yYWAAAC", ping_interval_ms: 25_000, ping_timeout_ms: 20_000, max_payload: 1_000_000 };
+        let open = Open {
+            sid: "lv_VI97HAXpY6yYWAAAC",
+            ping_interval_ms: 25_000,
+            ping_timeout_ms: 20_000,
+            max_payload: 1_000_000,
+        };
         assert_eq!(
             open.encode(),
             r#"0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#

@@ -4,7 +4,7 @@ use super::json::write_string;
 use super::msgpack::{self, placeholder};
 use super::request::RawEvent;
 use super::socketio::{Kind, write_head};
-use super::websocket::{Opcode, write_frame, write_header};
+use super::websocket::{Opcode, header_len, write_frame, write_header};
 use super::{DecodeError, Wire};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -70,7 +70,7 @@ impl Event<'_> {
         };
         let parts = [head, "[", name, comma, args, "]"];
         let len = parts.iter().map(|part| part.len()).sum();
-        out.reserve(len + 10);
+        out.reserve_exact(len + header_len(len));
         write_header(Opcode::Text, len, out);
         for part in parts {
             out.extend_from_slice(part.as_bytes());
@@ -130,7 +130,7 @@ fn with_base64<'a>(args: &'a str, attachments: &[Bytes]) -> Result<std::borrow::
 
 fn replace_placeholders(value: &mut Value, attachments: &[Bytes]) -> Result<(), DecodeError> {
     if let Some(num) = placeholder(value) {
-        let bytes = usize::try_from(num).ok().and_then(|num| attachments.get(num));
+        let bytes = num.and_then(|num| usize::try_from(num).ok()).and_then(|num| attachments.get(num));
         let text = base64::engine::general_purpose::STANDARD.encode(bytes.ok_or(DecodeError::Placeholder)?);
         *value = serde_json::json!({ "$binary": text });
         return Ok(());
@@ -170,8 +170,14 @@ mod tests {
         assert_eq!(encode(Wire::SocketIo, "/", &["r"], &e), b"\x81\x0f42[\"e\",{\"x\":1}]");
         assert_eq!(encode(Wire::SocketIo, "/n", &["r"], &e), b"\x81\x1242/n,[\"e\",{\"x\":1}]");
         assert_eq!(&encode(Wire::Json, "/", &["r"], &e)[2..], br#"{"room":"r","event":"e","data":{"x":1}}"#);
-        assert_eq!(&encode(Wire::Json, "/", &["r", "s"], &e)[2..], br#"{"rooms":["r","s"],"event":"e","data":{"x":1}}"#);
-        assert_eq!(&encode(Wire::Json, "/", &["r"], &event("1,2", 2, &[]))[2..], br#"{"room":"r","event":"e","args":[1,2]}"#);
+        assert_eq!(
+            &encode(Wire::Json, "/", &["r", "s"], &e)[2..],
+            br#"{"rooms":["r","s"],"event":"e","data":{"x":1}}"#
+        );
+        assert_eq!(
+            &encode(Wire::Json, "/", &["r"], &event("1,2", 2, &[]))[2..],
+            br#"{"room":"r","event":"e","args":[1,2]}"#
+        );
         let packed = encode(Wire::MsgPack, "/", &["r"], &e);
         assert_eq!(packed[0], 0x82);
         let back: Value = rmp_serde::from_slice(&packed[2..]).unwrap();
@@ -188,6 +194,10 @@ mod tests {
         assert_eq!(&encode(Wire::Json, "/", &["r"], &e)[2..], br#"{"room":"r","event":"e","data":{"$binary":"AQID"}}"#);
         let packed = encode(Wire::MsgPack, "/", &["r"], &e);
         assert_eq!(msgpack::to_json(&packed[2..], 8, 1).unwrap().attachments, attachments);
-        assert_eq!(check_placeholders("{\"_placeholder\":true,\"num\":1}", &attachments), Err(DecodeError::Placeholder));
+        for num in ["1", "-1", "0.5", "\"0\"", "null"] {
+            let args = format!("{{\"_placeholder\":true,\"num\":{num}}}");
+            assert_eq!(check_placeholders(&args, &attachments), Err(DecodeError::Placeholder), "{num}");
+        }
+        assert_eq!(check_placeholders("{\"_placeholder\":true}", &attachments), Err(DecodeError::Placeholder));
     }
 }

@@ -337,9 +337,28 @@ mod tests {
     /// Text that is nearly JSON: fragments of the grammar in any order.
     fn nearly_json() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
-            Just("{"), Just("}"), Just("["), Just("]"), Just(":"), Just(","), Just("\""), Just("\\"), Just("\\u00e9"),
-            Just("0"), Just("-1"), Just("1.5e+3"), Just("01"), Just("true"), Just("nul"), Just("null"), Just(" "),
-            Just("\"key\""), Just("\t"), Just("\u{1}"), Just("é"), Just("a long run of plain text, longer than a step")
+            Just("{"),
+            Just("}"),
+            Just("["),
+            Just("]"),
+            Just(":"),
+            Just(","),
+            Just("\""),
+            Just("\\"),
+            Just("\\u00e9"),
+            Just("0"),
+            Just("-1"),
+            Just("1.5e+3"),
+            Just("01"),
+            Just("true"),
+            Just("nul"),
+            Just("null"),
+            Just(" "),
+            Just("\"key\""),
+            Just("\t"),
+            Just("\u{1}"),
+            Just("é"),
+            Just("a long run of plain text, longer than a step")
         ];
         prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
     }

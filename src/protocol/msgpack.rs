@@ -1,12 +1,13 @@
 //! MessagePack ⇄ JSON text. The MessagePack door reads and writes the same packets as the JSON door; binary values become
 //! Socket.IO's placeholders with attachments, and back.
 
-use super::json::write_string;
 use super::DecodeError;
+use super::json::{DEPTH_MAX, Scanner, unquote, write_string};
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// JSON text and the binary values that its placeholders stand for.
@@ -36,53 +37,105 @@ pub fn to_json(bytes: &[u8], depth_max: u8, attachments_max: usize) -> Result<Tr
     }
 }
 
-/// Encodes JSON text; placeholders become the attachments they stand for.
+/// Encodes JSON text in one pass, without building a tree; placeholders become the attachments they stand for. What
+/// JavaScript's parser takes and Rust's types do not (numbers beyond `f64`, lone surrogates) becomes the nearest value,
+/// so that whatever was accepted at one door can be said at every other.
 ///
 /// # Errors
 /// When the text is not JSON or a placeholder has no attachment.
 pub fn from_json(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, DecodeError> {
-    let value: Value = serde_json::from_str(json).map_err(|_| DecodeError::Json)?;
-    rmp_serde::to_vec_named(&Packed { value: &value, attachments }).map_err(|_| DecodeError::Placeholder)
+    rmp_serde::to_vec_named(&Packed { raw: json, attachments }).map_err(|_| DecodeError::Placeholder)
 }
 
-/// The number of the attachment that `value` stands for, if it is a placeholder.
+/// If `value` is a placeholder: the number of the attachment that it stands for, or `None` when it has no valid one.
 #[must_use]
-pub fn placeholder(value: &Value) -> Option<u64> {
+pub fn placeholder(value: &Value) -> Option<Option<u64>> {
     let map = value.as_object().filter(|map| map.get("_placeholder") == Some(&Value::Bool(true)))?;
-    map.get("num").and_then(Value::as_u64)
+    Some(map.get("num").and_then(Value::as_u64))
 }
 
+/// Raw JSON that is written as MessagePack.
 struct Packed<'a> {
-    value: &'a Value,
+    raw: &'a str,
     attachments: &'a [Bytes],
 }
 
 impl serde::Serialize for Packed<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let pack = |value| Packed { value, attachments: self.attachments };
-        if let Some(num) = placeholder(self.value) {
-            let bytes = usize::try_from(num).ok().and_then(|num| self.attachments.get(num));
-            let bytes = bytes.ok_or_else(|| serde::ser::Error::custom("placeholder without attachment"))?;
-            return serializer.serialize_bytes(bytes);
-        }
-        match self.value {
-            Value::Array(items) => {
+        let broken = |error: DecodeError| serde::ser::Error::custom(error);
+        let raw = self.raw.trim_matches([' ', '\t', '\n', '\r']);
+        let pack = |raw| Packed { raw, attachments: self.attachments };
+        let mut scanner = Scanner::new(raw, DEPTH_MAX);
+        match raw.as_bytes().first() {
+            Some(b'{') => {
+                let mut entries = Vec::new();
+                scanner.object(|key, value| entries.push((key, value))).map_err(broken)?;
+                if let Some(num) = self.placeholder(&entries) {
+                    let bytes = num.parse().ok().and_then(|num: usize| self.attachments.get(num));
+                    return serializer.serialize_bytes(bytes.ok_or_else(|| broken(DecodeError::Placeholder))?);
+                }
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries {
+                    map.serialize_entry(&*text_of(key), &pack(value))?;
+                }
+                map.end()
+            }
+            Some(b'[') => {
+                let mut items = Vec::new();
+                scanner.array(|item| items.push(item)).map_err(broken)?;
                 let mut seq = serializer.serialize_seq(Some(items.len()))?;
                 for item in items {
                     seq.serialize_element(&pack(item))?;
                 }
                 seq.end()
             }
-            Value::Object(entries) => {
-                let mut map = serializer.serialize_map(Some(entries.len()))?;
-                for (key, value) in entries {
-                    map.serialize_entry(key, &pack(value))?;
-                }
-                map.end()
-            }
-            leaf => leaf.serialize(serializer),
+            Some(b'"') => serializer.serialize_str(&text_of(raw)),
+            Some(b't') => serializer.serialize_bool(true),
+            Some(b'f') => serializer.serialize_bool(false),
+            Some(b'n') => serializer.serialize_unit(),
+            _ => match (raw.parse::<u64>(), raw.parse::<i64>(), raw.parse::<f64>()) {
+                (Ok(number), ..) => serializer.serialize_u64(number),
+                (_, Ok(number), _) => serializer.serialize_i64(number),
+                (.., Ok(number)) => serializer.serialize_f64(number),
+                _ => Err(broken(DecodeError::Json)),
+            },
         }
     }
+}
+
+impl<'a> Packed<'a> {
+    /// The raw number of a placeholder; only packets with attachments have placeholders.
+    fn placeholder(&self, entries: &[(&str, &'a str)]) -> Option<&'a str> {
+        let value = |wanted: &str| entries.iter().find(|(key, _)| text_of(key) == wanted).map(|(_, value)| *value);
+        let stands = !self.attachments.is_empty() && value("_placeholder") == Some("true");
+        stands.then(|| value("num").unwrap_or_default())
+    }
+}
+
+/// The text of a raw string. Lone surrogates, which JavaScript allows, become U+FFFD.
+fn text_of(raw: &str) -> Cow<'_, str> {
+    unquote(raw).unwrap_or_else(|_| {
+        let mut out = String::new();
+        let mut rest = raw.trim_matches('"');
+        while let Some(at) = rest.find("\\u") {
+            let (before, escape) = rest.split_at(at);
+            // A pair is twelve characters; six alone are a lone surrogate or a plain character.
+            let pair = escape.get(..12).and_then(|pair| unescape(pair).filter(|text| text.chars().count() == 1));
+            out.push_str(&unescape(before).unwrap_or_default());
+            let (text, taken) = match pair {
+                Some(text) => (text, 12),
+                None => (escape.get(..6).and_then(unescape).unwrap_or_else(|| "\u{fffd}".into()), 6),
+            };
+            out.push_str(&text);
+            rest = escape.get(taken..).unwrap_or_default();
+        }
+        out.push_str(&unescape(rest).unwrap_or_default());
+        out.into()
+    })
+}
+
+fn unescape(inner: &str) -> Option<String> {
+    serde_json::from_str(&format!("\"{inner}\"")).ok()
 }
 
 struct ToJson<'a> {
@@ -169,7 +222,7 @@ impl<'de> Visitor<'de> for ToJson<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<(), A::Error> {
         let mut separator = '{';
-        while let Some(key) = entries.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             self.out.json.push(separator);
             write_string(&key, &mut self.out.json);
             self.out.json.push(':');
@@ -192,25 +245,53 @@ mod tests {
 
     #[test]
     fn binary_values_become_attachments_and_come_back() {
-        let packed = from_json(r#"{"publish":"r","data":{"_placeholder":true,"num":0}}"#, &[Bytes::from_static(b"\0\xff")]).unwrap();
+        let packed =
+            from_json(r#"{"publish":"r","data":{"_placeholder":true,"num":0}}"#, &[Bytes::from_static(b"\0\xff")])
+                .unwrap();
         let back = to_json(&packed, 32, 10).unwrap();
         let value: Value = serde_json::from_str(&back.json).unwrap();
         assert_eq!(value, serde_json::json!({"publish": "r", "data": {"_placeholder": true, "num": 0}}));
         assert_eq!(back.attachments, [&b"\0\xff"[..]]);
         assert_eq!(to_json(&packed, 32, 0), Err(DecodeError::MsgPack));
-        assert_eq!(from_json(r#"{"_placeholder":true,"num":1}"#, &[]), Err(DecodeError::Placeholder));
+        let attachments = [Bytes::from_static(b"x")];
+        for num in ["1", "-1", "0.5", "\"0\"", "null", "0]"] {
+            let json = format!("{{\"_placeholder\":true,\"num\":{num}}}");
+            assert_eq!(from_json(&json, &attachments), Err(DecodeError::Placeholder), "{num}");
+        }
+    }
+
+    #[test]
+    fn what_only_javascript_takes_becomes_the_nearest_value() {
+        let back = |json: &str| to_json(&from_json(json, &[]).unwrap(), 32, 0).unwrap().json;
+        assert_eq!(back("[1e999,-1e999]"), "[null,null]");
+        assert_eq!(back(r#""a\ud800b\n\ud83d\ude00\u00e9""#), "\"a\u{fffd}b\\n😀é\"");
+        assert_eq!(back(r#"{"_placeholder":true,"num":0}"#), r#"{"_placeholder":true,"num":0}"#);
+        assert_eq!(
+            back("[123456789.123456789,18446744073709551615,-1]"),
+            "[123456789.12345679,18446744073709551615,-1]"
+        );
     }
 
     #[test]
     fn a_promised_length_costs_nothing() {
-        for bad in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xdf, 0xff, 0xff, 0xff, 0xff], &[0xc6, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff]] {
+        for bad in [
+            &[0xdd, 0xff, 0xff, 0xff, 0xff][..],
+            &[0xdf, 0xff, 0xff, 0xff, 0xff],
+            &[0xc6, 0xff, 0xff, 0xff, 0xff],
+            &[0xdb, 0xff, 0xff, 0xff, 0xff],
+        ] {
             assert_eq!(to_json(bad, 32, 10), Err(DecodeError::MsgPack), "{bad:?}");
         }
         assert_eq!(to_json(&[0x91; 10_000], 32, 10), Err(DecodeError::Depth));
     }
 
     fn json_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Into::into), any::<i64>().prop_map(Into::into), ".*".prop_map(Into::into)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".*".prop_map(Into::into)
+        ];
         leaf.prop_recursive(4, 32, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),

@@ -1,10 +1,10 @@
 //! The plain protocol: one JSON object a message, in text frames (`roomcast.v1.json`), or the same keys as MessagePack in
 //! binary frames (`roomcast.v1.msgpack`).
 
+use super::DecodeError;
 use super::json::Scanner;
 use super::refusal::Refusal;
 use super::request::Fields;
-use super::DecodeError;
 
 /// Subprotocol of the JSON wire; also what a client gets that asks for none.
 pub const SUBPROTOCOL_JSON: &str = "roomcast.v1.json";
@@ -63,7 +63,9 @@ impl<'a> Packet<'a> {
             }
         })?;
         scanner.end()?;
-        let id_is_fine = |id: &str| id.len() <= ID_MAX_BYTES && id.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+        let id_is_fine = |id: &str| {
+            id.len() <= ID_MAX_BYTES && id.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+        };
         if !packet.id.is_none_or(id_is_fine) {
             return Err(DecodeError::Packet);
         }
@@ -103,7 +105,9 @@ mod tests {
     fn the_packets_of_the_protocol_page() {
         let join = Packet::parse(r#"{"id":1,"join":"room-17"}"#, 8).unwrap();
         assert_eq!((join.id, join.verb), (Some("1"), Some(Verb::Join("\"room-17\""))));
-        let publish = Packet::parse(r#"{"id":3,"publish":["a","b"],"except":["c"],"event":"message","data":{"x":[1]}}"#, 8).unwrap();
+        let publish =
+            Packet::parse(r#"{"id":3,"publish":["a","b"],"except":["c"],"event":"message","data":{"x":[1]}}"#, 8)
+                .unwrap();
         assert_eq!(publish.verb, Some(Verb::Publish(r#"["a","b"]"#)));
         assert_eq!(publish.fields.data, Some(r#"{"x":[1]}"#));
         assert_eq!(publish.fields.except, Some(r#"["c"]"#));
@@ -116,8 +120,14 @@ mod tests {
     fn answers_name_the_request() {
         assert_eq!(ok("3", "{}"), r#"{"id":3,"ok":{}}"#);
         let refusal = Refusal::new(Code::NotInRoom, "join \"a\" first");
-        assert_eq!(error(Some("\"x\""), &refusal), r#"{"id":"x","error":{"code":"not-in-room","detail":"join \"a\" first"}}"#);
-        assert_eq!(error(None, &Refusal::rate_limited("joins", 5)), r#"{"error":{"code":"rate-limited","detail":"too many joins; slow down","retry_after_ms":5}}"#);
+        assert_eq!(
+            error(Some("\"x\""), &refusal),
+            r#"{"id":"x","error":{"code":"not-in-room","detail":"join \"a\" first"}}"#
+        );
+        assert_eq!(
+            error(None, &Refusal::rate_limited("joins", 5)),
+            r#"{"error":{"code":"rate-limited","detail":"too many joins; slow down","retry_after_ms":5}}"#
+        );
     }
 
     proptest! {

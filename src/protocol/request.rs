@@ -1,9 +1,9 @@
 //! What clients ask for, whichever door they came through: the keys that requests have in common.
 
+use super::DecodeError;
 use super::json::{Scanner, unquote};
 use super::name::check_room_name;
 use super::refusal::{Code, Refusal};
-use super::DecodeError;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! Socket.IO v5 packets (<https://socket.io/docs/v4/socket-io-protocol/>): type, attachments, namespace, id, JSON.
 
-use super::json::Scanner;
-use super::request::{Fields, RawEvent, take_fields};
 use super::DecodeError;
+use super::json::{Scanner, unquote};
+use super::request::{Fields, RawEvent, take_fields};
 use std::fmt::Write as _;
 
 /// Packet types.
@@ -85,12 +85,13 @@ fn take_number(text: &str) -> Result<(Option<u64>, &str), DecodeError> {
     }
 }
 
-/// Whether a raw event name is one that Socket.IO keeps for itself.
+/// Whether a raw event name is one that Socket.IO keeps for itself, however it is escaped: a recipient's parser refuses
+/// such an event, and its connection with it.
 #[must_use]
 pub fn is_reserved(raw_name: &str) -> bool {
     const RESERVED: [&str; 6] =
-        ["\"connect\"", "\"connect_error\"", "\"disconnect\"", "\"disconnecting\"", "\"newListener\"", "\"removeListener\""];
-    RESERVED.contains(&raw_name)
+        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+    unquote(raw_name).is_ok_and(|name| RESERVED.contains(&name.as_ref()))
 }
 
 /// The data of an EVENT: an array whose first element is the name. If the first argument is an object, its known keys
@@ -169,7 +170,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn packet(kind: Kind, attachments: usize, namespace: &'static str, id: Option<u64>, data: &'static str) -> Packet<'static> {
+    fn packet(
+        kind: Kind,
+        attachments: usize,
+        namespace: &'static str,
+        id: Option<u64>,
+        data: &'static str,
+    ) -> Packet<'static> {
         Packet { kind, attachments, namespace, id, data }
     }
 
@@ -177,8 +184,14 @@ mod tests {
     fn the_packets_of_the_specification() {
         let vectors = [
             ("0", packet(Kind::Connect, 0, "/", None, "")),
-            (r#"0/admin,{"sid":"oSO0OpakMV_3jnilAAAA"}"#, packet(Kind::Connect, 0, "/admin", None, r#"{"sid":"oSO0OpakMV_3jnilAAAA"}"#)),
-            (r#"4{"message":"Not authorized"}"#, packet(Kind::ConnectError, 0, "/", None, r#"{"message":"Not authorized"}"#)),
+            (
+                r#"0/admin,{"sid":"oSO0OpakMV_3jnilAAAA"}"#,
+                packet(Kind::Connect, 0, "/admin", None, r#"{"sid":"oSO0OpakMV_3jnilAAAA"}"#),
+            ),
+            (
+                r#"4{"message":"Not authorized"}"#,
+                packet(Kind::ConnectError, 0, "/", None, r#"{"message":"Not authorized"}"#),
+            ),
             (r#"2["foo"]"#, packet(Kind::Event, 0, "/", None, r#"["foo"]"#)),
             (r#"2/admin,["bar"]"#, packet(Kind::Event, 0, "/admin", None, r#"["bar"]"#)),
             (r#"212["foo"]"#, packet(Kind::Event, 0, "/", Some(12), r#"["foo"]"#)),
@@ -223,7 +236,18 @@ mod tests {
         assert_eq!(event, RawEvent { name: r#""message""#, args: r#"{"room":"r","n":[1]}, 2"#, arity: 2 });
         assert_eq!(fields.room, Some(r#""r""#));
         assert_eq!(parse_event(r#"["hi"]"#, 8).unwrap().0, RawEvent { name: r#""hi""#, args: "", arity: 0 });
-        for bad in ["", "{}", "[]", "[1]", "[\"connect\"]", "[\"a\",]", "[\"a\"] x", "[\"a\" 1]", "[\"a\",{]}"] {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "[1]",
+            "[\"connect\"]",
+            "[\"conn\\u0065ct\"]",
+            "[\"a\",]",
+            "[\"a\"] x",
+            "[\"a\" 1]",
+            "[\"a\",{]}",
+        ] {
             assert!(parse_event(bad, 8).is_err(), "{bad}");
         }
         assert_eq!(parse_ack(" [1, \"x\"] ", 8), Ok("1, \"x\""));

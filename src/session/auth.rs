@@ -6,9 +6,6 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Shortest secret that tokens may be signed with, in bytes (RFC 7518 §3.2).
-pub const SECRET_MIN_BYTES: usize = 32;
-
 /// Longest token that is looked at.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
@@ -47,7 +44,7 @@ pub struct Claims {
 }
 
 impl TokenKey {
-    /// A key from a secret of at least [`SECRET_MIN_BYTES`].
+    /// A key from a secret, whose length the settings have checked.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
         let secret = secret.expose().as_bytes();

@@ -117,7 +117,7 @@ impl Session {
         };
         match session.dialect {
             Dialect::SocketIo(_) => session.socketio_open(cx),
-            Dialect::Native(_) => session.native_open(&handshake.rooms, cx),
+            Dialect::Native(_) => session.native_open(handshake.rooms, cx),
         }
         session
     }
@@ -233,8 +233,12 @@ impl Session {
     /// Leaves all rooms. Nothing is said to the client: the transport does that.
     pub fn end(&mut self, hub: &mut Local) {
         match &mut self.dialect {
-            Dialect::SocketIo(dialect) => std::mem::take(dialect).members().into_iter().for_each(|member| hub.exit(member)),
-            Dialect::Native(dialect) => std::mem::take(dialect).member().into_iter().for_each(|member| hub.exit(member)),
+            Dialect::SocketIo(dialect) => {
+                std::mem::take(dialect).members().into_iter().for_each(|member| hub.exit(member))
+            }
+            Dialect::Native(dialect) => {
+                std::mem::take(dialect).member().into_iter().for_each(|member| hub.exit(member))
+            }
         }
     }
 
@@ -250,7 +254,8 @@ impl Session {
     fn admit(&mut self, cx: &mut Context<'_>) -> Result<Option<Refusal>, Disconnect> {
         match self.packets.take(cx.now, 1, cx.rules.packets) {
             Ok(()) => {
-                self.refused = 0;
+                // Forgiven one by one, or a flood would be forgiven by the few packets that it gets through.
+                self.refused = self.refused.saturating_sub(1);
                 Ok(None)
             }
             Err(retry_after_ms) => {

@@ -6,6 +6,7 @@ use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::json::{Scanner, unquote};
+use crate::protocol::name::check_room_name;
 use crate::protocol::native::{self, Packet, Verb};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent, room_list};
@@ -21,6 +22,8 @@ pub(super) struct Native {
     member: Option<(MemberId, Sid)>,
     /// Whether it speaks MessagePack.
     pub(super) packed: bool,
+    /// Rooms of its address, to be joined once it may.
+    rooms: Vec<String>,
 }
 
 impl Native {
@@ -38,20 +41,21 @@ impl Session {
     }
 
     /// Says hello, if the session may be here already, and joins the rooms of its address.
-    pub(super) fn native_open(&mut self, rooms: &[String], cx: &mut Context<'_>) {
+    pub(super) fn native_open(&mut self, rooms: Vec<String>, cx: &mut Context<'_>) {
         self.native().packed = cx.hub.outbox(self.outbox).is_some_and(|outbox| outbox.is_packed());
+        self.native().rooms = rooms;
         if self.identity.is_some() || cx.rules.access.is_open() {
             self.native_enter(cx);
-            for room in rooms {
-                let packet = Packet { id: None, verb: None, fields: Fields::default() };
-                let joined = crate::protocol::name::check_room_name(room).and_then(|()| {
-                    let member = self.native().member().ok_or_else(unauthenticated)?;
-                    self.join(member, &std::iter::once(room.as_str().into()).collect(), cx)
-                });
-                match joined {
-                    Ok(answer) => self.send_json(&format!("{{\"joined\":{answer}}}"), cx),
-                    Err(refusal) => self.native_refuse(&packet, &refusal, cx),
-                }
+        }
+    }
+
+    fn join_first_rooms(&mut self, member: MemberId, cx: &mut Context<'_>) {
+        for room in std::mem::take(&mut self.native().rooms) {
+            let joined = check_room_name(&room)
+                .and_then(|()| self.join(member, &std::iter::once(room.as_str().into()).collect(), cx));
+            match joined {
+                Ok(answer) => self.send_json(&format!("{{\"joined\":{answer}}}"), cx),
+                Err(refusal) => self.native_refuse(None, &refusal, cx),
             }
         }
     }
@@ -64,6 +68,7 @@ impl Session {
         let (interval, max) = (cx.rules.rhythm.interval_ms, cx.rules.message.message_bytes);
         let _infallible = write!(hello, ",\"ping_interval_ms\":{interval},\"max_payload_bytes\":{max}}}}}");
         self.send_json(&hello, cx);
+        self.join_first_rooms(member, cx);
         sid
     }
 
@@ -86,7 +91,7 @@ impl Session {
         cx.hub.stats().packets_received[self.wire().index()].add(1);
         let packet = Packet::parse(text, cx.rules.depth_max).map_err(disconnect_of)?;
         if let Some(refusal) = self.admit(cx)? {
-            self.native_refuse(&packet, &refusal, cx);
+            self.native_refuse(packet.id, &refusal, cx);
             return Ok(());
         }
         if let Some(Verb::Connect(data)) = packet.verb {
@@ -100,14 +105,14 @@ impl Session {
                 }
             }
             Ok(None) => {}
-            Err(refusal) => self.native_refuse(&packet, &refusal, cx),
+            Err(refusal) => self.native_refuse(packet.id, &refusal, cx),
         }
         Ok(())
     }
 
     fn native_connect(&mut self, packet: &Packet<'_>, data: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {
         if self.native().member.is_some() {
-            self.native_refuse(packet, &Refusal::new(Code::BadPacket, "connected already"), cx);
+            self.native_refuse(packet.id, &Refusal::new(Code::BadPacket, "connected already"), cx);
             return Ok(());
         }
         let mut token = None;
@@ -165,9 +170,9 @@ impl Session {
         }
     }
 
-    fn native_refuse(&mut self, packet: &Packet<'_>, refusal: &Refusal, cx: &mut Context<'_>) {
+    fn native_refuse(&mut self, id: Option<&str>, refusal: &Refusal, cx: &mut Context<'_>) {
         Self::count_refusal(refusal, cx);
-        self.send_json(&native::error(packet.id, refusal), cx);
+        self.send_json(&native::error(id, refusal), cx);
     }
 
     pub(super) fn native_answer(&mut self, id: &str, answer: &str, cx: &mut Context<'_>) {

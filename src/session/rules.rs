@@ -5,9 +5,9 @@ use super::limit::Rate;
 use super::ping_frame;
 use crate::config::Settings;
 use crate::hub::Frame;
+use crate::protocol::Wire;
 use crate::protocol::heartbeat::Rhythm;
 use crate::protocol::websocket::Limits;
-use crate::protocol::Wire;
 use std::rc::Rc;
 use std::time::Duration;
 

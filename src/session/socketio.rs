@@ -4,12 +4,12 @@ use super::vocabulary::event_of;
 use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
+use crate::protocol::engineio;
 use crate::protocol::json::{Scanner, unquote, write_string};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent, room_list};
 use crate::protocol::socketio::{Kind, Packet, parse_ack, parse_event, write_head};
 use crate::protocol::websocket::{Opcode, write_frame};
-use crate::protocol::engineio;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::fmt::Write as _;
@@ -105,7 +105,12 @@ impl Session {
         self.socketio_complete(&packet, &[], cx)
     }
 
-    fn socketio_complete(&mut self, packet: &Packet<'_>, attachments: &[Bytes], cx: &mut Context<'_>) -> Result<(), Disconnect> {
+    fn socketio_complete(
+        &mut self,
+        packet: &Packet<'_>,
+        attachments: &[Bytes],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Disconnect> {
         if packet.kind == Kind::Connect {
             return self.socketio_connect(packet, cx);
         }
@@ -139,7 +144,13 @@ impl Session {
                 Self::count_refusal(&refusal, cx);
                 return Ok(());
             }
-            return Ok(self.send_packet(Kind::ConnectError, packet.namespace, None, r#"{"message":"Invalid namespace"}"#, cx));
+            return Ok(self.send_packet(
+                Kind::ConnectError,
+                packet.namespace,
+                None,
+                r#"{"message":"Invalid namespace"}"#,
+                cx,
+            ));
         };
         if self.socketio().entered.iter().any(|entered| entered.0 == namespace) {
             return Ok(());

@@ -15,7 +15,12 @@ const PRESENCE_PAGE: usize = 100;
 
 impl Session {
     /// Joins rooms, all or none. Returns the answer.
-    pub(super) fn join(&mut self, member: MemberId, rooms: &Rooms<'_>, cx: &mut Context<'_>) -> Result<String, Refusal> {
+    pub(super) fn join(
+        &mut self,
+        member: MemberId,
+        rooms: &Rooms<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<String, Refusal> {
         take_joins(&mut self.joins, rooms.len(), cx)?;
         let mut joined: Vec<(&str, u32)> = Vec::with_capacity(rooms.len());
         let mut fresh: Vec<&str> = Vec::new();
@@ -41,7 +46,12 @@ impl Session {
     }
 
     /// Leaves rooms. Returns the answer.
-    pub(super) fn leave(&mut self, member: MemberId, rooms: &Rooms<'_>, cx: &mut Context<'_>) -> Result<String, Refusal> {
+    pub(super) fn leave(
+        &mut self,
+        member: MemberId,
+        rooms: &Rooms<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<String, Refusal> {
         for room in rooms {
             if !cx.hub.leave(member, room) && rooms.len() == 1 {
                 return Err(not_in(room));
@@ -92,7 +102,8 @@ impl Session {
         if cursor == Some(None) {
             return Err(Refusal::new(Code::BadPacket, "\"cursor\" is what an earlier answer had as \"next\""));
         }
-        let limit = fields.limit.map_or(Some(PRESENCE_PAGE), |raw| raw.parse().ok().filter(|n| (1..=1_000).contains(n)));
+        let limit =
+            fields.limit.map_or(Some(PRESENCE_PAGE), |raw| raw.parse().ok().filter(|n| (1..=1_000).contains(n)));
         let limit = limit.ok_or_else(|| Refusal::new(Code::BadPacket, "\"limit\" is a number from 1 to 1000"))?;
         cx.questions.push(Question { sid, reply_to, room: room.into(), cursor: cursor.flatten(), limit });
         Ok(())

@@ -4,8 +4,8 @@ use crate::config::Settings;
 use crate::hub::Identity;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{self, Metrics};
-use crate::protocol::native::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::protocol::Wire;
+use crate::protocol::native::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::session::{Access, Handshake};
 use axum::body::Body;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use axum::http::header::{
     AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{Method, Request, Response, StatusCode, Uri};
+use axum::http::{Method, Request, Response, StatusCode, Uri, Version};
 use axum::routing::any;
 use base64::Engine as _;
 use hyper_util::rt::TokioIo;
@@ -68,7 +68,10 @@ impl Origins {
     /// The origins of the settings; with `local`, pages of this machine too.
     #[must_use]
     pub fn new(allowed: &[String], local: bool) -> Self {
-        Self { allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(), local }
+        Self {
+            allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
+            local,
+        }
     }
 
     /// Whether a page of `origin` may connect to the server that it called `host`. No origin: no browser.
@@ -77,7 +80,9 @@ impl Origins {
         let Some(origin) = origin.map(str::to_ascii_lowercase) else { return true };
         let site = origin.split_once("://").map(|(_, site)| site);
         let same = site.is_some() && site == host.map(str::to_ascii_lowercase).as_deref();
-        let name = site.and_then(|site| site.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map(|(name, _)| name).or(Some(site)));
+        let name = site.and_then(|site| {
+            site.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map(|(name, _)| name).or(Some(site))
+        });
         let local = origin == "null" || matches!(name, Some("localhost" | "127.0.0.1" | "[::1]"));
         same || (self.local && local) || self.allowed.iter().any(|allowed| allowed == "*" || *allowed == origin)
     }
@@ -112,7 +117,11 @@ impl Doors {
             .with_state(self)
     }
 
-    fn enter(&self, request: Request<Body>, wire: impl FnOnce(&Request<Body>) -> Result<(Wire, Option<HeaderValue>), Refused>) -> Response<Body> {
+    fn enter(
+        &self,
+        request: Request<Body>,
+        wire: impl FnOnce(&Request<Body>) -> Result<(Wire, Option<HeaderValue>), Refused>,
+    ) -> Response<Body> {
         match self.check(&request, wire) {
             Ok((handshake, accept, subprotocol)) => {
                 self.inner.metrics.node().handshake(metrics::Handshake::Accepted);
@@ -133,7 +142,7 @@ impl Doors {
     ) -> Result<(Handshake, String, Option<HeaderValue>), Refused> {
         let headers = request.headers();
         let (wire, subprotocol) = wire(request)?;
-        let accept = check_websocket(request.method(), headers)?;
+        let accept = check_websocket(request)?;
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let origin = headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("invalid"));
         if !self.inner.origins.allows(origin, text(HOST)) {
@@ -156,7 +165,10 @@ impl Doors {
         let Some(token) = header.map(str::to_owned).or_else(|| query(uri, "token").next()) else { return Ok(None) };
         match self.inner.access.identify(&token) {
             Some(identity) => Ok(Some(identity)),
-            None => Err((metrics::Handshake::Unauthenticated, refusal(StatusCode::UNAUTHORIZED, 4, "A valid token is needed"))),
+            None => Err((
+                metrics::Handshake::Unauthenticated,
+                refusal(StatusCode::UNAUTHORIZED, 4, "A valid token is needed"),
+            )),
         }
     }
 
@@ -202,7 +214,8 @@ async fn enter_socketio(State(doors): State<Doors>, request: Request<Body>) -> R
 
 async fn enter_native(State(doors): State<Doors>, request: Request<Body>) -> Response<Body> {
     doors.enter(request, |request| {
-        let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+        let offers =
+            request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
         let mut offered = offers.flat_map(|list| list.split(',')).map(str::trim).peekable();
         if offered.peek().is_none() {
             return Ok((Wire::Json, None));
@@ -213,29 +226,36 @@ async fn enter_native(State(doors): State<Doors>, request: Request<Body>) -> Res
             _ => None,
         };
         offered.find_map(known).ok_or_else(|| {
-            let response = refusal(StatusCode::BAD_REQUEST, 3, "Subprotocols are roomcast.v1.json and roomcast.v1.msgpack");
+            let response =
+                refusal(StatusCode::BAD_REQUEST, 3, "Subprotocols are roomcast.v1.json and roomcast.v1.msgpack");
             (metrics::Handshake::Malformed, response)
         })
     })
 }
 
 /// RFC 6455 §4.2.1. Returns the value of `Sec-WebSocket-Accept`.
-fn check_websocket(method: &Method, headers: &HeaderMap) -> Result<String, Refused> {
+fn check_websocket(request: &Request<Body>) -> Result<String, Refused> {
+    let headers = request.headers();
     let has_token = |name: HeaderName, token: &str| {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
     };
     let malformed = |code, text| Err((metrics::Handshake::Malformed, refusal(code, 3, text)));
-    if *method != Method::GET {
+    if request.version() < Version::HTTP_11 {
+        return malformed(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "A handshake is an HTTP/1.1 request");
+    }
+    if request.method() != Method::GET {
         return malformed(StatusCode::METHOD_NOT_ALLOWED, "A handshake is a GET request");
     }
     if !has_token(UPGRADE, "websocket") || !has_token(CONNECTION, "upgrade") {
-        let (result, mut response) = (metrics::Handshake::Malformed, refusal(StatusCode::UPGRADE_REQUIRED, 3, "Connect with a WebSocket"));
+        let (result, mut response) =
+            (metrics::Handshake::Malformed, refusal(StatusCode::UPGRADE_REQUIRED, 3, "Connect with a WebSocket"));
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
         return Err((result, response));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let (result, mut response) = (metrics::Handshake::Malformed, refusal(StatusCode::UPGRADE_REQUIRED, 3, "WebSocket version 13 is needed"));
+        let (result, mut response) =
+            (metrics::Handshake::Malformed, refusal(StatusCode::UPGRADE_REQUIRED, 3, "WebSocket version 13 is needed"));
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return Err((result, response));
     }

@@ -43,7 +43,14 @@ pub fn bind(address: SocketAddr, rules: AcceptRules) -> io::Result<TcpListener> 
 }
 
 /// Serves `router` on every connection until the lifecycle's word comes, then stops accepting.
-pub async fn serve(listener: TcpListener, router: axum::Router, rules: AcceptRules, stats: Arc<NodeStats>, lifecycle: Lifecycle, close: tokio_util::sync::CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    rules: AcceptRules,
+    stats: Arc<NodeStats>,
+    lifecycle: Lifecycle,
+    close: tokio_util::sync::CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

@@ -78,14 +78,21 @@ impl Socket {
         match result {
             Ok(()) if taken == 0 => Read::Ended,
             Ok(()) => Read::Full,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Read::Drained(taken),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Read::Drained(taken)
+            }
             Err(_) => Read::Ended,
         }
     }
 
     /// Hands whole messages in `bytes` from `at` on to the session. False when it stopped before the end, as outboxes
     /// have to be written before they overflow.
-    pub(super) fn receive(&mut self, bytes: &mut [u8], at: &mut usize, cx: &mut Context<'_>) -> Result<bool, Disconnect> {
+    pub(super) fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        at: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Disconnect> {
         let limits = cx.rules.message;
         while let Some(incoming) = self.reader.next(bytes, at, &limits)? {
             self.session.receive(&incoming, cx)?;

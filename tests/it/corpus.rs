@@ -15,7 +15,9 @@ mod socketio;
 #[path = "../../fuzz/targets/websocket.rs"]
 mod websocket;
 
-const TARGETS: [(&str, fn(&[u8])); 5] = [
+type Run = fn(&[u8]);
+
+const TARGETS: [(&str, Run); 5] = [
     ("json", json::run),
     ("msgpack", msgpack::run),
     ("native", native::run),

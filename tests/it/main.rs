@@ -2,8 +2,36 @@
 
 // `cfg(test)` is always true here; it tells clippy that the modules are tests, where `unwrap` is fine.
 #[cfg(test)]
+mod abuse;
+#[cfg(test)]
+mod authentication;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod encode;
+#[cfg(test)]
+mod fairness;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod native;
+#[cfg(test)]
+mod rates;
+#[cfg(test)]
+mod rooms;
+#[cfg(test)]
+mod slow;
+#[cfg(test)]
+mod socketio;
+#[cfg(test)]
 mod source;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod tidy;

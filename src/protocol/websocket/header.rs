@@ -91,6 +91,16 @@ impl Header {
     }
 }
 
+/// Length of the header of an unmasked frame.
+#[must_use]
+pub const fn header_len(payload_len: usize) -> usize {
+    match payload_len {
+        0..126 => 2,
+        126..65_536 => 4,
+        _ => 10,
+    }
+}
+
 /// Appends the header of a whole, unmasked frame.
 pub fn write_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     out.push(0x80 | opcode.code());
@@ -144,6 +154,7 @@ mod tests {
             let mut header = Vec::new();
             write_header(Opcode::Binary, len, &mut header);
             assert_eq!(header, expected);
+            assert_eq!(header.len(), header_len(len));
         }
     }
 

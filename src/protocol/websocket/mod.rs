@@ -8,14 +8,14 @@
 mod header;
 mod reader;
 
-pub use header::{Header, Opcode, write_header};
+pub use header::{Header, Opcode, header_len, write_header};
 pub use reader::{Incoming, Limits, Reader};
 
 use super::disconnect::Disconnect;
 
 /// Appends a whole unmasked frame.
 pub fn write_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
-    out.reserve(payload.len() + header::LENGTH_MAX);
+    out.reserve(payload.len() + header_len(payload.len()));
     write_header(opcode, payload.len(), out);
     out.extend_from_slice(payload);
 }

@@ -1,11 +1,12 @@
 //! From the bytes of a connection to messages.
 
-use super::header::{Header, LENGTH_MAX, Opcode, unmask};
 use super::Disconnect;
+use super::header::{Header, LENGTH_MAX, Opcode, unmask};
 use std::io::{self, ErrorKind, Read, Write};
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 /// What a client sent, borrowed from the read buffer where possible.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,9 +89,7 @@ fn regular(header: &Header, available: usize, limits: &Limits) -> Option<(Opcode
 
 fn decode(opcode: Opcode, payload: &[u8]) -> Result<Incoming<'_>, Disconnect> {
     Ok(match opcode {
-        Opcode::Text => {
-            Incoming::Text(std::str::from_utf8(payload).map_err(|_| Disconnect::INVALID_UTF8)?)
-        }
+        Opcode::Text => Incoming::Text(std::str::from_utf8(payload).map_err(|_| Disconnect::INVALID_UTF8)?),
         Opcode::Binary | Opcode::Continuation => Incoming::Binary(payload),
         Opcode::Ping => Incoming::Ping(payload),
         Opcode::Pong => Incoming::Pong,
@@ -142,6 +141,8 @@ impl Irregular {
         let taken = self.measure(rest, limits)?;
         let mut feed = Feed { input: &rest[..taken] };
         self.message = match self.context.read(&mut feed) {
+            // A code that must not be sent has become "protocol error" in what `tungstenite` hands out.
+            Ok(Message::Close(Some(close))) if close.code == CloseCode::Protocol => return Err(Disconnect::PROTOCOL),
             Ok(message) => Some(message),
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => None,
             Err(error) => return Err(disconnect_of(&error)),
@@ -283,6 +284,10 @@ mod tests {
         let (mut feed, mut seen) = (Feed { input: stream }, Vec::new());
         loop {
             match irregular.context.read(&mut feed) {
+                Ok(Message::Close(Some(close))) if close.code == CloseCode::Protocol => {
+                    seen.push(Seen::End(Disconnect::PROTOCOL));
+                    return seen;
+                }
                 Ok(message) => {
                     irregular.message = Some(message);
                     seen.extend(irregular.incoming().map(own));

@@ -1,0 +1,103 @@
+//! `roomcast dev`: an open server on this machine, with everything that is needed to try it.
+
+use super::{Failure, SettingsArgs, host, say};
+use crate::app::{App, Mode, sign_token};
+use crate::config::Secret;
+use anyhow::Context as _;
+use clap::Args;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  roomcast dev
+  roomcast dev --listen 127.0.0.1:4000 --log roomcast=debug
+  roomcast tail lobby                       in another terminal
+  roomcast publish lobby --data '\"hello\"'   and in a third
+
+It ends at once, without a drain. Anybody on this machine may connect and publish, \
+so it listens on no other address: use `roomcast serve` for that.";
+
+/// How long the token of the banner is valid.
+const TOKEN_TTL: Duration = Duration::from_secs(12 * 3_600);
+
+/// Runs an open server on this machine, for development
+#[derive(Debug, Args)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("listen", |arg| arg.default_value("127.0.0.1:3000")),
+    mut_arg("max_sockets", |arg| arg.default_value("10000")),
+    mut_arg("drain_delay", |arg| arg.default_value("0")),
+    mut_arg("drain_window", |arg| arg.default_value("0")),
+    mut_arg("drain_deadline", |arg| arg.default_value("5s")),
+)]
+pub(super) struct Dev {
+    #[command(flatten)]
+    args: Box<SettingsArgs>,
+}
+
+impl Dev {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let (mut settings, mut problems) = self.args.read();
+        for (flag, address) in [("listen", settings.listen.listen), ("admin-listen", settings.listen.admin_listen)] {
+            if !address.ip().is_loopback() {
+                problems.push(format!(
+                    "dev lets anybody in and so listens on this machine only, not on {address}: \
+                     use --{flag} 127.0.0.1:{}, or `roomcast serve`",
+                    address.port()
+                ));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Failure::Usage(problems));
+        }
+        let own = settings.auth.auth_secret.is_none();
+        let secret = match settings.auth.auth_secret.take() {
+            Some(secret) => secret,
+            None => random_secret()?,
+        };
+        settings.auth.auth_secret = Some(secret.clone());
+        let token = sign_token(&secret, "dev", TOKEN_TTL, None)?;
+        let path = settings.listen.socketio_path.clone();
+        host::run(settings, Mode::Open, |app| say(&banner(app, &path, &token, own)?))
+    }
+}
+
+/// A secret of this process alone, from the operating system's source of randomness.
+fn random_secret() -> anyhow::Result<Secret> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text.parse()?)
+}
+
+fn banner(app: &App, socketio_path: &str, token: &str, own_secret: bool) -> anyhow::Result<String> {
+    let (public, admin) = (app.public_address()?, app.admin_address()?);
+    let version = env!("CARGO_PKG_VERSION");
+    let hours = TOKEN_TTL.as_secs() / 3_600;
+    let life = if own_secret { ", or until this process ends" } else { "" };
+    Ok(format!(
+        "
+roomcast {version}: an open server for development; anybody on this machine may connect and publish
+
+  Socket.IO   http://{public}{socketio_path}
+  WebSocket   ws://{public}/ws
+  HTTP API    http://{public}/api/v1/rooms
+  Operators   http://{admin}/health
+              http://{admin}/metrics
+
+Connect, and say something (install wscat with: npm install -g wscat):
+
+  wscat -c 'ws://{public}/ws?room=lobby'
+  curl -H 'Content-Type: application/json' -d '{{\"event\":\"message\",\"data\":\"hello\"}}' http://{public}/api/v1/rooms/lobby/events
+
+A token for the user dev, good for {hours} h{life} (here you may connect without one):
+
+  {token}
+
+"
+    ))
+}

@@ -1,0 +1,59 @@
+//! `roomcast token`: signs a token for a client.
+
+use super::{Failure, say};
+use crate::app::sign_token;
+use crate::config::{AuthSettings, FileArg, parse_duration};
+use clap::Args;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  export ROOMCAST_AUTH_SECRET=$(openssl rand -hex 32)
+  roomcast token --sub ada
+  roomcast token --sub ada --ttl 15m --info '{\"name\":\"Ada\"}'
+  roomcast tail lobby --token \"$(roomcast token --sub ada)\"";
+
+/// Signs a token (JWT) that a client connects with, and prints it
+#[derive(Debug, Args)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("api_keys", |arg| arg.hide(true)),
+    mut_arg("api_keys_file", |arg| arg.hide(true)),
+)]
+pub(super) struct Token {
+    /// The user whom the token is for
+    #[arg(long, value_name = "USER", help_heading = None)]
+    sub: String,
+    /// How long it is valid
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, help_heading = None)]
+    ttl: Duration,
+    /// What presence shows about the user, as JSON
+    #[arg(long, value_name = "JSON", value_parser = parse_json, help_heading = None)]
+    info: Option<serde_json::Value>,
+    #[command(flatten)]
+    file: FileArg,
+    #[command(flatten)]
+    auth: AuthSettings,
+}
+
+impl Token {
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        let mut problems = self.auth.read_files();
+        problems.extend(self.auth.check());
+        let secret = match self.auth.auth_secret {
+            Some(secret) if problems.is_empty() => secret,
+            None if problems.is_empty() => {
+                return Err(Failure::usage(
+                    "no secret to sign with: set ROOMCAST_AUTH_SECRET to the secret of the server",
+                ));
+            }
+            _ => return Err(Failure::Usage(problems)),
+        };
+        let token = sign_token(&secret, &self.sub, self.ttl, self.info)?;
+        say(&format!("{token}\n"))
+    }
+}
+
+fn parse_json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))
+}

@@ -1,0 +1,77 @@
+//! Whether this node lives, is ready, and how near its limits it is.
+
+use super::Api;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+
+/// Media type of the Prometheus text format.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4";
+
+/// Is the process alive?
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "It is", body = String)))]
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Should this node get traffic?
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, description = "Yes", body = String),
+        (status = 503, description = "No; the text says why", body = String),
+    ),
+)]
+pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, &'static str) {
+    if api.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") }
+}
+
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    uptime_seconds: u64,
+    node: String,
+    workers: usize,
+    open_sockets: u64,
+    rooms: u64,
+    /// The newest lag of the worker that is furthest behind.
+    tick_lag_ms: f64,
+    outbox_bytes: u64,
+    /// `null` where the system does not say.
+    open_fds: Option<u64>,
+    max_fds: Option<u64>,
+}
+
+/// One look at this node, for people.
+pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
+    let (metrics, workers) = (&api.metrics, api.metrics.workers());
+    let lag_us = workers.iter().map(|stats| stats.tick_lag_last.get()).max().unwrap_or(0);
+    Json(Health {
+        status: if api.is_draining() { "draining" } else { "ok" },
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: crate::lifecycle::now().saturating_duration_since(api.started).as_secs(),
+        node: (*api.node).to_owned(),
+        workers: workers.len(),
+        open_sockets: metrics.sum(|stats| &stats.open_sockets),
+        rooms: metrics.node().rooms.get(),
+        tick_lag_ms: f64::from(u32::try_from(lag_us).unwrap_or(u32::MAX)) / 1e3,
+        outbox_bytes: metrics.sum(|stats| &stats.outbox_bytes),
+        open_fds: open_fds(),
+        max_fds: getrlimit(Resource::Nofile).current,
+    })
+}
+
+/// The size of the folder is its number of entries since Linux 6.2; reading 100,000 entries would take too long.
+fn open_fds() -> Option<u64> {
+    std::fs::metadata("/proc/self/fd").ok().map(|folder| folder.len()).filter(|count| *count > 0)
+}
+
+/// Everything that is measured.
+pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, PROMETHEUS_TEXT)], api.metrics.render())
+}

@@ -1,0 +1,181 @@
+//! What requests carry: bodies, path segments and query parameters, each refused as a problem when it is not right.
+
+use super::problem::Problem;
+use super::{Api, Limits};
+use crate::hub::{NamespaceId, Sid};
+use crate::protocol::DecodeError;
+use crate::protocol::json::Scanner;
+use crate::protocol::name::check_room_name;
+use crate::protocol::refusal::{Code, Refusal};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// How long a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Entries of a listing unless the request says how many.
+const PAGE_DEFAULT: usize = 100;
+
+/// Most entries of a listing.
+const PAGE_MAX: usize = 1_000;
+
+/// Longest text of a parser's complaint that is passed on.
+const COMPLAINT_CHARS_MAX: usize = 200;
+
+/// The text of a JSON body; whether it is JSON has not been looked at.
+#[derive(Debug)]
+pub(super) struct JsonText(Bytes);
+
+impl JsonText {
+    /// The text.
+    pub(super) fn text(&self) -> Result<&str, Problem> {
+        std::str::from_utf8(&self.0).map_err(|_| Problem::bad_request("the body is not UTF-8"))
+    }
+}
+
+impl FromRequest<Api> for JsonText {
+    type Rejection = Problem;
+
+    /// A page of another site can send any body without asking, but not one that calls itself JSON.
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::not_json());
+        }
+        let most = api.limits.body_bytes;
+        let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, api)).await;
+        read.map_err(|_| Problem::slow_body())?.map(Self).map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                return Refusal::new(Code::TooLarge, format!("a body has at most {most} bytes")).into();
+            }
+            Problem::bad_request("the body ended early")
+        })
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Reads one JSON object: strict, and nested no deeper than clients may.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, limits: Limits) -> Result<T, Refusal> {
+    let mut scanner = Scanner::new(text, limits.json_depth);
+    if scanner.value().and_then(|_| scanner.end()) == Err(DecodeError::Depth) {
+        return Err(Refusal::new(Code::BadPacket, format!("JSON is nested deeper than {} levels", limits.json_depth)));
+    }
+    serde_json::from_str(text).map_err(|error| complain(&error))
+}
+
+/// A parser's complaint as a refusal.
+pub(super) fn complain(error: &serde_json::Error) -> Refusal {
+    Refusal::new(Code::BadPacket, error.to_string().chars().take(COMPLAINT_CHARS_MAX).collect::<String>())
+}
+
+/// The room that the path names.
+#[derive(Debug)]
+pub(super) struct RoomName(pub(super) String);
+
+impl FromRequestParts<Api> for RoomName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let room = segment(parts, api).await?;
+        check_room_name(&room)?;
+        Ok(Self(room))
+    }
+}
+
+/// The session that the path names.
+#[derive(Debug)]
+pub(super) struct SessionId(pub(super) Sid);
+
+impl FromRequestParts<Api> for SessionId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        Sid::parse(&segment(parts, api).await?).map(Self).ok_or_else(no_session)
+    }
+}
+
+async fn segment(parts: &mut Parts, api: &Api) -> Result<String, Problem> {
+    let Path(segment) = Path::<String>::from_request_parts(parts, api)
+        .await
+        .map_err(|_| Problem::bad_request("the path is not UTF-8 in percent-encoding"))?;
+    Ok(segment)
+}
+
+/// There is no such session here.
+pub(super) fn no_session() -> Problem {
+    Problem::not_found("no session has this id")
+}
+
+/// The query parameters.
+#[derive(Debug)]
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Api> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(parts, api).await;
+        let complaint = |text: &str| Problem::bad_request(text.chars().take(COMPLAINT_CHARS_MAX).collect::<String>());
+        query.map(|Query(params)| Self(params)).map_err(|rejection| complaint(&rejection.body_text()))
+    }
+}
+
+/// How many entries the page has that a request asks for.
+pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    let valid = (1..=PAGE_MAX).contains(&limit);
+    valid.then_some(limit).ok_or_else(|| Problem::bad_request(format!("\"limit\" is a number from 1 to {PAGE_MAX}")))
+}
+
+/// The place in a listing of sessions where a page starts.
+pub(super) fn session_cursor(cursor: Option<&str>) -> Result<Option<Sid>, Problem> {
+    let parse =
+        |text| Sid::parse(text).ok_or_else(|| Problem::bad_request("\"cursor\" is the \"next\" of a page before"));
+    cursor.map(parse).transpose()
+}
+
+impl Api {
+    /// The namespace that a request names, `/` if it names none.
+    pub(super) fn namespace(&self, name: Option<&str>) -> Result<NamespaceId, Problem> {
+        let Some(name) = name else { return Ok(NamespaceId::DEFAULT) };
+        let position = self.hub.namespaces().iter().position(|known| known == name);
+        let id = position.and_then(|position| u16::try_from(position).ok());
+        id.map(NamespaceId).ok_or_else(|| Problem::not_found("there is no such namespace"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_says_that_it_is_json() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON ; charset=utf-8", true),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+            assert_eq!(is_json(&headers), expected, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_page_has_a_length() {
+        assert_eq!(page_limit(None).unwrap(), PAGE_DEFAULT);
+        assert_eq!(page_limit(Some(PAGE_MAX)).unwrap(), PAGE_MAX);
+        assert!(page_limit(Some(0)).is_err() && page_limit(Some(PAGE_MAX + 1)).is_err());
+    }
+}

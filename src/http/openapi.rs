@@ -1,0 +1,187 @@
+//! What the API says about itself, for programs and for people.
+
+use super::keys::KEY_HEADER;
+use super::problem::{PROBLEM_JSON, ProblemBody};
+use super::{events, health, rooms, sessions};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use std::sync::LazyLock;
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(title = "roomcast", description = "Publish to rooms, see who is in them, and speak to single sessions."),
+    paths(
+        events::publish, events::publish_batch,
+        rooms::list, rooms::one, rooms::members,
+        sessions::list, sessions::end, sessions::emit,
+        health::livez, health::readyz, front_door, document,
+    ),
+    components(schemas(ProblemBody)),
+    modifiers(&Keys, &Problems),
+)]
+struct Document;
+
+/// Every request under `/api/` needs a key, in one of two headers.
+#[derive(Debug)]
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components.add_security_scheme("header", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(KEY_HEADER))));
+        for operation in api_operations(document) {
+            let need = |scheme: &str| SecurityRequirement::new(scheme, [""; 0]);
+            operation.security = Some(vec![need("bearer"), need("header")]);
+        }
+    }
+}
+
+/// The problems that every request can meet, and those that every request with a body can meet.
+#[derive(Debug)]
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for operation in api_operations(document) {
+            let always = [
+                ("400", "The request cannot be understood"),
+                ("401", "No valid key"),
+                ("500", "A fault of the server; `request_id` says where to look in its log"),
+                ("503", "The node is too busy; `retry_after_ms` says when to try again"),
+            ];
+            let with_body = [
+                ("408", "The body did not come in time"),
+                ("413", "The body or the event is too large"),
+                ("415", "The body is not JSON"),
+            ];
+            let with_body = with_body.iter().filter(|_| operation.request_body.is_some());
+            for (status, description) in always.iter().chain(with_body) {
+                let problem = || RefOr::T(problem(description));
+                operation.responses.responses.entry((*status).to_owned()).or_insert_with(problem);
+            }
+            let names_one =
+                |parameter: &_| matches!(parameter, RefOr::T(Parameter { name, .. }) if name == "namespace");
+            if operation.parameters.iter().flatten().any(names_one) {
+                let unknown = || RefOr::T(problem("There is no such namespace"));
+                operation.responses.responses.entry("404".to_owned()).or_insert_with(unknown);
+            }
+        }
+    }
+}
+
+fn problem(description: &str) -> Response {
+    let schema = Ref::from_schema_name("Problem");
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build()
+}
+
+fn api_operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
+    let items = document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/"));
+    items.flat_map(|(_, item)| [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten())
+}
+
+/// This document
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "about",
+    responses((status = 200, description = "OpenAPI", body = serde_json::Value)),
+)]
+pub(super) async fn document() -> impl IntoResponse {
+    static TEXT: LazyLock<String> = LazyLock::new(|| Document::openapi().to_json().unwrap_or_default());
+    ([(CONTENT_TYPE, "application/json")], TEXT.as_str())
+}
+
+/// What is here
+#[utoipa::path(get, path = "/", tag = "about", responses((status = 200, description = "A few lines", body = String)))]
+pub(super) async fn front_door() -> &'static str {
+    concat!(
+        "roomcast ",
+        env!("CARGO_PKG_VERSION"),
+        ", a realtime room server\n\n",
+        "Socket.IO         /socket.io/ (the operator may have moved it)\n",
+        "plain WebSocket   /ws\n",
+        "HTTP API          /api/v1/\n",
+        "API description   /openapi.json\n",
+        "health            /livez, /readyz\n",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{api_routes, open_routes, public_router, tests::api};
+    use super::*;
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+    fn written() -> Value {
+        serde_json::from_str(&Document::openapi().to_json().unwrap()).unwrap()
+    }
+
+    /// Calls `on` with path, method and operation.
+    fn each_operation(document: &Value, mut on: impl FnMut(&str, &str, &Value)) {
+        for (path, item) in document["paths"].as_object().unwrap() {
+            item.as_object().unwrap().iter().for_each(|(method, operation)| on(path, method, operation));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_route_is_described_and_every_description_has_a_route() {
+        let (router, document) = (TowerToHyperService::new(public_router(api())), written());
+        let paths: BTreeSet<_> = api_routes().into_iter().chain(open_routes()).map(|(path, _)| path).collect();
+        let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(paths, described);
+        for path in paths {
+            for method in METHODS {
+                let request = Request::builder().method(method.to_uppercase().as_str());
+                let request = request.uri(path.replace(['{', '}'], "")).body(Body::empty()).unwrap();
+                let response = router.call(request).await.unwrap();
+                let exists = response.status() != StatusCode::METHOD_NOT_ALLOWED;
+                assert_eq!(exists, document["paths"][path].get(method).is_some(), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_a_key_says_so_and_names_its_problems() {
+        let document = written();
+        let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+        each_operation(&document, |path, method, operation| {
+            let needs_key = path.starts_with("/api/");
+            let security = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
+            assert_eq!(security.len(), if needs_key { 2 } else { 0 }, "{method} {path}");
+            let names = security.iter().flat_map(|requirement| requirement.as_object().unwrap().keys());
+            names.for_each(|name| assert!(schemes.contains_key(name), "{name}"));
+            let problems = ["400", "401", "500"].iter().filter(|_| needs_key);
+            problems
+                .for_each(|status| assert!(operation["responses"].get(status).is_some(), "{status} {method} {path}"));
+        });
+    }
+
+    #[test]
+    fn errors_are_problems_and_references_lead_somewhere() {
+        let document = written();
+        each_operation(&document, |path, method, operation| {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if status.as_str() >= "400" && path.starts_with("/api/") {
+                    let schema = &response["content"][PROBLEM_JSON]["schema"]["$ref"];
+                    assert_eq!(schema, "#/components/schemas/Problem", "{status} {method} {path}");
+                }
+            }
+        });
+        let text = document.to_string();
+        for (_, rest) in text.match_indices("\"$ref\":\"#").map(|(at, found)| text.split_at(at + found.len())) {
+            let pointer = rest.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

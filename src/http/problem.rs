@@ -1,0 +1,197 @@
+//! The one form of every error answer: problem details, RFC 9457.
+
+use crate::protocol::refusal::{Code, Refusal};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Media type of problem details.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Shown as `retry_after_ms` when the server is too busy to say anything better.
+const BUSY_RETRY_MS: u64 = 1_000;
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Refused(Code),
+    NotFound,
+    MethodNotAllowed,
+    NotJson,
+    SlowBody,
+    AckTimeout,
+}
+
+impl Kind {
+    /// Status, stable name and title. A refusal has the same name on every door.
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Refused(code) => {
+                let (status, title) = refused(code);
+                (status, code.as_str(), title)
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout"),
+            Self::AckTimeout => (StatusCode::GATEWAY_TIMEOUT, "ack-timeout", "No answer from the client"),
+        }
+    }
+}
+
+const fn refused(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::BadPacket => (StatusCode::BAD_REQUEST, "Malformed request"),
+        Code::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
+        Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "Unauthenticated"),
+        Code::RoomForbidden => (StatusCode::FORBIDDEN, "Room forbidden"),
+        Code::NotInRoom => (StatusCode::FORBIDDEN, "Not in the room"),
+        Code::UnknownEvent => (StatusCode::BAD_REQUEST, "Unknown event"),
+        Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Rate limited"),
+        Code::TooManyRooms => (StatusCode::CONFLICT, "Too many rooms"),
+        Code::NameInvalid => (StatusCode::BAD_REQUEST, "Invalid room name"),
+        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
+        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+    }
+}
+
+/// An error answer.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: String,
+    retry_after_ms: Option<u64>,
+    request_id: Option<String>,
+}
+
+impl Problem {
+    fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), retry_after_ms: None, request_id: None }
+    }
+
+    /// The request cannot be read.
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Refusal::new(Code::BadPacket, detail).into()
+    }
+
+    /// No valid key.
+    pub(super) fn unauthenticated() -> Self {
+        Refusal::new(Code::Unauthenticated, "send a valid key: \"Authorization: Bearer KEY\"").into()
+    }
+
+    /// What the path or a parameter names does not exist.
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, detail)
+    }
+
+    /// The path exists, but not with this method.
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(Kind::MethodNotAllowed, "the \"Allow\" header says which methods there are")
+    }
+
+    /// The body does not say that it is JSON.
+    pub(super) fn not_json() -> Self {
+        Self::new(Kind::NotJson, "send \"Content-Type: application/json\"")
+    }
+
+    /// The body did not come in time.
+    pub(super) fn slow_body() -> Self {
+        Self::new(Kind::SlowBody, "the body did not come in time")
+    }
+
+    /// A client did not acknowledge an event.
+    pub(super) fn ack_timeout(detail: impl Into<String>) -> Self {
+        Self::new(Kind::AckTimeout, detail)
+    }
+
+    /// A fault of the server. What is known about it is in the log, under the id that the client gets.
+    pub(super) fn internal(cause: &str) -> Self {
+        let mut id = [0; 8];
+        let request_id = getrandom::fill(&mut id).map_or(0, |()| u64::from_be_bytes(id));
+        let request_id = format!("{request_id:016x}");
+        tracing::error!(request_id, cause, "an HTTP request failed");
+        let problem = Self::from(Refusal::new(Code::Internal, "a fault of the server; its log has the request id"));
+        Self { request_id: Some(request_id), ..problem }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let busy = (refusal.code == Code::Unavailable).then_some(BUSY_RETRY_MS);
+        let retry_after_ms = refusal.retry_after_ms.or(busy);
+        Self { retry_after_ms, ..Self::new(Kind::Refused(refusal.code), refusal.detail) }
+    }
+}
+
+/// Problem details, RFC 9457
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// Stable name of the problem: `urn:roomcast:problem:…`
+    #[schema(example = "urn:roomcast:problem:name-invalid")]
+    r#type: String,
+    /// The same in words
+    title: &'static str,
+    /// HTTP status
+    status: u16,
+    /// One sentence about this occurrence, for the developer of the client
+    detail: String,
+    /// The error code that clients on other doors see for it, if there is one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    /// When to try again, in milliseconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    /// Where to look in the server's log; with internal errors only
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, name, title) = self.kind.row();
+        let body = ProblemBody {
+            r#type: format!("urn:roomcast:problem:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail,
+            code: matches!(self.kind, Kind::Refused(_)).then_some(name),
+            retry_after_ms: self.retry_after_ms,
+            request_id: self.request_id,
+        };
+        let mut response = (status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(ms) = self.retry_after_ms {
+            headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_an_error_status() {
+        for code in Code::ALL {
+            let response = Problem::from(Refusal::new(code, "why")).into_response();
+            assert!(response.status().is_client_error() || response.status().is_server_error(), "{code:?}");
+            assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        }
+    }
+
+    #[test]
+    fn headers_say_what_to_do() {
+        let limited = Problem::from(Refusal::rate_limited("requests", 1_500)).into_response();
+        assert_eq!((limited.status().as_u16(), &limited.headers()[RETRY_AFTER]), (429, &HeaderValue::from(2)));
+        assert_eq!(Problem::unauthenticated().into_response().headers()[WWW_AUTHENTICATE], "Bearer");
+        assert!(Problem::internal("a test").request_id.is_some_and(|id| id.len() == 16));
+    }
+}

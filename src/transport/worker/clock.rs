@@ -1,0 +1,91 @@
+//! A worker's clock: heartbeats, time-outs, slow consumers, and the moments at which a drain closes each session.
+
+use super::{Worker, micros, millis};
+use crate::hub::{DrainOrder, Outbox, OutboxId};
+use crate::protocol::disconnect::Disconnect;
+use std::time::Instant;
+
+impl Worker {
+    pub(super) fn tick(&mut self, scheduled: Instant) {
+        let lag = self.look_at_clock().saturating_duration_since(scheduled);
+        self.hub.stats().tick_lag.observe(micros(lag));
+        self.hub.stats().tick_lag_last.set(micros(lag));
+        let now = self.now;
+        while let Some((slot, due)) = self.wheel.take_due(now) {
+            for (id, generation) in due {
+                if self.live(id, generation).is_some_and(|socket| socket.slot == slot) {
+                    self.fire(id, now);
+                }
+            }
+        }
+        self.cut_slow_consumers(now);
+    }
+
+    pub(super) fn fire(&mut self, id: OutboxId, now: u32) {
+        let Some(socket) = &mut self.sockets[id.0 as usize] else { return };
+        if socket.linger_until.is_some_and(|until| now >= until) {
+            return self.remove(id);
+        }
+        if socket.linger_until.is_none() && now >= socket.drain_at {
+            let reconnect_after_ms = u64::from(socket.generation.wrapping_mul(2_654_435_761) >> 22);
+            self.with_session(id, |session, cx| session.warn_of_drain(reconnect_after_ms, cx));
+            self.end(id, Disconnect::RESTART);
+        }
+        self.schedule(id);
+    }
+
+    /// Looks at what is due for a session, and puts it on the wheel for what is due next.
+    pub(super) fn schedule(&mut self, id: OutboxId) {
+        let due = match self.with_session(id, |session, cx| session.on_timer(cx)) {
+            Some(Ok(due)) => due,
+            Some(Err(disconnect)) => {
+                if self.hub.outbox(id).is_some_and(|outbox| outbox.closing().is_none()) {
+                    self.end(id, disconnect);
+                }
+                u32::MAX
+            }
+            None => return,
+        };
+        let Some(socket) = &mut self.sockets[id.0 as usize] else { return };
+        let due = due.min(socket.drain_at).min(socket.linger_until.unwrap_or(u32::MAX));
+        socket.slot = self.wheel.insert((id, socket.generation), due);
+        if self.hub.dirty_len() > 0 {
+            self.wake_turn();
+        }
+    }
+
+    pub(super) fn cut_slow_consumers(&mut self, now: u32) {
+        let mut blocked = std::mem::take(&mut self.blocked);
+        blocked.retain(|(id, generation)| {
+            let patience = self.slow_consumer_ms;
+            let Some(socket) = self.live(*id, *generation) else { return false };
+            let Some(since) = socket.blocked_since else { return false };
+            if now.saturating_sub(since) < patience {
+                return true;
+            }
+            let waits = self.hub.outbox(*id).is_some_and(Outbox::waits_for_delivery);
+            if waits {
+                self.hub.close_slow(*id);
+            }
+            !waits
+        });
+        self.blocked.extend(blocked);
+    }
+
+    /// Gives every session its moment within the window: spread evenly, shaken a little.
+    pub(super) fn drain(&mut self, order: DrainOrder) {
+        let now = self.now;
+        let ids: Vec<_> =
+            (0u32..).zip(&self.sockets).filter(|(_, slot)| slot.is_some()).map(|(id, _)| OutboxId(id)).collect();
+        let (count, window) = (ids.len().max(1) as u64, u64::from(millis(order.window.min(order.deadline))));
+        for (i, id) in (0u64..).zip(ids) {
+            if let Some(socket) = &mut self.sockets[id.0 as usize] {
+                let jitter = u64::from(socket.generation.wrapping_mul(2_654_435_761) >> 16) % (window / count + 50);
+                let after = (i * window / count + jitter).min(window);
+                socket.drain_at = now.saturating_add(u32::try_from(after).unwrap_or(u32::MAX));
+            }
+            self.schedule(id);
+        }
+        self.draining = true;
+    }
+}

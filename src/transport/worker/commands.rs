@@ -1,0 +1,67 @@
+//! What other threads ask of a worker, and what its sessions ask of the others.
+
+use super::{Worker, with};
+use crate::hub::{Command, OutboxId};
+use crate::lifecycle;
+use crate::session::{Context, Question, Session, write_presence};
+
+impl Worker {
+    pub(super) fn obey(&mut self, command: Command) {
+        match command {
+            Command::Broadcast(broadcast) => self.hub.deliver_posted(&broadcast),
+            Command::Members { namespace, room, cursor, limit, reply } => {
+                // Whoever asked may have gone away.
+                let _gone = reply.send(self.hub.members(namespace, &room, cursor, limit));
+            }
+            Command::Sessions { query, reply } => {
+                let _gone = reply.send(self.hub.sessions(&query));
+            }
+            Command::Kick { sid, kick, reply } => {
+                let found = self.hub.find(sid);
+                found.into_iter().for_each(|(_, id)| self.end(id, kick.disconnect));
+                let _gone = reply.send(found.is_some());
+            }
+            Command::Emit { sid, event, reply } => {
+                let found = self.hub.find(sid);
+                let emitted = found
+                    .and_then(|(member, id)| self.with_session(id, |session, cx| session.emit(member, &event, cx)));
+                found.into_iter().for_each(|(_, id)| self.schedule(id));
+                let way = |waiting: Option<_>| waiting.unwrap_or_else(|| tokio::sync::oneshot::channel().1);
+                let _gone = reply.send(emitted.transpose().map(|waiting| waiting.map(way)));
+            }
+            Command::Drain(order) => self.drain(order),
+        }
+    }
+
+    /// Sends the questions of sessions to all workers; the answers come back through their own task.
+    pub(super) fn ask_questions(&mut self) {
+        for question in self.questions.drain(..) {
+            let hub = self.hub.hub();
+            let namespace = self.hub.find(question.sid).map(|(member, _)| self.hub.namespace_of(member));
+            let Some(namespace) = namespace else { continue };
+            lifecycle::spawn_on_worker(async move {
+                let presence = hub.presence(namespace, &question.room, question.cursor, question.limit).await;
+                let mut answer = String::new();
+                write_presence(&question.room, &presence, &mut answer);
+                with(|worker| worker.answer(&question, &answer));
+            });
+        }
+    }
+
+    pub(super) fn answer(&mut self, question: &Question, answer: &str) {
+        let Some((member, id)) = self.hub.find(question.sid) else { return };
+        self.with_session(id, |session, cx| session.answer(member, &question.reply_to, answer, cx));
+        self.wake_turn();
+    }
+
+    pub(super) fn with_session<T>(
+        &mut self,
+        id: OutboxId,
+        f: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let now = self.now;
+        let socket = self.sockets.get_mut(id.0 as usize)?.as_mut()?;
+        let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
+        Some(f(&mut socket.session, &mut cx))
+    }
+}

@@ -1,0 +1,241 @@
+//! One worker: a thread that owns its sockets.
+//!
+//! Every socket has a task that reads; one more task, the turn, does everything else: it takes new sockets and what other
+//! threads ask, serves large rooms step by step, writes the outboxes that have something, and moves the clock.
+//! All of them share the worker's state, which never leaves the thread.
+
+mod clock;
+mod commands;
+mod reading;
+mod writing;
+
+use super::door::Arrival;
+use super::socket::Socket;
+use super::wheel::{SLOT_MS, Wheel};
+use crate::config::Settings;
+use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
+use crate::lifecycle;
+use crate::protocol::disconnect::Disconnect;
+use crate::session::{Context, Question, Rules, Session};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::task::{self, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+use writing::TURN_OUTBOXES;
+
+/// Bytes read from a socket at once; the one buffer serves all sockets of the worker.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Commands of other threads taken in one turn.
+const TURN_COMMANDS: usize = 64;
+
+thread_local! {
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+}
+
+/// What a worker starts with.
+#[derive(Debug)]
+pub struct WorkerSeat {
+    /// Its number.
+    pub index: u8,
+    /// All rooms of the node.
+    pub hub: Hub,
+    /// What other threads ask.
+    pub inbox: Inbox,
+    /// New sockets.
+    pub arrivals: mpsc::Receiver<Arrival>,
+    /// Who may connect.
+    pub access: crate::session::Access,
+    /// Name of the node in hello packets.
+    pub node: String,
+}
+
+/// A worker's state.
+struct Worker {
+    hub: Local,
+    rules: Rules,
+    sockets: Vec<Option<Box<Socket>>>,
+    open: usize,
+    generation: u32,
+    scratch: Box<[u8]>,
+    wheel: Wheel<(OutboxId, u32)>,
+    blocked: Vec<(OutboxId, u32)>,
+    /// Publishers that wait for a large room.
+    stalled: Vec<Waker>,
+    questions: Vec<Question>,
+    turn: Option<Waker>,
+    started: Instant,
+    /// Milliseconds since the start, as of this turn or read: what needs no better asks no clock.
+    now: u32,
+    slow_consumer_ms: u32,
+    send_buffer: usize,
+    draining: bool,
+}
+
+/// Runs a worker on the current thread until it has been drained.
+pub async fn run(seat: WorkerSeat, settings: Settings) {
+    let WorkerSeat { index, hub, mut inbox, mut arrivals, access, node } = seat;
+    let local = Local::new(&hub, index, HubLimits::new(&settings.limits, &settings.delivery));
+    let worker = Worker {
+        hub: local,
+        rules: Rules::new(&settings, access, node),
+        sockets: Vec::new(),
+        open: 0,
+        generation: 0,
+        scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+        wheel: Wheel::new(),
+        blocked: Vec::new(),
+        stalled: Vec::new(),
+        questions: Vec::new(),
+        turn: None,
+        started: lifecycle::now(),
+        now: 0,
+        slow_consumer_ms: millis(settings.delivery.slow_consumer_timeout),
+        send_buffer: settings.delivery.send_buffer,
+        draining: false,
+    };
+    WORKER.set(Some(worker));
+    let mut ticks = tokio::time::interval(Duration::from_millis(u64::from(SLOT_MS)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let turn = poll_fn(|cx| with(|worker| worker.turn(cx, &mut inbox, &mut arrivals, &mut ticks))).await;
+        match turn {
+            Turn::More => tokio::task::yield_now().await,
+            Turn::Over => break,
+        }
+    }
+    WORKER.set(None);
+}
+
+enum Turn {
+    /// There is more to do, after the others had theirs.
+    More,
+    /// The worker is drained.
+    Over,
+}
+
+/// Runs `f` with the state of the worker on this thread.
+fn with<T>(f: impl FnOnce(&mut Worker) -> T) -> T {
+    WORKER.with_borrow_mut(|worker| f(worker.as_mut().expect("called on a worker's thread while it runs")))
+}
+
+impl Worker {
+    /// Reads the clock.
+    fn look_at_clock(&mut self) -> Instant {
+        let now = lifecycle::now();
+        self.now = millis(now.saturating_duration_since(self.started));
+        now
+    }
+
+    fn turn(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        inbox: &mut Inbox,
+        arrivals: &mut mpsc::Receiver<Arrival>,
+        ticks: &mut Interval,
+    ) -> Poll<Turn> {
+        if !self.turn.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.turn = Some(cx.waker().clone());
+        }
+        self.look_at_clock();
+        let mut more = false;
+        for i in 0..=TURN_COMMANDS {
+            let Poll::Ready(Some(arrival)) = arrivals.poll_recv(cx) else { break };
+            self.admit(arrival);
+            more |= i == TURN_COMMANDS;
+        }
+        for i in 0..=TURN_COMMANDS {
+            let Poll::Ready(Some(command)) = inbox.poll_next(cx) else { break };
+            self.obey(command);
+            self.relieve();
+            more |= i == TURN_COMMANDS;
+        }
+        while let Poll::Ready(scheduled) = ticks.poll_tick(cx) {
+            self.tick(scheduled.into_std());
+        }
+        if self.hub.has_jobs() && self.hub.dirty_len() < TURN_OUTBOXES {
+            self.hub.serve_next_job();
+            self.relieve();
+        }
+        if !self.hub.is_congested() {
+            self.stalled.drain(..).for_each(Waker::wake);
+        }
+        self.write_dirty(TURN_OUTBOXES);
+        self.hub.publish_gauges();
+        if self.draining && self.open == 0 {
+            return Poll::Ready(Turn::Over);
+        }
+        if more || self.hub.dirty_len() > 0 || self.hub.has_jobs() {
+            return Poll::Ready(Turn::More);
+        }
+        Poll::Pending
+    }
+
+    fn admit(&mut self, arrival: Arrival) {
+        let Arrival { stream, mut early, handshake, .. } = arrival;
+        let stream = match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%error, "a new socket could not be registered"),
+        };
+        if self.send_buffer > 0 {
+            let set = socket2::SockRef::from(&stream).set_send_buffer_size(self.send_buffer);
+            if let Err(error) = set {
+                tracing::debug!(%error, "the send buffer could not be set");
+            }
+        }
+        let now = self.now;
+        let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
+        let session = Session::open(handshake, &mut cx);
+        let id = session.outbox();
+        let place = id.0 as usize;
+        if self.sockets.len() <= place {
+            self.sockets.resize_with(place + 1, || None);
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        self.sockets[place] = Some(Box::new(Socket::new(stream, generation, session)));
+        self.open += 1;
+        self.hub.stats().open_sockets.add(1);
+        self.schedule(id);
+        if !early.is_empty() {
+            // Bytes that came right behind the handshake.
+            self.receive(id, &mut early);
+        }
+        if self.draining {
+            self.hub.close(id, Disconnect::RESTART);
+        }
+        lifecycle::spawn_on_worker(poll_fn(move |cx| with(|worker| worker.poll_socket(id, generation, cx))));
+    }
+
+    /// Ends the session at once: it leaves its rooms, and says goodbye when its outbox is written.
+    fn end(&mut self, id: OutboxId, disconnect: Disconnect) {
+        self.hub.close(id, disconnect);
+        self.wake_turn();
+    }
+
+    fn remove(&mut self, id: OutboxId) {
+        let Some(mut socket) = self.sockets[id.0 as usize].take() else { return };
+        socket.session.end(&mut self.hub);
+        self.hub.close_outbox(id);
+        self.open -= 1;
+        self.hub.stats().open_sockets.sub(1);
+        if let Some(waker) = socket.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn live(&mut self, id: OutboxId, generation: u32) -> Option<&mut Box<Socket>> {
+        let slot = self.sockets.get_mut(id.0 as usize)?;
+        slot.as_mut().filter(|socket| socket.generation == generation)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

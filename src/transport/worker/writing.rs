@@ -1,0 +1,77 @@
+//! A worker writes: few outboxes at once, many in the turn, each with one call for all that is queued.
+
+use super::Worker;
+use crate::hub::{Outbox, OutboxId};
+
+/// Outboxes written right after the read that filled them. More wait for the turn, so that others can add to them.
+const EAGER_OUTBOXES: usize = 16;
+
+/// Outboxes written before the worker looks at its other work: about 2 ms.
+pub(super) const TURN_OUTBOXES: usize = 512;
+
+/// Bytes written before the worker looks at its other work.
+const TURN_BYTES: u64 = 4 * 1024 * 1024;
+
+impl Worker {
+    pub(super) fn wake_turn(&self) {
+        if let Some(turn) = &self.turn {
+            turn.wake_by_ref();
+        }
+    }
+
+    /// Writes the outboxes that have something since there were `marked` of them: at once if they are few; otherwise in
+    /// the turn, so that others can add to them.
+    pub(super) fn write_fresh(&mut self, marked: usize) {
+        let fresh = self.hub.dirty_len().saturating_sub(marked);
+        if fresh <= EAGER_OUTBOXES {
+            for _ in 0..fresh {
+                let newest = self.hub.last_dirty();
+                newest.into_iter().for_each(|id| self.write_one(id));
+            }
+        }
+        if self.hub.dirty_len() > 0 || self.hub.has_jobs() {
+            self.wake_turn();
+        }
+    }
+
+    /// Writes the outboxes that are about to overflow although they could be written.
+    pub(super) fn relieve(&mut self) {
+        while let Some(id) = self.hub.next_pressed() {
+            self.write_one(id);
+        }
+    }
+
+    /// Writes the outboxes that have waited longest, at most so many.
+    pub(super) fn write_dirty(&mut self, most: usize) {
+        let sent = self.hub.stats().bytes_sent.get();
+        for _ in 0..most {
+            let Some(id) = self.hub.next_dirty() else { return };
+            self.write_one(id);
+            if self.hub.stats().bytes_sent.get() - sent > TURN_BYTES {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn write_one(&mut self, id: OutboxId) {
+        let now = self.now;
+        let Some(socket) = self.sockets.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let was_blocked = socket.blocked_since.is_some();
+        socket.write(&mut self.hub, now);
+        if !was_blocked && socket.blocked_since.is_some() {
+            self.blocked.push((id, socket.generation));
+        }
+        let Some(disconnect) = self.hub.outbox(id).and_then(Outbox::closing) else { return };
+        let fresh = socket.linger_until.is_none();
+        if fresh {
+            self.hub.stats().closed(disconnect);
+            socket.session.end(&mut self.hub);
+        }
+        if socket.say_goodbye(disconnect, &self.hub, now) {
+            return self.remove(id);
+        }
+        if fresh {
+            self.schedule(id);
+        }
+    }
+}

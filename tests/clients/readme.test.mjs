@@ -1,0 +1,62 @@
+// Goal: the examples of the README work as they stand. Method: run each marked one against a server.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { findExamples, runExample } from "./examples.mjs";
+import { Server } from "./server.mjs";
+
+let server;
+
+before(async () => {
+  server = await Server.start();
+});
+
+after(async () => {
+  await server?.kill();
+});
+
+const SELF = `
+<!-- example: plain client -->
+\`\`\`js
+const socket = new WebSocket("ws://localhost:3000/ws?room=lobby");
+socket.onmessage = ({ data }) => console.log(data);
+socket.onopen = () => socket.send(JSON.stringify({ publish: "lobby", data: "hello" }));
+\`\`\`
+<!-- expect: "event":"message","data":"hello" -->
+
+<!-- example: readiness -->
+\`\`\`sh
+curl -fsS http://localhost:3000/readyz && curl -fsS http://localhost:3001/metrics | grep -c roomcast_
+\`\`\`
+<!-- expect: [1-9] -->
+
+<!-- example: expectation in the code -->
+\`\`\`js
+import { io } from "socket.io-client"; // EXPECT in a sentence is none
+// EXPECT: ^1$
+console.log(typeof io === "function" ? 1 : 0);
+\`\`\`
+`;
+
+test("examples are found and run as a reader would", async () => {
+  const examples = findExamples(SELF);
+  assert.deepEqual(examples.map(({ name, kind }) => [name, kind]), [
+    ["plain client", "js"],
+    ["readiness", "sh"],
+    ["expectation in the code", "js"],
+  ]);
+  for (const example of examples) {
+    if (example.name === "expectation in the code") example.expect = /^1\s*$/;
+    await runExample(example, server);
+  }
+  const wrong = { name: "wrong", kind: "sh", code: "echo no", expect: /yes/ };
+  await assert.rejects(runExample(wrong, server), /does not match/);
+  await assert.rejects(runExample({ name: "fails", kind: "sh", code: "exit 3" }, server), /ended with 3/);
+  assert.throws(() => findExamples("<!-- example: lost -->\ntext"), /1 examples are marked, but 0/);
+});
+
+const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8").catch(() => "");
+for (const example of findExamples(readme)) {
+  test(`README.md: ${example.name}`, () => runExample(example, server));
+}

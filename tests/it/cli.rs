@@ -1,0 +1,395 @@
+//! Goal: the program does what its help says, and says what is wrong. Method: run the real binary with an environment of
+//! its own, its output in files, and look at exit codes, output and sockets.
+
+use roomcast::config::{Secret, reference};
+use roomcast::lifecycle;
+use roomcast::session::TokenKey;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const SECRET: &str = "correct-horse-battery-staple-0123456789";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program with these arguments and nothing in its environment.
+fn roomcast(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.env_clear().args(args).stdin(Stdio::null());
+    command
+}
+
+fn with_secret(args: &[&str]) -> Command {
+    let mut command = roomcast(args);
+    command.env("ROOMCAST_AUTH_SECRET", SECRET);
+    command
+}
+
+/// What a command answers that ends by itself: exit code, stdout, stderr.
+fn answer(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A folder that goes when the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("roomcast-cli-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// The path of a new file.
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What `look` finds, once it does; fails with `what` when that takes too long.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = lifecycle::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(lifecycle::now().saturating_duration_since(began) < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A command that goes on until it is stopped.
+struct Running {
+    child: Child,
+    folder: Folder,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let folder = Folder::new();
+        let output = |name| File::create(folder.0.join(name)).unwrap();
+        let child = command.stdout(output("stdout")).stderr(output("stderr")).spawn().unwrap();
+        Self { child, folder }
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.0.join(name)).unwrap()
+    }
+
+    /// Waits for a line of its output that has `part`.
+    fn line(&self, name: &str, part: &str) -> String {
+        let find = || self.read(name).lines().find(|line| line.contains(part)).map(str::to_owned);
+        eventually(&format!("{part:?} in {name}: {}", self.folder.0.display()), find)
+    }
+
+    /// Waits until it serves. Returns the public and the operators' address.
+    fn addresses(&self) -> (String, String) {
+        let line = self.line("stderr", "\"listening\"");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = |key: &str| line[key].as_str().unwrap().to_owned();
+        (address("public"), address("admin"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn exit_code(&mut self) -> i32 {
+        eventually("the end of the process", || self.child.try_wait().unwrap()).code().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+const ANY_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+fn dev() -> Running {
+    Running::start(roomcast(&["dev"]).args(ANY_PORTS))
+}
+
+// === settings ===
+
+#[test]
+fn serve_without_a_good_secret_says_in_one_line_what_to_set() {
+    for secret in [None, Some("too short")] {
+        let mut command = roomcast(&["serve"]);
+        command.envs(secret.map(|secret| ("ROOMCAST_AUTH_SECRET", secret)));
+        let (code, stdout, stderr) = answer(&mut command);
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
+        assert!(stderr.starts_with("roomcast: ") && stderr.contains("set ROOMCAST_AUTH_SECRET"), "{stderr}");
+    }
+}
+
+#[test]
+fn config_check_reports_every_problem() {
+    let folder = Folder::new();
+    let file = folder.file("a.toml", "max_rooms = \"many\"\nmax_socket = 5\noutbox_bytes = 1");
+    let mut command = with_secret(&["config", "check", "--config", &file, "--namespace", "chat"]);
+    let (code, stdout, stderr) = answer(command.env("ROOMCAST_PING_TIMEOUT", "5 seconds"));
+    assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+    for expected in [
+        format!("roomcast: {file}: max-rooms: invalid value \"many\""),
+        format!("roomcast: {file}: there is no setting \"max_socket\"; did you mean \"max-sockets\"?"),
+        "roomcast: ROOMCAST_PING_TIMEOUT: \"5 seconds\" is no duration".into(),
+        "roomcast: outbox-bytes (1) has no room".into(),
+        "roomcast: namespace \"chat\"".into(),
+    ] {
+        assert!(stderr.lines().any(|line| line.starts_with(&expected)), "{expected} is not in {stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 5, "{stderr}");
+    assert_eq!(answer(&mut with_secret(&["config", "check"])), (0, "ok\n".into(), String::new()));
+    assert_eq!(answer(&mut roomcast(&["config", "check"])).0, 2, "a server could not start without a secret");
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
+    let folder = Folder::new();
+    let file = folder.file("a.toml", "max_rooms = 1\nmax-sockets = 1\nmax_fragments = 1\nnamespace = [\"/a\", \"/b\"]");
+    let mut command = roomcast(&["config", "print", "--max-rooms", "3"]);
+    command.envs([("ROOMCAST_CONFIG", file.as_str()), ("ROOMCAST_MAX_ROOMS", "2"), ("ROOMCAST_MAX_SOCKETS", "2")]);
+    // What a compose file makes of a variable that is not set.
+    let (code, stdout, stderr) = answer(command.env("ROOMCAST_MAX_FRAGMENTS", ""));
+    assert_eq!(code, 0, "{stderr}");
+    let line = |key: &str| {
+        stdout.lines().find(|line| line.starts_with(key)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("max_rooms ="), "max_rooms = 3 # flag");
+    assert_eq!(line("max_sockets"), "max_sockets = 2 # env");
+    assert_eq!(line("max_fragments"), "max_fragments = 1 # file");
+    assert_eq!(line("namespace"), "namespace = [\"/a\", \"/b\"] # file");
+    assert_eq!(line("max_attachments"), "max_attachments = 10 # default");
+    assert_eq!(answer(&mut with_secret(&["config", "check", "--config", &folder.file("b.toml", &stdout)])).0, 0);
+}
+
+#[test]
+fn a_settings_file_counts_for_every_command_that_has_the_setting() {
+    let folder = Folder::new();
+    let file = folder.file("a.toml", "auth_secret = \"short\"\nadmin_listen = \"127.0.0.1:1\"\nlisten = \"0.0.0.0:0\"");
+    let (code, _, stderr) = answer(&mut roomcast(&["token", "--sub", "ada", "--config", &file]));
+    assert!(code == 2 && stderr.contains("has 5 bytes"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["healthcheck", "--config", &file]));
+    assert!(code == 1 && stderr.contains("127.0.0.1:1: connection refused"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["dev", "--config", &file]));
+    assert!(code == 2 && stderr.contains("listens on this machine only, not on 0.0.0.0:0"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["serve", "--config", "/nowhere.toml"]));
+    assert!(code == 2 && stderr.starts_with("roomcast: /nowhere.toml: cannot be read"), "{stderr}");
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let folder = Folder::new();
+    let file =
+        folder.file("a.toml", &format!("auth_secret = \"{SECRET}\"\napi_key = [\"{SECRET}-key\"]\nmax_rooms = \"x\""));
+    let fine = folder.file("b.toml", &format!("auth_secret = \"{SECRET}\"\napi_key = [\"{SECRET}-key\"]"));
+    let broken = folder.file("c.toml", &format!("auth_secret = \"{SECRET}"));
+    let key = format!("{SECRET}-key");
+    for (args, variables) in [
+        (&["config", "print", "--config", &fine][..], &[][..]),
+        (&["config", "print", "--auth-secret", SECRET, "--api-key", &key], &[]),
+        (&["config", "print"], &[("ROOMCAST_AUTH_SECRET", SECRET), ("ROOMCAST_API_KEYS", &key)]),
+        (&["config", "check", "--config", &file], &[]),
+        (&["config", "check", "--config", &broken], &[]),
+        (
+            &["serve", "--help"],
+            &[("ROOMCAST_AUTH_SECRET", SECRET), ("ROOMCAST_API_KEYS", &key), ("ROOMCAST_CONFIG", &fine)],
+        ),
+        (&["publish", "--help"], &[("ROOMCAST_API_KEY", &key)]),
+        (&["tail", "--help"], &[("ROOMCAST_TOKEN", &key)]),
+        (&["serve", "--max-rooms", "x"], &[("ROOMCAST_AUTH_SECRET", SECRET), ("ROOMCAST_API_KEYS", &key)]),
+    ] {
+        let (_, stdout, stderr) = answer(roomcast(args).envs(variables.iter().copied()));
+        assert!(!stdout.is_empty() || !stderr.is_empty());
+        assert!(!stdout.contains(SECRET) && !stderr.contains(SECRET), "{args:?}: {stdout}{stderr}");
+    }
+    let mut server = Running::start(
+        with_secret(&["serve", "--log", "trace", "--api-key", &key, "--drain-delay", "0"]).args(ANY_PORTS),
+    );
+    server.addresses();
+    server.signal(Signal::TERM);
+    server.exit_code();
+    assert!(!server.read("stderr").contains(SECRET));
+}
+
+#[test]
+fn secrets_come_from_files_too_but_not_from_two_places() {
+    let folder = Folder::new();
+    let (secret, keys) = (folder.file("secret", &format!("{SECRET}\n")), folder.file("keys", "short\n"));
+    let (code, stdout, stderr) = answer(&mut roomcast(&["token", "--sub", "ada", "--auth-secret-file", &secret]));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(verify(&stdout).is_some());
+    let mut both = with_secret(&["config", "check", "--auth-secret-file", &secret, "--api-keys-file", &keys]);
+    let (code, _, stderr) = answer(&mut both);
+    assert!(code == 2 && stderr.contains("auth-secret and auth-secret-file are both given"), "{stderr}");
+    assert!(stderr.contains("api-key number 1 is too weak"), "{stderr}");
+}
+
+#[test]
+fn the_readme_has_the_table_of_all_settings() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let between =
+        readme.split_once("<!-- settings:begin -->").and_then(|(_, rest)| rest.split_once("<!-- settings:end -->"));
+    let (table, _) = between.expect("README.md has the markers of the settings table");
+    assert!(
+        table.trim() == reference().trim(),
+        "the table of settings in README.md is stale; run: cargo run -- config reference --write README.md"
+    );
+    assert_eq!(answer(&mut roomcast(&["config", "reference"])).1, reference());
+}
+
+// === commands ===
+
+fn verify(token: &str) -> Option<(String, Option<String>)> {
+    let identity = TokenKey::new(&SECRET.parse::<Secret>().unwrap()).verify(token.trim())?;
+    Some((identity.user.clone().unwrap(), identity.info.clone()))
+}
+
+#[test]
+fn a_token_says_what_was_asked_for() {
+    let args = ["token", "--sub", "ada", "--ttl", "5m", "--info", r#"{"name":"Ada"}"#];
+    let (code, stdout, stderr) = answer(&mut with_secret(&args));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(verify(&stdout), Some(("ada".into(), Some(r#"{"name":"Ada"}"#.into()))));
+    let (code, _, stderr) = answer(&mut with_secret(&["token", "--sub", "ada", "--info", "Ada"]));
+    assert!(code == 2 && stderr.contains("no JSON"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["token", "--sub", "ada"]));
+    assert!(code == 2 && stderr.contains("set ROOMCAST_AUTH_SECRET"), "{stderr}");
+}
+
+#[test]
+fn dev_tells_its_addresses_and_everything_in_them_works() {
+    let mut server = dev();
+    let (public, admin) = server.addresses();
+    let banner = server.read("stdout");
+    for url in
+        ["http://{}/socket.io/", "ws://{}/ws", "http://{}/api/v1/rooms", "curl ", "wscat -c 'ws://{}/ws?room=lobby'"]
+    {
+        assert!(banner.contains(&url.replace("{}", &public)), "{url} is not in {banner}");
+    }
+    assert!(banner.contains(&format!("http://{admin}/metrics")), "{banner}");
+    let token = banner.lines().map(str::trim).find(|line| line.starts_with("ey")).expect("a token is in the banner");
+
+    let url = format!("http://{public}");
+    let tail = Running::start(&mut roomcast(&["tail", "lobby", "a/b", "--url", &url, "--token", token]));
+    tail.line("stderr", "watching on");
+    for (room, data) in [("lobby", "{\"n\":1}"), ("a/b", "\"two\"")] {
+        let (code, _, stderr) =
+            answer(&mut roomcast(&["publish", room, "--event", "cursor", "--data", data, "--url", &url]));
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        let event: serde_json::Value = serde_json::from_str(&tail.line("stdout", data)).unwrap();
+        assert_eq!((event["room"].as_str(), event["event"].as_str()), (Some(room), Some("cursor")));
+        assert_eq!(event["data"].to_string(), data);
+    }
+
+    let check = || answer(&mut roomcast(&["healthcheck", "--admin-listen", &admin]));
+    assert_eq!(check(), (0, "ready\n".into(), String::new()));
+    server.signal(Signal::INT);
+    assert_eq!(server.exit_code(), 0, "{}", server.read("stderr"));
+    let (code, _, stderr) = check();
+    assert!(code == 1 && stderr.contains("connection refused"), "{stderr}");
+}
+
+#[test]
+fn publish_says_why_it_was_refused() {
+    let server = Running::start(with_secret(&["serve", "--api-key", "0123456789abcdef"]).args(ANY_PORTS));
+    let url = format!("http://{}", server.addresses().0);
+    let (code, _, stderr) = answer(&mut roomcast(&["publish", "lobby", "--data", "1", "--url", &url]));
+    assert!(code == 1 && stderr.contains("refused") && stderr.contains("--api-key"), "{stderr}");
+    let (code, _, stderr) =
+        answer(&mut roomcast(&["publish", "lobby", "--data", "1", "--url", &url, "--api-key", "0123456789abcdef"]));
+    assert_eq!(code, 0, "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["publish", "lobby", "--data", "hello", "--url", &url]));
+    assert!(code == 2 && stderr.contains("no JSON"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["publish", "lobby", "--url", "https://a.example"]));
+    assert!(code == 2 && stderr.contains("TLS proxy"), "{stderr}");
+}
+
+#[test]
+fn tail_ends_when_refused_and_comes_back_when_the_server_does() {
+    let mut server =
+        Running::start(with_secret(&["serve", "--drain-delay", "0", "--drain-window", "0"]).args(ANY_PORTS));
+    let (public, _) = server.addresses();
+    let url = format!("http://{public}");
+    let (code, _, stderr) = answer(&mut roomcast(&["tail", "lobby", "--url", &url]));
+    assert!(code == 1 && stderr.contains("asks for a token"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["tail", "lobby", "--url", &url, "--token", "x.y.z"]));
+    assert!(code == 1 && stderr.contains("the token is not valid here"), "{stderr}");
+
+    let (_, token, _) = answer(&mut with_secret(&["token", "--sub", "ada"]));
+    let mut tail = Running::start(&mut roomcast(&["tail", "lobby", "--url", &url, "--token", token.trim()]));
+    tail.line("stderr", "watching on");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), 0, "{}", server.read("stderr"));
+    tail.line("stderr", "connecting again in");
+    let _again = Running::start(&mut with_secret(&["serve", "--listen", &public, "--admin-listen", "127.0.0.1:0"]));
+    tail.line("stderr", "watching again on");
+    tail.signal(Signal::INT);
+    assert_eq!(tail.exit_code(), 0);
+    let (code, _, stderr) = answer(&mut roomcast(&["tail", "lobby", "--url", "http://127.0.0.1:1"]));
+    assert!(code == 1 && stderr.contains("connection refused"), "{stderr}");
+}
+
+// === beginning and end ===
+
+#[test]
+fn an_address_in_use_is_said_with_the_flag_to_choose_another() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--admin-listen"] {
+        let mut command = roomcast(&["dev", "--log", "off"]);
+        let other = if flag == "--listen" { "--admin-listen" } else { "--listen" };
+        let (code, _, stderr) = answer(command.args([flag, &address, other, "127.0.0.1:0"]));
+        let expected = format!("address in use (is another server running? choose another with {flag})");
+        assert_eq!((code, stderr), (1, format!("roomcast: cannot listen on {address}: {expected}\n")));
+    }
+}
+
+#[test]
+fn sigterm_drains_and_ends_well() {
+    let mut server =
+        Running::start(with_secret(&["serve", "--drain-delay", "100ms", "--drain-window", "100ms"]).args(ANY_PORTS));
+    let (public, _) = server.addresses();
+    assert!(server.read("stderr").contains("limit of open files"));
+    let (_, token, _) = answer(&mut with_secret(&["token", "--sub", "ada"]));
+    let tail =
+        Running::start(&mut roomcast(&["tail", "a", "--url", &format!("http://{public}"), "--token", token.trim()]));
+    tail.line("stderr", "watching on");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), 0, "{}", server.read("stderr"));
+    tail.line("stderr", "restart (1012)");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server =
+        Running::start(with_secret(&["serve", "--drain-delay", "20s", "--drain-deadline", "1m"]).args(ANY_PORTS));
+    let (_, admin) = server.addresses();
+    server.signal(Signal::TERM);
+    server.line("stderr", "asked to end");
+    let (code, _, stderr) = eventually("readiness to be gone", || {
+        Some(answer(&mut roomcast(&["healthcheck", "--admin-listen", &admin]))).filter(|(code, ..)| *code != 0)
+    });
+    assert!(code == 1 && stderr.contains("not ready: 503") && stderr.contains("draining"), "{stderr}");
+    let before = lifecycle::now();
+    server.signal(Signal::INT);
+    assert_eq!(server.exit_code(), 130);
+    assert!(lifecycle::now().saturating_duration_since(before) < Duration::from_secs(10), "it went on draining");
+    assert!(server.read("stderr").contains("a second signal"), "{}", server.read("stderr"));
+}

@@ -1,0 +1,122 @@
+//! What is not right is refused as a problem, and counted: bodies, names, paths, keys.
+
+use super::{get, post, post_text, request};
+use crate::support::{TestServer, token};
+use roomcast::app::Mode;
+use serde_json::json;
+
+const KEY: &str = "a-key-of-sixteen-or-more";
+
+#[tokio::test]
+async fn what_is_no_event_is_refused() {
+    let server = TestServer::start(|_| ());
+    for body in [
+        r#"{"data":1}"#,
+        r#"{"event":7}"#,
+        r#"{"event":"disconnect"}"#,
+        r#"{"event":"e","data":1,"args":[]}"#,
+        r#"{"event":"e","args":{}}"#,
+        r#"{"event":"e","except":[7]}"#,
+        r#"{"event":"e","volatile":true}"#,
+        r#"{"event":"e","data":01}"#,
+        r#"{"event":"e"} x"#,
+        r#"["e"]"#,
+        "{",
+        "",
+    ] {
+        let (status, _) = post_text(&server, "/api/v1/rooms/r/events", body).await.problem();
+        assert_eq!(status, 400, "{body}");
+    }
+    assert_eq!(server.metric("roomcast_http_refused_total", "").await, 12);
+    assert_eq!(server.metric("roomcast_http_published_total", "").await, 0);
+}
+
+#[tokio::test]
+async fn deep_json_is_refused() {
+    let server = TestServer::start(|_| ());
+    let nested = |n: usize| format!(r#"{{"event":"e","data":{}1{}}}"#, "[".repeat(n), "]".repeat(n));
+    assert_eq!(post_text(&server, "/api/v1/rooms/r/events", &nested(31)).await.status, 202);
+    for n in [32, 1_000, 400_000] {
+        let answer = post_text(&server, "/api/v1/rooms/r/events", &nested(n)).await;
+        assert_eq!(answer.problem(), (400, "bad-packet".into()), "{n}");
+        assert!(answer.body.contains("nested deeper"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn large_events_and_large_bodies_are_refused() {
+    let server = TestServer::start(|settings| settings.limits.max_body_bytes = 100_000);
+    let event = |bytes: usize| json!({"event": "e", "data": "x".repeat(bytes)});
+    assert_eq!(post(&server, "/api/v1/rooms/r/events", event(60_000)).await.status, 202);
+    assert_eq!(post(&server, "/api/v1/rooms/r/events", event(70_000)).await.problem(), (413, "too-large".into()));
+    let whole = post(&server, "/api/v1/rooms/r/events", event(110_000)).await;
+    assert_eq!(whole.problem(), (413, "too-large".into()));
+    assert!(whole.body.contains("100000"), "{}", whole.body);
+}
+
+#[tokio::test]
+async fn bad_names_bad_parameters_and_other_bodies_are_refused() {
+    let server = TestServer::start(|_| ());
+    let long = format!("/api/v1/rooms/{}", "x".repeat(256));
+    for (path, name) in [
+        ("/api/v1/rooms/%00", "name-invalid"),
+        (long.as_str(), "name-invalid"),
+        ("/api/v1/rooms/%ff", "bad-packet"),
+        ("/api/v1/rooms?limit=0", "bad-packet"),
+        ("/api/v1/rooms?limit=1001", "bad-packet"),
+        ("/api/v1/rooms?limit=x", "bad-packet"),
+        ("/api/v1/rooms?limt=5", "bad-packet"),
+        ("/api/v1/rooms/r/members?cursor=x", "bad-packet"),
+        ("/api/v1/sessions?cursor=x", "bad-packet"),
+    ] {
+        assert_eq!(get(&server, path).await.problem(), (400, name.into()), "{path}");
+    }
+    let form = request(server.public, "POST", "/api/v1/rooms/r/events", "Content-Type: text/plain\r\n", "{}").await;
+    assert_eq!(form.problem(), (415, "unsupported-media-type".into()));
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let server = TestServer::start(|_| ());
+    for path in ["/nothing", "/api/v1/nothing", "/api/v2/rooms", "/health", "/metrics"] {
+        assert_eq!(get(&server, path).await.problem(), (404, "not-found".into()), "{path}");
+    }
+    let put = request(server.public, "PUT", "/api/v1/rooms", "", "").await;
+    assert_eq!(put.problem(), (405, "method-not-allowed".into()));
+    assert!(put.has("allow: get,head"), "{put:?}");
+    assert_eq!(request(server.admin, "GET", "/nothing", "", "").await.problem(), (404, "not-found".into()));
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_refused_and_a_known_one_is_not() {
+    let server = TestServer::authenticated(|settings| {
+        settings.auth.api_keys = vec!["another".parse().unwrap(), KEY.parse().unwrap()]
+    });
+    let rooms = async |headers: &str| request(server.public, "GET", "/api/v1/rooms", headers, "").await;
+    for headers in [String::new(), "Authorization: Bearer wrong\r\n".into(), format!("Authorization: Basic {KEY}\r\n")]
+    {
+        let answer = rooms(&headers).await;
+        assert_eq!(answer.problem(), (401, "unauthenticated".into()), "{headers}");
+        assert!(answer.has("www-authenticate: bearer") && answer.has("cache-control: no-store"), "{answer:?}");
+    }
+    assert_eq!(rooms(&format!("Authorization: Bearer {KEY}\r\n")).await.status, 200);
+    assert_eq!(rooms(&format!("X-Api-Key: {KEY}\r\n")).await.status, 200);
+    assert_eq!(server.metric("roomcast_http_refused_total", "").await, 3);
+    let client_token = format!("Authorization: Bearer {}\r\n", token("ada", 4_000_000_000));
+    assert_eq!(rooms(&client_token).await.status, 401, "a client's token is no key");
+}
+
+#[tokio::test]
+async fn without_keys_the_api_is_closed_except_in_development() {
+    let closed = TestServer::authenticated(|_| ());
+    assert_eq!(get(&closed, "/api/v1/rooms").await.status, 401);
+    let empty = TestServer::authenticated(|settings| settings.auth.api_keys = vec!["".parse().unwrap()]);
+    assert_eq!(request(empty.public, "GET", "/api/v1/rooms", "Authorization: Bearer \r\n", "").await.status, 401);
+    let open = TestServer::start_as(Mode::Open, |settings| settings.auth.api_keys = vec![KEY.parse().unwrap()]);
+    assert_eq!(get(&open, "/api/v1/rooms").await.status, 200);
+    for server in [&closed, &open] {
+        for path in ["/", "/openapi.json", "/livez", "/readyz"] {
+            assert_eq!(get(server, path).await.status, 200, "{path}");
+        }
+    }
+}

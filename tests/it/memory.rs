@@ -1,0 +1,121 @@
+//! Goal: an idle session costs little memory, and traffic leaves none behind. Method: a server in a process of its own,
+//! whose anonymous resident memory is read between steps, so that the tests' own memory does not count.
+//!
+//! Measured is what the kernel has given to the process, divided by the sessions that were added after a warm-up: what is
+//! allocated, what the allocator loses between it, and what the runtime keeps for each connection.
+#![cfg(target_os = "linux")]
+
+use crate::support::{HEAVY, RawSocket, frame, handshake, http_get};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Bytes of resident memory that an idle Socket.IO session in one room may cost.
+///
+/// The HTTP server's buffer of 8 KiB, or the finished task of its connection, would show here at once.
+const SESSION_MAX: u64 = 3 * 1024;
+
+/// Bytes of resident memory that traffic may leave for each session: a queue that keeps its few places.
+const KEPT_MAX: u64 = 512;
+
+const SESSIONS: u64 = 2_000;
+
+/// A server in a process of its own, which ends with this.
+struct Process {
+    child: Child,
+    public: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Process {
+    async fn start() -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (public, admin) = (free(), free());
+        let child = Command::new(env!("CARGO_BIN_EXE_roomcast"))
+            .args(["dev", "--workers", "1", "--packets-per-second", "0"])
+            .args(["--listen", &public.to_string(), "--admin-listen", &admin.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        crate::support::eventually!(tokio::net::TcpStream::connect(admin).await.is_ok());
+        Self { child, public, admin }
+    }
+
+    /// Anonymous resident memory in bytes.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Sessions that are in one room of ten each, and have nothing more to say.
+    async fn sessions(&self, count: u64, into: &mut Vec<RawSocket>) {
+        let from = into.len();
+        for _ in 0..count {
+            let mut socket = RawSocket::connect(self.public).await;
+            socket.send(handshake("/socket.io/?EIO=4&transport=websocket", "").as_bytes()).await;
+            into.push(socket);
+        }
+        for (n, socket) in into[from..].iter_mut().enumerate() {
+            assert_eq!(socket.status().await, 101);
+            let join = format!("421[\"join\",{{\"room\":\"room-{}\"}}]", (from + n) / 10);
+            socket.send(&[frame(0x81, b"40"), frame(0x81, join.as_bytes())].concat()).await;
+        }
+        for socket in &mut into[from..] {
+            while !socket.text().await.starts_with("431[") {}
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn an_idle_session_costs_little_and_traffic_leaves_nothing_behind() {
+    let _heavy = HEAVY.lock().await;
+    let server = Process::start().await;
+    let mut sockets = Vec::new();
+    server.sessions(500, &mut sockets).await;
+    let warm = server.memory();
+    server.sessions(SESSIONS, &mut sockets).await;
+    let full = server.memory();
+    let each = full.saturating_sub(warm) / SESSIONS;
+    assert!(each <= SESSION_MAX, "an idle session costs {each} bytes");
+
+    // Something large in two pieces needs a buffer for a while, and an event in every room a place in every outbox.
+    let large =
+        frame(0x81, format!("427[\"message\",{{\"room\":\"nobody\",\"x\":\"{}\"}}]", "x".repeat(40_000)).as_bytes());
+    for socket in sockets.iter_mut().step_by(10) {
+        let (head, tail) = large.split_at(20_000);
+        socket.send(head).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        socket.send(tail).await;
+        assert_eq!(socket.text().await, r#"437[{"room":"nobody"}]"#);
+    }
+    for round in 0..5 {
+        for (n, socket) in sockets.iter_mut().enumerate().skip(round).step_by(10) {
+            let said = format!("42[\"message\",{{\"room\":\"room-{}\",\"x\":{round}}}]", n / 10);
+            socket.send(frame(0x81, said.as_bytes()).as_slice()).await;
+        }
+        for socket in &mut sockets {
+            assert!(socket.text().await.starts_with("42[\"message\""));
+        }
+    }
+    let after = server.memory();
+    let kept = after.saturating_sub(full) / sockets.len() as u64;
+    assert!(kept <= KEPT_MAX, "traffic left {kept} bytes for each session");
+
+    // The places of those who went are used again.
+    drop(sockets);
+    let mut sockets = Vec::new();
+    crate::support::eventually!(http_get(server.admin, "/metrics").await.1.contains("\nroomcast_rooms 0\n"));
+    server.sessions(500 + SESSIONS, &mut sockets).await;
+    let again = server.memory().saturating_sub(after) / sockets.len() as u64;
+    assert!(again <= KEPT_MAX, "sessions that went left {again} bytes each");
+}

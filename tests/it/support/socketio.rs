@@ -1,0 +1,229 @@
+//! A Socket.IO client: Engine.IO over one WebSocket, namespaces, acks, attachments.
+
+use super::value::{put_binary, take_binary};
+use super::{Heard, TestServer, within};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// A Socket.IO client.
+pub(crate) struct SocketIoClient {
+    socket: WebSocketStream<TcpStream>,
+    /// What the Engine.IO open packet said.
+    pub(crate) open: Value,
+    /// Id in the namespace that was entered last.
+    pub(crate) sid: String,
+    events: VecDeque<(String, Heard)>,
+    acks: HashMap<u64, Vec<Value>>,
+    next_id: u64,
+    /// Answers to CONNECT, and DISCONNECT packets, as they came.
+    pub(crate) control: VecDeque<String>,
+    partial: Option<(String, usize, Vec<Vec<u8>>)>,
+    closed: Option<u16>,
+}
+
+impl SocketIoClient {
+    /// Connects to the default namespace.
+    pub(crate) async fn connect(server: &TestServer) -> Self {
+        let mut client = Self::open(server, "", None).await.unwrap();
+        client.enter("/", Value::Null).await.unwrap();
+        client
+    }
+
+    /// Opens the transport and reads the open packet; `query` begins with `&`. The error is the HTTP status.
+    pub(crate) async fn open(server: &TestServer, query: &str, authorization: Option<&str>) -> Result<Self, u16> {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", server.public);
+        let mut request = url.into_client_request().unwrap();
+        if let Some(value) = authorization {
+            request.headers_mut().insert("authorization", HeaderValue::from_str(value).unwrap());
+        }
+        let stream = within("a connection", TcpStream::connect(server.public)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (mut socket, _) =
+            match within("a handshake", Box::pin(tokio_tungstenite::client_async(request, stream))).await {
+                Ok(opened) => opened,
+                Err(Error::Http(response)) => return Err(response.status().as_u16()),
+                Err(error) => panic!("the handshake failed: {error}"),
+            };
+        let first = within("the open packet", socket.next()).await.unwrap().unwrap();
+        let open = serde_json::from_str(first.to_text().unwrap().strip_prefix('0').unwrap()).unwrap();
+        Ok(Self {
+            socket,
+            open,
+            sid: String::new(),
+            events: VecDeque::new(),
+            acks: HashMap::new(),
+            next_id: 0,
+            control: VecDeque::new(),
+            partial: None,
+            closed: None,
+        })
+    }
+
+    /// Enters a namespace. The error is the data of the CONNECT_ERROR packet.
+    pub(crate) async fn enter(&mut self, namespace: &str, auth: Value) -> Result<String, Value> {
+        let auth = if auth.is_null() { String::new() } else { auth.to_string() };
+        self.send_text(format!("40{}{auth}", prefix(namespace))).await;
+        let answer = self.control().await;
+        let data =
+            answer[1..].strip_prefix(&prefix(namespace)).unwrap_or_else(|| panic!("another namespace: {answer}"));
+        let mut data: Value = serde_json::from_str(data).unwrap();
+        if answer.starts_with('4') {
+            return Err(data);
+        }
+        self.sid = data["sid"].take().as_str().unwrap().to_owned();
+        Ok(self.sid.clone())
+    }
+
+    /// The next CONNECT, CONNECT_ERROR or DISCONNECT packet, without Engine.IO's digit.
+    pub(crate) async fn control(&mut self) -> String {
+        while self.control.is_empty() {
+            self.pump().await.unwrap_or_else(|code| panic!("closed with {code} before an answer"));
+        }
+        self.control.pop_front().unwrap()
+    }
+
+    pub(crate) async fn emit(&mut self, event: &str, args: &[Value]) {
+        self.send_event("/", None, event, args.to_vec()).await;
+    }
+
+    /// Emits with an ack, and waits for it. The error is what is under `error`.
+    pub(crate) async fn call(&mut self, event: &str, arg: Value) -> Result<Value, Value> {
+        self.call_in("/", event, arg).await
+    }
+
+    pub(crate) async fn call_in(&mut self, namespace: &str, event: &str, arg: Value) -> Result<Value, Value> {
+        let id = self.ask(namespace, event, arg).await;
+        self.answer(id).await
+    }
+
+    /// Emits with an ack that is waited for later.
+    pub(crate) async fn ask(&mut self, namespace: &str, event: &str, arg: Value) -> u64 {
+        self.next_id += 1;
+        self.send_event(namespace, Some(self.next_id), event, vec![arg]).await;
+        self.next_id
+    }
+
+    pub(crate) async fn answer(&mut self, id: u64) -> Result<Value, Value> {
+        let mut answer = loop {
+            if let Some(args) = self.acks.remove(&id) {
+                assert_eq!(args.len(), 1, "an ack has one argument");
+                break args.into_iter().next().unwrap();
+            }
+            self.pump().await.unwrap_or_else(|code| panic!("closed with {code} before the ack"));
+        };
+        if answer["error"].is_null() { Ok(answer) } else { Err(answer["error"].take()) }
+    }
+
+    /// The next event of the default namespace.
+    pub(crate) async fn heard(&mut self) -> Heard {
+        let (namespace, heard) = self.heard_anywhere().await;
+        assert_eq!(namespace, "/");
+        heard
+    }
+
+    /// The next event, with its namespace.
+    pub(crate) async fn heard_anywhere(&mut self) -> (String, Heard) {
+        while self.events.is_empty() {
+            self.pump().await.unwrap_or_else(|code| panic!("closed with {code} before the next event"));
+        }
+        self.events.pop_front().unwrap()
+    }
+
+    /// The code with which the server closes; events before it are kept.
+    pub(crate) async fn closed(&mut self) -> u16 {
+        loop {
+            if let Err(code) = self.pump().await {
+                return code;
+            }
+        }
+    }
+
+    /// Events that came and were not asked for yet.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Heard> {
+        self.events.iter().map(|(_, heard)| heard)
+    }
+
+    pub(crate) async fn send_text(&mut self, text: String) {
+        within("a packet to be sent", self.socket.send(Message::text(text))).await.unwrap();
+    }
+
+    async fn send_event(&mut self, namespace: &str, id: Option<u64>, event: &str, args: Vec<Value>) {
+        let mut data = Value::from(std::iter::once(json!(event)).chain(args).collect::<Vec<_>>());
+        let mut attachments = Vec::new();
+        take_binary(&mut data, &mut attachments);
+        let kind = if attachments.is_empty() { "42".to_owned() } else { format!("45{}-", attachments.len()) };
+        let id = id.map(|id| id.to_string()).unwrap_or_default();
+        self.send_text(format!("{kind}{}{id}{data}", prefix(namespace))).await;
+        for attachment in attachments {
+            within("an attachment to be sent", self.socket.send(Message::binary(attachment))).await.unwrap();
+        }
+    }
+
+    /// Reads one message and puts it where it belongs.
+    async fn pump(&mut self) -> Result<(), u16> {
+        if let Some(code) = self.closed {
+            return Err(code);
+        }
+        match within("a packet", self.socket.next()).await {
+            Some(Ok(Message::Text(text))) if text.as_str() == "2" => self.send_text("3".to_owned()).await,
+            Some(Ok(Message::Text(text))) => {
+                assert!(self.partial.is_none(), "text between attachments: {text}");
+                self.take_packet(text.strip_prefix('4').unwrap_or_else(|| panic!("no message: {text}")));
+            }
+            Some(Ok(Message::Binary(bytes))) => {
+                let (text, expected, mut attachments) = self.partial.take().expect("an attachment belongs to a packet");
+                attachments.push(bytes.to_vec());
+                if attachments.len() < expected {
+                    self.partial = Some((text, expected, attachments));
+                } else {
+                    self.take_event(&text, &attachments);
+                }
+            }
+            Some(Ok(Message::Close(frame))) => self.closed = Some(frame.map_or(1005, |frame| frame.code.into())),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => self.closed = Some(1006),
+        }
+        self.closed.map_or(Ok(()), Err)
+    }
+
+    fn take_packet(&mut self, packet: &str) {
+        match packet.as_bytes()[0] {
+            b'0' | b'1' | b'4' => self.control.push_back(packet.to_owned()),
+            b'2' | b'3' => self.take_event(packet, &[]),
+            b'5' | b'6' => {
+                let (count, rest) = packet[1..].split_once('-').unwrap();
+                let kind = if packet.starts_with('5') { '2' } else { '3' };
+                self.partial = Some((format!("{kind}{rest}"), count.parse().unwrap(), Vec::new()));
+            }
+            _ => panic!("an unknown packet: {packet}"),
+        }
+    }
+
+    fn take_event(&mut self, packet: &str, attachments: &[Vec<u8>]) {
+        let mut rest = &packet[1..];
+        let mut namespace = "/";
+        if rest.starts_with('/') {
+            (namespace, rest) = rest.split_once(',').unwrap();
+        }
+        let (id, data) = rest.split_at(rest.find('[').unwrap());
+        let mut data: Value = serde_json::from_str(data).unwrap();
+        put_binary(&mut data, attachments);
+        let Value::Array(mut args) = data else { unreachable!("it begins with a bracket") };
+        if packet.starts_with('3') {
+            self.acks.insert(id.parse().unwrap(), args);
+        } else {
+            let event = args.remove(0).as_str().unwrap().to_owned();
+            self.events.push_back((namespace.to_owned(), Heard { event, args }));
+        }
+    }
+}
+
+fn prefix(namespace: &str) -> String {
+    if namespace == "/" { String::new() } else { format!("{namespace},") }
+}
