@@ -18,6 +18,7 @@ pub fn now() -> Instant {
 
 /// Seconds since 1970, for what leaves the process.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one home of the clock")]
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

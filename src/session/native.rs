@@ -1,7 +1,6 @@
 //! The plain dialect: one object a message, JSON or MessagePack.
 
-use super::socketio::published_answer;
-use super::vocabulary::event_of;
+use super::vocabulary::{event_of, published_answer};
 use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
@@ -151,7 +150,7 @@ impl Session {
                 Ok(packet.id.map(|_| published_answer(&fields)))
             }
             Some(Verb::Join(rooms)) => self.join(member, &room_list(rooms, most)?, cx).map(Some),
-            Some(Verb::Leave(rooms)) => self.leave(member, &room_list(rooms, most)?, cx).map(Some),
+            Some(Verb::Leave(rooms)) => Self::leave(member, &room_list(rooms, most)?, cx).map(Some),
             Some(Verb::Presence(room)) => {
                 if let (Some(id), [room]) = (packet.id, &*room_list(room, 1)?) {
                     Self::ask_presence(member, sid, room, &packet.fields, ReplyTo::Native(id.into()), cx)?;

@@ -1,18 +1,17 @@
 //! The Socket.IO dialect: Engine.IO packets, namespaces, acks, attachments.
 
-use super::vocabulary::event_of;
+use super::vocabulary::{event_of, published_answer};
 use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::engineio;
-use crate::protocol::json::{Scanner, unquote, write_string};
+use crate::protocol::json::{Scanner, unquote};
 use crate::protocol::refusal::{Code, Refusal};
-use crate::protocol::request::{Fields, RawEvent, room_list};
+use crate::protocol::request::{Fields, RawEvent};
 use crate::protocol::socketio::{Kind, Packet, parse_ack, parse_event, write_head};
 use crate::protocol::websocket::{Opcode, write_frame};
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::fmt::Write as _;
 
 /// State of a Socket.IO connection.
 #[derive(Debug, Default)]
@@ -144,13 +143,9 @@ impl Session {
                 Self::count_refusal(&refusal, cx);
                 return Ok(());
             }
-            return Ok(self.send_packet(
-                Kind::ConnectError,
-                packet.namespace,
-                None,
-                r#"{"message":"Invalid namespace"}"#,
-                cx,
-            ));
+            let data = r#"{"message":"Invalid namespace"}"#;
+            self.send_packet(Kind::ConnectError, packet.namespace, None, data, cx);
+            return Ok(());
         };
         if self.socketio().entered.iter().any(|entered| entered.0 == namespace) {
             return Ok(());
@@ -212,7 +207,7 @@ impl Session {
                 Ok(Answer::Rooms)
             }
             "\"join\"" | "\"joinRoom\"" => self.join(member, &rooms(most)?, cx).map(Answer::Json),
-            "\"leave\"" | "\"leaveRoom\"" => self.leave(member, &rooms(most)?, cx).map(Answer::Json),
+            "\"leave\"" | "\"leaveRoom\"" => Self::leave(member, &rooms(most)?, cx).map(Answer::Json),
             "\"presence\"" => {
                 if let (Some(id), [room]) = (id, &*rooms(1)?) {
                     Self::ask_presence(member, sid, room, &fields, ReplyTo::SocketIo(id), cx)?;
@@ -285,27 +280,6 @@ enum Answer {
     /// The rooms of the request; only written if an ack is wanted.
     Rooms,
     Json(String),
-}
-
-/// The answer to a publish: the room, or the rooms.
-pub(super) fn published_answer(fields: &Fields<'_>) -> String {
-    let mut out = String::new();
-    let rooms = fields.rooms.or(fields.room).and_then(|raw| room_list(raw, usize::MAX).ok()).unwrap_or_default();
-    match &*rooms {
-        [room] => {
-            out.push_str("{\"room\":");
-            write_string(room, &mut out);
-        }
-        rooms => {
-            for (i, room) in rooms.iter().enumerate() {
-                out.push_str(if i == 0 { "{\"rooms\":[" } else { "," });
-                write_string(room, &mut out);
-            }
-            let _infallible = out.write_char(']');
-        }
-    }
-    out.push('}');
-    out
 }
 
 /// The `token` of a CONNECT packet's auth object.

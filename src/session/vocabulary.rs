@@ -6,7 +6,7 @@ use crate::hub::{Cast, MemberId, Presence, Sid};
 use crate::protocol::event::{Event, check_placeholders};
 use crate::protocol::json::{unquote, write_string};
 use crate::protocol::refusal::{Code, Refusal};
-use crate::protocol::request::{Fields, RawEvent, Rooms};
+use crate::protocol::request::{Fields, RawEvent, Rooms, room_list};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
@@ -46,12 +46,7 @@ impl Session {
     }
 
     /// Leaves rooms. Returns the answer.
-    pub(super) fn leave(
-        &mut self,
-        member: MemberId,
-        rooms: &Rooms<'_>,
-        cx: &mut Context<'_>,
-    ) -> Result<String, Refusal> {
+    pub(super) fn leave(member: MemberId, rooms: &Rooms<'_>, cx: &mut Context<'_>) -> Result<String, Refusal> {
         for room in rooms {
             if !cx.hub.leave(member, room) && rooms.len() == 1 {
                 return Err(not_in(room));
@@ -139,6 +134,27 @@ pub fn write_presence(room: &str, presence: &Presence, out: &mut String) {
         let _infallible = write!(out, ",\"next\":\"{next}\"");
     }
     out.push('}');
+}
+
+/// The answer to a publish: the room, or the rooms.
+pub(super) fn published_answer(fields: &Fields<'_>) -> String {
+    let mut out = String::new();
+    let rooms = fields.rooms.or(fields.room).and_then(|raw| room_list(raw, usize::MAX).ok()).unwrap_or_default();
+    match &*rooms {
+        [room] => {
+            out.push_str("{\"room\":");
+            write_string(room, &mut out);
+        }
+        rooms => {
+            for (i, room) in rooms.iter().enumerate() {
+                out.push_str(if i == 0 { "{\"rooms\":[" } else { "," });
+                write_string(room, &mut out);
+            }
+            out.push(']');
+        }
+    }
+    out.push('}');
+    out
 }
 
 /// Names with a colon belong to the server: nobody joins them or publishes to them as they please.

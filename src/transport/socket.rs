@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::task::{Poll, Waker};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Frames written in one call: what fits in the kernel's fast path for vectors, and more than a turn usually queues.
 const SLICES: usize = 64;
@@ -34,6 +35,8 @@ pub(super) struct Socket {
     /// Set once the session has ended: when the connection is dropped at the latest.
     pub(super) linger_until: Option<u32>,
     goodbye_said: bool,
+    /// Its place among the open sockets; free again when the socket is dropped.
+    _permit: OwnedSemaphorePermit,
     /// A room whose fan-out this publisher has to wait for.
     pub(super) congested: bool,
 }
@@ -50,7 +53,7 @@ pub(super) enum Read {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, generation: u32, session: Session) -> Self {
+    pub(super) fn new(stream: TcpStream, generation: u32, session: Session, permit: OwnedSemaphorePermit) -> Self {
         Self {
             stream,
             generation,
@@ -62,6 +65,7 @@ impl Socket {
             drain_at: u32::MAX,
             linger_until: None,
             goodbye_said: false,
+            _permit: permit,
             congested: false,
         }
     }

@@ -46,7 +46,8 @@ export class Server {
     server.port = await freePort();
     server.adminPort = await freePort();
     const addresses = ["--listen", `127.0.0.1:${server.port}`, "--admin-listen", `127.0.0.1:${server.adminPort}`];
-    server.process = spawn(binary, ["dev", ...addresses, ...args], { stdio: ["ignore", "ignore", "inherit"] });
+    server.process = spawn(binary, ["dev", ...addresses, ...args], { stdio: "ignore" });
+    process.once("exit", () => server.process.kill("SIGKILL")); // whatever happens to the test
     server.ended = new Promise((resolve) => server.process.once("exit", (code, signal) => resolve(code ?? signal)));
     await eventually("the server to be ready", async () => {
       if (server.process.exitCode !== null) throw new Error(`the server ended with ${server.process.exitCode}`);

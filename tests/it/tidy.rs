@@ -3,7 +3,7 @@
 
 use crate::source::{Source, Token};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What anyone may name.
 const LEAVES: [&str; 5] = ["protocol", "config", "metrics", "lifecycle", "telemetry"];
@@ -58,7 +58,7 @@ const WRITTEN_BY_TOOLS: [&str; 2] = ["Cargo.lock", "package-lock.json"];
 
 #[test]
 fn modules_name_only_those_below_them() {
-    report(sources().iter().flat_map(|(path, text)| arrow_faults(path, text)).collect());
+    report(sources().iter().flat_map(|(path, text)| arrow_faults(path, text)));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn files_are_short() {
 
 #[test]
 fn only_the_command_line_writes_to_the_terminal() {
-    report(sources().iter().filter_map(|(path, text)| print_fault(path, text)).collect());
+    report(sources().iter().filter_map(|(path, text)| print_fault(path, text)));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_folder_has_a_mod_rs_and_names_say_something() {
 
 #[test]
 fn texts_hold_no_notes_to_self_and_no_paths_of_one_machine() {
-    report(files().iter().flat_map(|(path, text)| text_faults(path, text)).collect());
+    report(files().iter().flat_map(|(path, text)| text_faults(path, text)));
 }
 
 #[test]
@@ -105,7 +105,8 @@ fn the_table_of_arrows_has_no_circle() {
     }
 }
 
-fn report(faults: Vec<String>) {
+fn report(faults: impl IntoIterator<Item = String>) {
+    let faults: Vec<String> = faults.into_iter().collect();
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
@@ -257,7 +258,7 @@ fn files() -> Vec<(String, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else if let Ok(text) = fs::read_to_string(&path) {
-                found.push((relative(root, path), text));
+                found.push((relative(root, &path), text));
             }
         }
     }
@@ -265,8 +266,8 @@ fn files() -> Vec<(String, String)> {
     found
 }
 
-fn relative(root: &Path, path: PathBuf) -> String {
-    path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned()
+fn relative(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 // === the checks themselves ===

@@ -243,8 +243,8 @@ mod tests {
         End(Disconnect),
     }
 
-    fn own(incoming: Incoming<'_>) -> Seen {
-        match incoming {
+    fn own(incoming: &Incoming<'_>) -> Seen {
+        match *incoming {
             Incoming::Text(text) => Seen::Text(text.into()),
             Incoming::Binary(bytes) => Seen::Binary(bytes.into()),
             Incoming::Ping(payload) => Seen::Ping(payload.into()),
@@ -263,7 +263,7 @@ mod tests {
             from = end;
             loop {
                 match reader.next(&mut part, &mut at, &LIMITS) {
-                    Ok(Some(incoming)) => seen.push(own(incoming)),
+                    Ok(Some(incoming)) => seen.push(own(&incoming)),
                     Ok(None) => break,
                     Err(disconnect) => {
                         seen.push(Seen::End(disconnect));
@@ -290,7 +290,7 @@ mod tests {
                 }
                 Ok(message) => {
                     irregular.message = Some(message);
-                    seen.extend(irregular.incoming().map(own));
+                    seen.extend(irregular.incoming().as_ref().map(own));
                 }
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return seen,
                 Err(error) => {

@@ -174,7 +174,7 @@ impl Worker {
     }
 
     fn admit(&mut self, arrival: Arrival) {
-        let Arrival { stream, mut early, handshake, .. } = arrival;
+        let Arrival { stream, mut early, handshake, permit } = arrival;
         let stream = match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(%error, "a new socket could not be registered"),
@@ -195,7 +195,7 @@ impl Worker {
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        self.sockets[place] = Some(Box::new(Socket::new(stream, generation, session)));
+        self.sockets[place] = Some(Box::new(Socket::new(stream, generation, session, permit)));
         self.open += 1;
         self.hub.stats().open_sockets.add(1);
         self.schedule(id);

@@ -1,0 +1,148 @@
+//! Who may come in: the checks of a WebSocket handshake, and the answers to those who may not.
+
+use crate::metrics;
+use axum::body::Body;
+use axum::http::header::{
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{Method, Request, Response, StatusCode, Version};
+use base64::Engine as _;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Which pages may connect.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    allowed: Vec<String>,
+    /// Pages of this machine and local files too: `dev`.
+    local: bool,
+}
+
+impl Origins {
+    /// The origins of the settings; with `local`, pages of this machine too.
+    #[must_use]
+    pub fn new(allowed: &[String], local: bool) -> Self {
+        Self {
+            allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
+            local,
+        }
+    }
+
+    /// Whether a page of `origin` may connect to the server that it called `host`. No origin: no browser.
+    #[must_use]
+    pub fn allows(&self, origin: Option<&str>, host: Option<&str>) -> bool {
+        let Some(origin) = origin.map(str::to_ascii_lowercase) else { return true };
+        let site = origin.split_once("://").map(|(_, site)| site);
+        let same = site.is_some() && site == host.map(str::to_ascii_lowercase).as_deref();
+        let name = site.and_then(|site| {
+            site.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map(|(name, _)| name).or(Some(site))
+        });
+        let local = origin == "null" || matches!(name, Some("localhost" | "127.0.0.1" | "[::1]"));
+        same || (self.local && local) || self.allowed.iter().any(|allowed| allowed == "*" || *allowed == origin)
+    }
+}
+
+/// Why a handshake was refused: what is counted, and what is answered, in Engine.IO's form, readable for all.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) result: metrics::Handshake,
+    status: StatusCode,
+    /// Engine.IO's error code.
+    code: u8,
+    text: &'static str,
+    /// A header that says what to do instead.
+    hint: Option<(HeaderName, &'static str)>,
+}
+
+impl Refused {
+    pub(super) const fn malformed(status: StatusCode, code: u8, text: &'static str) -> Self {
+        Self { result: metrics::Handshake::Malformed, status, code, text, hint: None }
+    }
+
+    pub(super) const fn policy(result: metrics::Handshake, status: StatusCode, text: &'static str) -> Self {
+        Self { result, status, code: 4, text, hint: None }
+    }
+
+    pub(super) fn hint(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.hint = Some((name, value));
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response =
+            Response::new(Body::from(format!("{{\"code\":{},\"message\":\"{}\"}}", self.code, self.text)));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some((name, value)) = self.hint {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// RFC 6455 §4.2.1. Returns the value of `Sec-WebSocket-Accept`.
+pub(super) fn check_websocket(request: &Request<Body>) -> Result<String, Refused> {
+    let headers = request.headers();
+    let has_token = |name: HeaderName, token: &str| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+    };
+    let malformed = |status, text| Err(Refused::malformed(status, 3, text));
+    if request.version() < Version::HTTP_11 {
+        return malformed(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "A handshake is an HTTP/1.1 request");
+    }
+    if request.method() != Method::GET {
+        return malformed(StatusCode::METHOD_NOT_ALLOWED, "A handshake is a GET request");
+    }
+    if !has_token(UPGRADE, "websocket") || !has_token(CONNECTION, "upgrade") {
+        let refused = Refused::malformed(StatusCode::UPGRADE_REQUIRED, 3, "Connect with a WebSocket");
+        return Err(refused.hint(UPGRADE, "websocket"));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let refused = Refused::malformed(StatusCode::UPGRADE_REQUIRED, 3, "WebSocket version 13 is needed");
+        return Err(refused.hint(SEC_WEBSOCKET_VERSION, "13"));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
+    let decoded = base64::engine::general_purpose::STANDARD.decode(key);
+    if key.len() != 24 || decoded.is_err() || headers.get_all(SEC_WEBSOCKET_KEY).iter().count() != 1 {
+        return malformed(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is 16 bytes in base64");
+    }
+    Ok(derive_accept_key(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_the_same_site_and_of_the_list_may_connect() {
+        let origins = Origins::new(&["https://App.example.com/".into()], false);
+        let host = Some("rooms.example.com");
+        for (origin, expected) in [
+            (None, true),
+            (Some("https://rooms.example.com"), true),
+            (Some("https://app.example.com"), true),
+            (Some("https://app.example.com.evil.test"), false),
+            (Some("https://evil.test"), false),
+            (Some("null"), false),
+            (Some("http://localhost:8080"), false),
+            (Some("invalid"), false),
+        ] {
+            assert_eq!(origins.allows(origin, host), expected, "{origin:?}");
+        }
+        assert!(Origins::new(&["*".into()], false).allows(Some("https://evil.test"), host));
+    }
+
+    #[test]
+    fn dev_lets_pages_of_this_machine_in() {
+        let origins = Origins::new(&[], true);
+        for (origin, expected) in [
+            ("http://localhost:8080", true),
+            ("http://127.0.0.1", true),
+            ("http://[::1]:3000", true),
+            ("null", true),
+            ("http://localhost.evil.test", false),
+        ] {
+            assert_eq!(origins.allows(Some(origin), Some("127.0.0.1:3000")), expected, "{origin}");
+        }
+    }
+}
