@@ -1,4 +1,21 @@
-//! roomcast.
+//! roomcast: a realtime room server.
+//!
+//! Clients join rooms over WebSocket, as Socket.IO or as plain JSON or MessagePack; whatever is published to a room
+//! reaches every member. The modules are the journey of one packet, from the wire to the rooms and back:
+//!
+//! | module | |
+//! |---|---|
+//! | [`protocol`] | bytes ⇄ packets; pure |
+//! | [`hub`] | who is in which room on this node, and fan-out |
+//! | [`session`] | one client from handshake to goodbye |
+//! | [`transport`] | sockets: the only place that reads from and writes to clients |
+//! | [`http`] | REST for services and operators |
+//! | [`app`] | wires, runs, drains; the only one that knows everyone |
+//! | [`cli`] | the commands of the program |
+//!
+//! Leaves that anyone may use: [`config`] (every setting), [`metrics`] (every metric), [`lifecycle`] (every task and the
+//! clock), [`telemetry`] (logs). Who may name whom is held by a test, `tests/it/tidy.rs`.
+
 pub mod app;
 pub mod cli;
 pub mod config;

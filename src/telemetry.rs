@@ -19,7 +19,9 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
         LogFormat::Auto if !is_terminal => lines.json().flatten_event(true).try_init(),
         LogFormat::Text | LogFormat::Auto => lines.with_ansi(wants_colour(is_terminal)).try_init(),
     };
-    started.map_err(|error| error.to_string())
+    started.map_err(|error| error.to_string())?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault of the server")));
+    Ok(())
 }
 
 /// Keeps log lines that strangers can cause from filling the disk: so many a second, the others are counted.

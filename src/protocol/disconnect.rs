@@ -19,6 +19,14 @@ impl std::fmt::Debug for Disconnect {
     }
 }
 
+impl Disconnect {
+    /// Whether an operator may want to look at it: not the ways in which sessions end every day.
+    #[must_use]
+    pub fn is_fault(self) -> bool {
+        ![Self::CLIENT_CLOSED, Self::CONNECTION_LOST, Self::KICKED, Self::RESTART].contains(&self)
+    }
+}
+
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident = $code:literal $reason:literal $reconnect:literal;)*) => {
         impl Disconnect {

@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Longest token that is looked at.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
+/// Longest `info` that presence shows, in bytes of JSON; a longer one is left out.
+const INFO_MAX_BYTES: usize = 1024;
+
 /// Who may connect, and what an anonymous session may do.
 #[derive(Debug, Clone)]
 pub enum Access {
@@ -73,7 +76,7 @@ impl TokenKey {
         validation.validate_aud = false;
         validation.leeway = 5;
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).ok()?.claims;
-        let info = claims.info.map(|info| info.to_string());
+        let info = claims.info.map(|info| info.to_string()).filter(|info| info.len() <= INFO_MAX_BYTES);
         Some(Arc::new(Identity { user: Some(claims.sub), info }))
     }
 }

@@ -3,11 +3,12 @@
 use super::handshake::{Origins, Refused, check_websocket};
 use crate::config::Settings;
 use crate::hub::Identity;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::{self, Metrics};
 use crate::protocol::Wire;
 use crate::protocol::native::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::session::{Access, Handshake};
+use crate::telemetry::Throttle;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
@@ -17,14 +18,17 @@ use axum::http::header::{
 use axum::http::{Request, Response, StatusCode, Uri};
 use axum::routing::any;
 use hyper_util::rt::TokioIo;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// How long a worker may take to accept a new socket.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Log lines a second about refused handshakes; the rest is counted.
+const REFUSAL_LINES_PER_SECOND: u32 = 5;
 
 /// A new socket on its way to its worker.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ struct Inner {
     /// One for each socket that may be open.
     places: Arc<Semaphore>,
     max_rooms: usize,
+    started: Instant,
+    refusal_log: Mutex<Throttle>,
 }
 
 impl Doors {
@@ -79,8 +85,19 @@ impl Doors {
     ) -> Self {
         let max_rooms = settings.limits.max_rooms_per_session;
         let places = Arc::new(Semaphore::new(settings.limits.max_sockets.min(Semaphore::MAX_PERMITS)));
-        let next = AtomicUsize::new(0);
-        Self { inner: Arc::new(Inner { access, origins, workers, next, metrics, lifecycle, places, max_rooms }) }
+        let inner = Inner {
+            access,
+            origins,
+            workers,
+            next: AtomicUsize::new(0),
+            metrics,
+            lifecycle,
+            places,
+            max_rooms,
+            started: lifecycle::now(),
+            refusal_log: Mutex::new(Throttle::new(REFUSAL_LINES_PER_SECOND)),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The routes of the doors.
@@ -106,6 +123,7 @@ impl Doors {
             }
             Err(refused) => {
                 self.inner.metrics.node().handshake(refused.result);
+                self.log_refusal(&refused);
                 refused.into_response()
             }
         }
@@ -133,6 +151,15 @@ impl Doors {
         };
         let rooms: Vec<String> = query(request.uri(), "room").take(self.inner.max_rooms).collect();
         Ok(Admitted { handshake: Handshake { wire, identity, rooms }, permit, accept, subprotocol })
+    }
+
+    fn log_refusal(&self, refused: &Refused) {
+        let since = lifecycle::now().saturating_duration_since(self.inner.started);
+        let now = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
+        let admitted = self.inner.refusal_log.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
+        if let Some(left_out) = admitted {
+            tracing::info!(result = ?refused.result, text = refused.text, left_out, "refused a handshake");
+        }
     }
 
     /// Who a token in the handshake says this is. A wrong one is refused here; none at all may still come later.

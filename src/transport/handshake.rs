@@ -48,7 +48,7 @@ pub(super) struct Refused {
     status: StatusCode,
     /// Engine.IO's error code.
     code: u8,
-    text: &'static str,
+    pub(super) text: &'static str,
     /// A header that says what to do instead.
     hint: Option<(HeaderName, &'static str)>,
 }

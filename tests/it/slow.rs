@@ -2,7 +2,7 @@
 //! Method: small kernel buffers, a member that stops reading while its room is flooded, and others that count.
 
 use crate::support::{Client, HEAVY, RawSocket, SocketIoClient, TestServer, beside, eventually, frame};
-use roomcast::config::SlowConsumerPolicy;
+use roomcast::config::{RoomPolicyRule, SlowConsumerPolicy};
 use roomcast::protocol::Wire;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -10,10 +10,9 @@ use tokio::task::JoinHandle;
 
 const MIB: u64 = 1024 * 1024;
 
-fn server(policy: SlowConsumerPolicy, timeout: Duration) -> TestServer {
+fn server(timeout: Duration) -> TestServer {
     TestServer::start(|settings| {
         settings.delivery.workers = 2;
-        settings.delivery.slow_consumer = policy;
         settings.delivery.slow_consumer_timeout = timeout;
         settings.delivery.send_buffer = 16 * 1024;
         settings.limits.packets_per_second = 0;
@@ -47,12 +46,12 @@ async fn readers(server: &TestServer, room: &str, last: u64) -> Vec<JoinHandle<(
 }
 
 /// Says `count` numbered messages of about 8 KiB. Returns the largest sum of bytes that waited in outboxes meanwhile.
-async fn flood(server: &TestServer, room: &str, count: u64) -> u64 {
+async fn flood(server: &TestServer, rooms: Value, count: u64) -> u64 {
     let mut speaker = SocketIoClient::connect(server).await;
     let padding = "x".repeat(8 * 1024);
     let mut most = 0;
     for n in 1..=count {
-        speaker.call("message", json!({"room": room, "n": n, "padding": padding})).await.unwrap();
+        speaker.call("message", json!({"rooms": rooms, "n": n, "padding": padding})).await.unwrap();
         if n % 16 == 0 {
             most = most.max(server.metric("roomcast_outbox_bytes", "").await);
         }
@@ -63,10 +62,10 @@ async fn flood(server: &TestServer, room: &str, count: u64) -> u64 {
 #[tokio::test]
 async fn a_member_that_stops_reading_is_cut_at_the_bound_and_the_others_lose_nothing() {
     let _heavy = HEAVY.lock().await;
-    let server = server(SlowConsumerPolicy::Disconnect, Duration::from_secs(60));
+    let server = server(Duration::from_secs(60));
     let _slow = sleeper(&server, "r").await;
     let readers = readers(&server, "r", 400).await;
-    let most = flood(&server, "r", 400).await;
+    let most = flood(&server, json!(["r"]), 400).await;
     for reader in readers {
         crate::support::within("everything to be read", reader).await.unwrap();
     }
@@ -78,11 +77,11 @@ async fn a_member_that_stops_reading_is_cut_at_the_bound_and_the_others_lose_not
 
 #[tokio::test]
 async fn a_member_that_takes_nothing_for_too_long_is_cut_although_its_heartbeat_is_alive() {
-    let server = server(SlowConsumerPolicy::Disconnect, Duration::from_millis(800));
+    let server = server(Duration::from_millis(800));
     let mut slow = sleeper(&server, "r").await;
     let readers = readers(&server, "r", 60).await;
     // Far below the bound of bytes, but more than the kernel's buffers.
-    flood(&server, "r", 60).await;
+    flood(&server, json!(["r"]), 60).await;
     let began = tokio::time::Instant::now();
     while server.closes("slow-consumer").await == 0 {
         slow.send(&frame(0x81, b"3")).await;
@@ -97,9 +96,9 @@ async fn a_member_that_takes_nothing_for_too_long_is_cut_although_its_heartbeat_
 
 #[tokio::test]
 async fn a_member_that_reads_slowly_but_steadily_stays() {
-    let server = server(SlowConsumerPolicy::Disconnect, Duration::from_millis(500));
+    let server = server(Duration::from_millis(500));
     let mut slow = sleeper(&server, "r").await;
-    flood(&server, "r", 60).await;
+    flood(&server, json!(["r"]), 60).await;
     for n in 1..=60 {
         let text = slow.text().await;
         assert_eq!(number(&text), n);
@@ -120,10 +119,16 @@ async fn a_room_that_keeps_only_the_latest_keeps_the_session_and_ends_with_the_n
 
 async fn forgetful(policy: SlowConsumerPolicy, reason: &str) {
     let _heavy = HEAVY.lock().await;
-    let server = server(policy, Duration::from_millis(300));
+    let server = TestServer::start(|settings| {
+        settings.delivery.slow_consumer_rooms = vec![RoomPolicyRule { pattern: "r".to_owned(), policy }];
+        settings.delivery.slow_consumer_timeout = Duration::from_secs(1);
+        settings.delivery.send_buffer = 16 * 1024;
+        settings.limits.packets_per_second = 0;
+    });
     let mut slow = sleeper(&server, "r").await;
-    let readers = readers(&server, "r", 300).await;
-    let most = flood(&server, "r", 300).await;
+    // The same events in a room that forgets nothing.
+    let readers = readers(&server, "s", 300).await;
+    let most = flood(&server, json!(["r", "s"]), 300).await;
     for reader in readers {
         crate::support::within("everything to be read", reader).await.unwrap();
     }
@@ -131,7 +136,7 @@ async fn forgetful(policy: SlowConsumerPolicy, reason: &str) {
     let drops = server.metric("roomcast_drops_total", reason).await;
     assert!(drops > 50, "{drops} drops");
     // Longer than the time after which others are cut.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
     let mut heard = vec![0];
     while heard.last() != Some(&300) {
         let n = number(&slow.text().await);
@@ -154,9 +159,9 @@ async fn a_policy_holds_for_the_rooms_that_it_names() {
     });
     let _kept = sleeper(&server, "cursor-7").await;
     let _cut = sleeper(&server, "chat").await;
-    flood(&server, "cursor-7", 300).await;
+    flood(&server, json!(["cursor-7"]), 300).await;
     assert_eq!(server.closes("slow-consumer").await, 0);
-    flood(&server, "chat", 300).await;
+    flood(&server, json!(["chat"]), 300).await;
     eventually!(server.closes("slow-consumer").await == 1);
 }
 

@@ -17,6 +17,7 @@ use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
 use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::{Context, Question, Rules, Session};
+use crate::telemetry::Throttle;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{self, Poll, Waker};
@@ -30,6 +31,9 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// Commands of other threads taken in one turn.
 const TURN_COMMANDS: usize = 64;
+
+/// Log lines a second about sessions that were closed through their clients' fault; the rest is counted.
+const FAULT_LINES_PER_SECOND: u32 = 5;
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
@@ -72,6 +76,8 @@ struct Worker {
     slow_consumer_ms: u32,
     send_buffer: usize,
     draining: bool,
+    /// For sessions that were closed through their clients' fault.
+    fault_log: Throttle,
 }
 
 /// Runs a worker on the current thread until it has been drained.
@@ -95,6 +101,7 @@ pub async fn run(seat: WorkerSeat, settings: Settings) {
         slow_consumer_ms: millis(settings.delivery.slow_consumer_timeout),
         send_buffer: settings.delivery.send_buffer,
         draining: false,
+        fault_log: Throttle::new(FAULT_LINES_PER_SECOND),
     };
     WORKER.set(Some(worker));
     let mut ticks = tokio::time::interval(Duration::from_millis(u64::from(SLOT_MS)));

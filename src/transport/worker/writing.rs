@@ -66,6 +66,12 @@ impl Worker {
         if fresh {
             self.hub.stats().closed(disconnect);
             socket.session.end(&mut self.hub);
+            if disconnect.is_fault()
+                && let Some(left_out) = self.fault_log.admit(now)
+            {
+                let peer = socket.stream.peer_addr().ok();
+                tracing::info!(reason = disconnect.reason, code = disconnect.code, ?peer, left_out, "closed a session");
+            }
         }
         if socket.say_goodbye(disconnect, &self.hub, now) {
             return self.remove(id);
