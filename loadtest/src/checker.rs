@@ -60,6 +60,12 @@ impl Sequence {
         if gaps.fill(number) { Arrival::Late } else { Arrival::Duplicate }
     }
 
+    /// Whether a number has arrived.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        let missing = self.gaps.as_ref().is_some_and(|gaps| gaps.ranges.iter().any(|gap| gap.contains(&number)));
+        number < self.next && !missing
+    }
+
     /// How many different numbers have arrived.
     pub(crate) fn distinct(&self) -> u64 {
         self.next - self.gaps.as_ref().map_or(0, |gaps| gaps.missing())
@@ -117,6 +123,16 @@ mod tests {
         let (arrivals, distinct) = observe_all(&[0, 4, 2, 2, 1, 3, 5, 5, 0]);
         assert_eq!(arrivals, [InOrder, Ahead, Late, Duplicate, Late, Late, InOrder, Duplicate, Duplicate]);
         assert_eq!(distinct, 6);
+    }
+
+    #[test]
+    fn what_has_arrived_is_known_one_by_one() {
+        let mut sequence = Sequence::default();
+        for number in [0, 1, 4, 3] {
+            sequence.observe(number);
+        }
+        let has: Vec<_> = (0..6).filter(|&number| sequence.has(number)).collect();
+        assert_eq!(has, [0, 1, 3, 4]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use cli::{Cli, Command, RampCommand, Shape, SideBySideCommand};
 use observe::host::Host;
 use report::{Report, Results, SCHEMA_VERSION, table};
 use scenario::setting::{Crowd, Setting};
-use scenario::{fanout, idle, ramp, side_by_side};
+use scenario::{drain, fanout, idle, ramp, side_by_side};
 use thresholds::Threshold;
 
 /// Exit code for a wrong command line.
@@ -82,6 +82,11 @@ fn run(command: &Command) -> Result<bool> {
             let job = Job::new(room, &room.target, &room.output, &ALWAYS)?;
             job.run(interrupted, |setting| fanout::run(setting, (room.users, 1), room.rate, &room.load))
         }
+        Command::HotRoom(room) => {
+            let job = Job::new(room, &room.target, &room.output, &ALWAYS)?;
+            let shape = fanout::Shape { users: room.users, rooms: room.rooms, flooded: room.flooded };
+            job.run(interrupted, |setting| fanout::run(setting, shape, room.rate, &room.load))
+        }
         Command::Idle(command) => {
             let job = Job::new(command, &command.target, &command.output, &[])?;
             job.run(interrupted, |setting| idle::run(setting, &command.idle))
@@ -89,6 +94,14 @@ fn run(command: &Command) -> Result<bool> {
         Command::Ramp(command) => {
             let job = Job::new(command, &command.target, &command.output, &[])?;
             job.run(interrupted, |setting| ramp::run(setting, ramp_crowd(command), &command.search))
+        }
+        Command::Drain(command) => {
+            let pair = drain::Pair::start(command)?;
+            let target = pair.target(command);
+            let conditions = drain::conditions(command);
+            let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
+            let job = Job::new(command, &target, &command.output, &conditions)?;
+            job.run(interrupted, |setting| drain::run(setting, pair, command))
         }
         Command::SideBySide(command) => compare(command, &interrupted),
     }
@@ -121,6 +134,7 @@ fn ramp_crowd(command: &RampCommand) -> Crowd {
         size: command.size,
         acks: false,
         ramp: command.ramp,
+        flooded: 0,
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// Figures a condition may name, and what they are.
-pub(crate) const NAMES: [(&str, &str); 26] = [
+pub(crate) const NAMES: [(&str, &str); 43] = [
     ("p50", "median delivery latency"),
     ("p90", "delivery latency, 90th percentile"),
     ("p99", "delivery latency, 99th percentile"),
@@ -36,7 +36,24 @@ pub(crate) const NAMES: [(&str, &str); 26] = [
     ("connects_per_s", "connections made and joined per second"),
     ("cpu_us_per_connect", "server CPU time per connection made and joined"),
     ("rss_bytes_per_session", "growth of the server's memory per session"),
+    ("rss_anon_bytes_per_session", "the part of it that is neither file nor shared memory"),
     ("idle_cores", "server CPU as a number of cores while idle"),
+    ("flood_deliveries_per_s", "deliveries per second in the flooded room (hot-room)"),
+    ("flood_lost", "deliveries of the flooded room that never came"),
+    ("untold", "clients that saw no server.draining before their close (drain)"),
+    ("not_closed", "clients that the drained server did not close"),
+    ("wrong_close_codes", "closes with another code than 1012, or none"),
+    ("disconnect_packets", "clients that got a Socket.IO DISCONNECT (41)"),
+    ("first_close", "from the signal to the first close"),
+    ("last_close", "from the signal to the last close"),
+    ("close_share", "largest share of the closes within any 100 ms, in percent"),
+    ("not_back", "clients that are not in their rooms on the second server"),
+    ("back_p99", "from a client's close to its rejoin, 99th percentile"),
+    ("back_max", "the same, longest"),
+    ("exit_code", "exit code of the drained server"),
+    ("exit_time", "from the signal to its end"),
+    ("in_doubt_lost", "missing ones among deliveries whose publish came right before a close"),
+    ("second_closed", "connections that the second server ended"),
 ];
 
 /// One condition under which a run fails.

@@ -16,8 +16,8 @@ pub struct LimitSettings {
     /// Most binary attachments in one packet
     #[arg(long, env = "ROOMCAST_MAX_ATTACHMENTS", value_name = "N", default_value_t = 10)]
     pub max_attachments: usize,
-    /// How deep JSON may be nested, at most 64
-    #[arg(long, env = "ROOMCAST_MAX_JSON_DEPTH", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u8).range(2..=64))]
+    /// How deep JSON may be nested, at most 60
+    #[arg(long, env = "ROOMCAST_MAX_JSON_DEPTH", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u8).range(2..=60))]
     pub max_json_depth: u8,
     /// Most rooms that one session may be in
     #[arg(long, env = "ROOMCAST_MAX_ROOMS_PER_SESSION", value_name = "N", default_value_t = 128)]

@@ -44,6 +44,9 @@ pub fn to_json(bytes: &[u8], depth_max: u8, attachments_max: usize) -> Result<Tr
 /// # Errors
 /// When the text is not JSON or a placeholder has no attachment.
 pub fn from_json(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, DecodeError> {
+    let mut scanner = Scanner::new(json, DEPTH_MAX);
+    scanner.value()?;
+    scanner.end()?;
     rmp_serde::to_vec_named(&Packed { raw: json, attachments }).map_err(|_| DecodeError::Placeholder)
 }
 
@@ -265,6 +268,7 @@ mod tests {
         let back = |json: &str| to_json(&from_json(json, &[]).unwrap(), 32, 0).unwrap().json;
         assert_eq!(back("[1e999,-1e999]"), "[null,null]");
         assert_eq!(back(r#""a\ud800b\n\ud83d\ude00\u00e9""#), "\"a\u{fffd}b\\n😀é\"");
+        assert_eq!(from_json("\"a\u{1}\\ud83d\"", &[]), Err(DecodeError::Json));
         assert_eq!(back(r#"{"_placeholder":true,"num":0}"#), r#"{"_placeholder":true,"num":0}"#);
         assert_eq!(
             back("[123456789.123456789,18446744073709551615,-1]"),

@@ -40,13 +40,14 @@ impl Acks {
         Ok((id, answer))
     }
 
-    /// An answer came: raw JSON. One that nobody awaits is ignored, as it may have come too late.
-    pub fn answered(&mut self, id: u64, answer: &str) {
-        let Some(awaited) = &mut self.awaited else { return };
-        if let Some(at) = awaited.0.iter().position(|pending| pending.id == id) {
-            // The asker may have gone away; then nobody needs the answer.
-            let _gone = awaited.0.swap_remove(at).reply.send(answer.to_owned());
-        }
+    /// An answer came: raw JSON. One that nobody awaits is ignored, as it may have come too late. Says whether it was
+    /// awaited.
+    pub fn answered(&mut self, id: u64, answer: &str) -> bool {
+        let Some(awaited) = &mut self.awaited else { return false };
+        let Some(at) = awaited.0.iter().position(|pending| pending.id == id) else { return false };
+        // The asker may have gone away; then nobody needs the answer.
+        let _gone = awaited.0.swap_remove(at).reply.send(answer.to_owned());
+        true
     }
 
     /// Gives up what is due. Returns when the next one is.
@@ -70,12 +71,12 @@ mod tests {
         let mut acks = Acks::default();
         let (first, mut one) = acks.expect(100).unwrap();
         let (second, mut two) = acks.expect(200).unwrap();
-        acks.answered(first, "1");
-        acks.answered(first, "again");
+        assert!(acks.answered(first, "1"));
+        assert!(!acks.answered(first, "again"));
         assert_eq!(one.try_recv(), Ok("1".to_owned()));
         assert_eq!(acks.expire(150), 200);
         assert_eq!(acks.expire(200), u32::MAX);
-        acks.answered(second, "late");
+        assert!(!acks.answered(second, "late"));
         assert_eq!(two.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 

@@ -268,6 +268,11 @@ impl Session {
         }
     }
 
+    /// Counts a packet that has no answer against the session's rate, whether it is obeyed or not.
+    fn note(&mut self, cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        self.admit(cx).map(drop)
+    }
+
     fn finish_handshake(&mut self) {
         self.handshake_due = u32::MAX;
     }

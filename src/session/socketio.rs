@@ -70,7 +70,7 @@ impl Session {
                 }
                 Ok(())
             }
-            engineio::Packet::Upgrade | engineio::Packet::Noop => Ok(()),
+            engineio::Packet::Upgrade | engineio::Packet::Noop => self.note(cx),
         }
     }
 
@@ -124,10 +124,11 @@ impl Session {
             }
             Kind::Ack | Kind::BinaryAck => {
                 let answer = parse_ack(packet.data, cx.rules.depth_max).map_err(disconnect_of)?;
-                self.acks.answered(packet.id.ok_or(Disconnect::PROTOCOL)?, answer);
-                Ok(())
+                // Only answers that nobody awaits count against the rate.
+                if self.acks.answered(packet.id.ok_or(Disconnect::PROTOCOL)?, answer) { Ok(()) } else { self.note(cx) }
             }
             Kind::Disconnect => {
+                self.note(cx)?;
                 self.socketio().entered.retain(|entered| entered.0 != namespace);
                 cx.hub.exit(member);
                 Ok(())
@@ -137,12 +138,12 @@ impl Session {
     }
 
     fn socketio_connect(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        if let Some(refusal) = self.admit(cx)? {
+            Self::count_refusal(&refusal, cx);
+            return Ok(());
+        }
         let token = connect_token(packet.data, cx.rules.depth_max).map_err(disconnect_of)?;
         let Some(namespace) = cx.hub.namespace(packet.namespace) else {
-            if let Some(refusal) = self.admit(cx)? {
-                Self::count_refusal(&refusal, cx);
-                return Ok(());
-            }
             let data = r#"{"message":"Invalid namespace"}"#;
             self.send_packet(Kind::ConnectError, packet.namespace, None, data, cx);
             return Ok(());
@@ -157,10 +158,8 @@ impl Session {
         if identity.is_none() && (token.is_some() || !cx.rules.access.is_open()) {
             let refusal = Refusal::new(Code::Unauthenticated, "a valid token is needed");
             Self::count_refusal(&refusal, cx);
-            if self.admit(cx)?.is_none() {
-                let data = r#"{"message":"unauthenticated","data":{"code":"unauthenticated"}}"#;
-                self.send_packet(Kind::ConnectError, packet.namespace, None, data, cx);
-            }
+            let data = r#"{"message":"unauthenticated","data":{"code":"unauthenticated"}}"#;
+            self.send_packet(Kind::ConnectError, packet.namespace, None, data, cx);
             return Ok(());
         }
         let (member, sid) = cx.hub.enter(namespace, self.outbox, identity);

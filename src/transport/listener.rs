@@ -1,7 +1,7 @@
 //! Accepts connections and serves HTTP on them, until the node takes no more.
 
 use crate::lifecycle::Lifecycle;
-use crate::metrics::NodeStats;
+use crate::metrics::{Handshake, NodeStats};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
@@ -68,7 +68,7 @@ pub async fn serve(
         };
         stats.connections.add_shared(1);
         prepare(&stream, rules);
-        let (router, close) = (router.clone(), close.clone());
+        let (router, close, stats) = (router.clone(), close.clone(), Arc::clone(&stats));
         lifecycle.spawn("http connection", async move {
             let service = TowerToHyperService::new(router);
             let mut http = hyper::server::conn::http1::Builder::new();
@@ -83,6 +83,9 @@ pub async fn serve(
                 }
             };
             if let Err(error) = outcome {
+                if error.is_timeout() {
+                    stats.handshake(Handshake::TimedOut);
+                }
                 tracing::debug!(%error, "an HTTP connection ended badly");
             }
             drop(slot);

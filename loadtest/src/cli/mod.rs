@@ -1,5 +1,6 @@
 //! Defines the command line.
 
+mod drain;
 pub(crate) mod options;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+pub(crate) use drain::DrainCommand;
 pub(crate) use options::{IdleOptions, SearchOptions};
 use options::{LoadOptions, OutputOptions, TargetOptions};
 
@@ -20,6 +22,9 @@ Examples:
   roomcast-loadtest big-room --users 2000 --rate 10
   roomcast-loadtest idle --users 10000 --duration 60
   roomcast-loadtest ramp --shape big-room --cpu 1
+  roomcast-loadtest hot-room --fail-if 'p99>50ms' --threads 2
+  roomcast-loadtest drain --server 'roomcast dev --listen 127.0.0.1:{port} --admin-listen 127.0.0.1:{admin_port} \
+      --drain-window 5s --drain-deadline 15s'
   roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
       --server 'other=node other.js {port}' --rounds 3 --server-cpu 0 --client-cpu 1
 
@@ -47,10 +52,14 @@ pub(crate) enum Command {
     Rooms(RoomsCommand),
     /// One room with many members: what a broadcast costs
     BigRoom(BigRoomCommand),
+    /// Many rooms at a constant rate beside one that a member floods: who pays for a noisy neighbour
+    HotRoom(HotRoomCommand),
     /// Many connections that only answer heartbeats: what a session costs
     Idle(IdleCommand),
     /// Raises the rate step by step until the server falls behind: what it can sustain
     Ramp(RampCommand),
+    /// Starts two servers, ends the first under load and watches its clients move to the second
+    Drain(Box<DrainCommand>),
     /// Starts several servers itself and measures them in turn, round after round
     SideBySide(SideBySideCommand),
 }
@@ -87,6 +96,33 @@ pub(crate) struct BigRoomCommand {
     /// Publishes per second
     #[arg(long, default_value_t = 10.0)]
     pub(crate) rate: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) load: LoadOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// `hot-room`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct HotRoomCommand {
+    /// Number of clients in the rooms that are not flooded
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) users: usize,
+    /// Number of those rooms
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) rooms: usize,
+    /// Publishes per second in each of them
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) rate: f64,
+    /// Members of the flooded room; one of them writes as fast as its socket takes. With several
+    /// --threads the last one drives this room and nothing else
+    #[arg(long, default_value_t = 100)]
+    pub(crate) flooded: usize,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) load: LoadOptions,
@@ -205,17 +241,29 @@ pub(crate) struct SideBySideCommand {
 pub(crate) enum Measurement {
     /// 2,000 users, 1,000 rooms, one publish per room and second
     Load,
-    /// the same rooms, saturated
+    /// 15,000 users, 7,500 rooms, the same rate per room: what growth costs
+    #[value(name = "load-15k")]
+    #[serde(rename = "load-15k")]
+    Load15k,
+    /// the rooms of `load`, saturated
     RoomsMax,
     /// one room of 2,000 members, 10 publishes per second
     BigRoom,
     /// the same room, saturated
     BigRoomMax,
+    /// the rooms of `load` beside one of 100 members that one of them floods
+    HotRoom,
     /// many idle connections
     Idle,
 }
 
 impl Measurement {
     /// All of them, in the order in which they are run.
-    pub(crate) const ALL: [Self; 5] = [Self::Load, Self::RoomsMax, Self::BigRoom, Self::BigRoomMax, Self::Idle];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Load, Self::Load15k, Self::RoomsMax, Self::BigRoom, Self::BigRoomMax, Self::HotRoom, Self::Idle];
+
+    /// What it is called on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }

@@ -51,6 +51,8 @@ pub(crate) enum Said {
     Error,
     /// The server is about to close connections.
     Draining,
+    /// Socket.IO DISCONNECT: the client is not wanted back.
+    Disconnected,
     /// Anything else.
     Other,
 }
@@ -85,6 +87,14 @@ impl Dialect {
         token.map_or_else(|| "40".to_owned(), |token| format!("40{}", serde_json::json!({ "token": token })))
     }
 
+    /// How long `server.draining` asks to wait before reconnecting, in milliseconds.
+    pub(crate) fn reconnect_hint(text: &[u8]) -> u64 {
+        const NAME: &[u8] = b"\"reconnect_after_ms\":";
+        let Some(at) = memmem::find(text, NAME) else { return 0 };
+        let digits = text[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0, |number: u64, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    }
+
     /// Classifies a text that carries no mark of this run.
     pub(crate) fn understand(&self, text: &[u8]) -> Said {
         match self.wire {
@@ -99,7 +109,8 @@ fn understand_socketio(text: &[u8]) -> Said {
         [b'2'] => Said::Ping,
         [b'0', ..] => Said::Open,
         [b'4', b'0', ..] => Said::Connected,
-        [b'4', b'1' | b'4', ..] => Said::Error,
+        [b'4', b'1', ..] => Said::Disconnected,
+        [b'4', b'4', ..] => Said::Error,
         [b'4', b'3', rest @ ..] => {
             let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
             if has(&rest[digits..], b"{\"error\"") {
@@ -143,7 +154,7 @@ mod tests {
 
     #[test]
     fn socketio_texts_are_told_apart() {
-        let cases: [(&str, Said); 9] = [
+        let cases: [(&str, Said); 11] = [
             ("2", Said::Ping),
             ("0{\"sid\":\"a\"}", Said::Open),
             ("40{\"sid\":\"a\"}", Said::Connected),
@@ -153,10 +164,23 @@ mod tests {
             ("4310000001[{\"room\":\"room-1\"}]", Said::Acked),
             ("42[\"joined\",{}]", Said::Joined),
             ("42[\"cursor\",{}]", Said::Other),
+            ("42[\"server.draining\",{\"reconnect_after_ms\":250}]", Said::Draining),
+            ("41", Said::Disconnected),
         ];
         for (text, said) in cases {
             assert_eq!(understand_socketio(text.as_bytes()), said, "{text}");
         }
+    }
+
+    #[test]
+    fn the_hint_is_read_on_both_wires() {
+        for text in [
+            "42[\"server.draining\",{\"reconnect_after_ms\":250}]",
+            "{\"event\":\"server.draining\",\"data\":{\"reconnect_after_ms\":250}}",
+        ] {
+            assert_eq!(Dialect::reconnect_hint(text.as_bytes()), 250);
+        }
+        assert_eq!(Dialect::reconnect_hint(b"42[\"server.draining\",{}]"), 0);
     }
 
     #[test]

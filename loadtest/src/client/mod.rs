@@ -16,6 +16,7 @@ pub(crate) mod template;
 use std::fmt;
 
 use crate::checker::Sequence;
+use crate::fleet::journal::Farewell;
 use crate::fleet::tally::Tally;
 use crate::mark::Mark;
 use dialect::{Dialect, Said, Wire};
@@ -60,6 +61,8 @@ pub(crate) struct Client {
     pub(crate) rest: Vec<u8>,
     /// One sequence per publisher of the room.
     pub(crate) sequences: Vec<Sequence>,
+    /// What the server said about the end of this connection.
+    pub(crate) farewell: Farewell,
     mark_at: usize,
 }
 
@@ -91,6 +94,13 @@ impl Client {
     pub(crate) fn connected(&mut self, dialect: &Dialect) {
         self.stage = Stage::Upgrading;
         self.out.extend_from_slice(&dialect.upgrade);
+    }
+
+    /// Forgets the connection that ended, not what was seen: ready for another one.
+    pub(crate) fn renew(&mut self) {
+        self.stage = Stage::Connecting;
+        self.farewell = Farewell::default();
+        self.rest.clear();
     }
 
     /// Bytes that wait for the socket.
@@ -171,6 +181,7 @@ impl Client {
                     [high, low, ..] => u16::from_be_bytes([*high, *low]),
                     _ => 1005,
                 };
+                self.farewell.close_code = Some(code);
                 let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
                 return Err(Failure::refused(format!("server closed: {code} {reason}")));
             }
@@ -181,7 +192,8 @@ impl Client {
     }
 
     fn text(&mut self, dialect: &Dialect, payload: &[u8], tally: &mut Tally) -> Result<(), Failure> {
-        match dialect.understand(payload) {
+        let said = dialect.understand(payload);
+        match said {
             Said::Open => frame::append(&mut self.out, frame::TEXT, dialect.connect.as_bytes()),
             Said::Connected => self.join(dialect),
             Said::Joined if self.stage == Stage::Joining => self.stage = Stage::Joined,
@@ -190,14 +202,18 @@ impl Client {
                 tally.counts.heartbeats += 1;
                 frame::append(&mut self.out, frame::TEXT, b"3");
             }
-            Said::Error => {
+            Said::Error | Said::Disconnected => {
+                self.farewell.disconnect_packet |= said == Said::Disconnected;
                 let text = String::from_utf8_lossy(payload).into_owned();
                 if self.stage < Stage::Joined {
                     return Err(Failure::refused(format!("join refused: {text}")));
                 }
                 tally.error(text);
             }
-            Said::Draining => tally.sample("the server is draining".to_owned()),
+            Said::Draining => {
+                self.farewell.draining = Some(Dialect::reconnect_hint(payload));
+                tally.sample("the server is draining".to_owned());
+            }
             Said::Joined => {}
             Said::Other if self.stage == Stage::Joined => tally.counts.foreign += 1,
             Said::Other => {}

@@ -34,36 +34,74 @@ pub(super) struct Link {
     pub(super) source: Option<IpAddr>,
     /// When it connects.
     pub(super) connect_at: u64,
+    /// Index of the client among all threads'.
+    pub(super) user: u32,
+    /// Whether it has left the first server for the second.
+    pub(super) moved: bool,
+    /// Failed attempts to reach the second server.
+    pub(super) attempts: u32,
+    /// Index of its stay in the journal, while it lasts and one is kept.
+    pub(super) stay: Option<usize>,
 }
 
-/// Deals a thread its share of a plan's clients and publishers.
-pub(super) fn deal(plan: &Plan, thread: usize, now: u64) -> (Vec<Link>, Vec<Publisher>) {
-    let (mut links, mut publishers) = (Vec::new(), Vec::new());
-    for user in (thread..plan.users).step_by(plan.threads) {
-        let room = (user % plan.rooms) as u32;
-        let seat = user / plan.rooms;
-        let publisher = (seat < plan.publishers).then_some(publishers.len());
-        if publisher.is_some() {
-            let text = plan.template.room(&plan.dialect.room_name(room));
-            let members = plan.members(room as usize);
-            publishers.push(Publisher::new(links.len(), (room, seat as u32), members, text));
+/// One thread's share of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    /// The clients.
+    pub(super) links: Vec<Link>,
+    /// Those of them that publish on schedule.
+    pub(super) publishers: Vec<Publisher>,
+    /// The one that floods.
+    pub(super) flooder: Option<Publisher>,
+}
+
+/// Deals a thread its share. A flooded room has the last thread to itself if there is another.
+pub(super) fn deal(plan: &Plan, thread: usize, now: u64) -> Hand {
+    let mut hand = Hand::default();
+    let last = plan.threads - 1;
+    let calm_threads = if plan.flooded > 0 { last.max(1) } else { plan.threads };
+    if thread < calm_threads {
+        for user in (thread..plan.users).step_by(calm_threads) {
+            let room = (user % plan.rooms) as u32;
+            let seat = user / plan.rooms;
+            let publisher = (seat < plan.publishers).then_some(hand.publishers.len());
+            if publisher.is_some() {
+                let text = plan.template.room(&plan.dialect.room_name(room));
+                let members = plan.members(room as usize);
+                hand.publishers.push(Publisher::new(hand.links.len(), (room, seat as u32), members, text));
+            }
+            hand.links.push(Link::new(plan, user, Client::new(room, plan.publishers), publisher, now));
         }
+    }
+    if thread == last && plan.flooded > 0 {
+        let room = plan.rooms as u32;
+        let text = plan.template.room(&plan.dialect.room_name(room));
+        hand.flooder = Some(Publisher::new(hand.links.len(), (room, 0), plan.flooded as u64, text));
+        let users = plan.users..plan.users + plan.flooded;
+        hand.links.extend(users.map(|user| Link::new(plan, user, Client::new(room, 1), None, now)));
+    }
+    hand
+}
+
+impl Link {
+    fn new(plan: &Plan, user: usize, client: Client, publisher: Option<usize>, now: u64) -> Self {
         let source = match plan.sources.len() {
             0 => None,
             count => Some(plan.sources[user % count]),
         };
-        links.push(Link {
-            client: Client::new(room, plan.publishers),
+        Self {
+            client,
             socket: None,
             publisher,
             source,
             connect_at: now + plan.ramp * user as u64 / plan.users as u64,
-        });
+            user: user as u32,
+            moved: false,
+            attempts: 0,
+            stay: None,
+        }
     }
-    (links, publishers)
-}
 
-impl Link {
     /// Ends the client and frees what it held; returns how far it had come.
     pub(super) fn close(&mut self) -> Stage {
         self.socket = None;

@@ -1,5 +1,6 @@
 //! Runs all simulated clients on a few threads and adds up what they saw.
 
+pub(crate) mod journal;
 mod link;
 pub(crate) mod schedule;
 pub(crate) mod sockets;
@@ -21,6 +22,7 @@ use crate::client::Failure;
 use crate::client::dialect::Dialect;
 use crate::client::template::Template;
 use crate::clock::Clock;
+use journal::Journal;
 use schedule::Step;
 use tally::Tally;
 use worker::{Command, Worker};
@@ -55,12 +57,26 @@ pub(crate) struct Plan {
     pub(crate) in_flight: usize,
     /// Seed of the random phases.
     pub(crate) seed: u64,
+    /// Members of one more room, which one of them floods; 0: there is none.
+    pub(crate) flooded: usize,
+    /// Where clients go when the server ends their connections; none: they stay away.
+    pub(crate) refuge: Option<Refuge>,
+}
+
+/// A second server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refuge {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Whether clients wait as long as `server.draining` says, rather than as stock clients do.
+    pub(crate) obeys_hint: bool,
 }
 
 /// Counters that the main thread may look at while a worker runs.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     joined: AtomicU64,
+    returned: AtomicU64,
     failed: AtomicU64,
     closed: AtomicU64,
     sent: AtomicU64,
@@ -75,6 +91,8 @@ pub(crate) struct Live {
 pub(crate) struct Snapshot {
     /// Clients in their rooms.
     pub(crate) joined: u64,
+    /// Clients in their rooms on the second server.
+    pub(crate) returned: u64,
     /// Clients that never got there.
     pub(crate) failed: u64,
     /// Clients that got there and ended.
@@ -94,6 +112,10 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// Deliveries missing since the fleet started.
     pub(crate) lost: u64,
+    /// The same in the flooded room.
+    pub(crate) flood_lost: u64,
+    /// Who was where and when, if that was kept.
+    pub(crate) journal: Option<Journal>,
 }
 
 /// The running workers.
@@ -113,6 +135,16 @@ impl Plan {
     /// How many clients join a room.
     pub(crate) fn members(&self, room: usize) -> u64 {
         (self.users / self.rooms + usize::from(room < self.users % self.rooms)) as u64
+    }
+
+    /// All clients, those of the flooded room included.
+    pub(crate) fn clients(&self) -> usize {
+        self.users + self.flooded
+    }
+
+    /// Index of the first room that is not one of the calm ones.
+    pub(crate) fn calm_rooms(&self) -> u32 {
+        self.rooms as u32
     }
 
     /// Whether rooms are few and large.
@@ -151,20 +183,28 @@ impl Fleet {
         self.tell(|| Command::Collect(reply.clone()));
         drop(reply);
         let mut sum: Option<Tally> = None;
-        let (mut expected, mut distinct, mut count) = (0, 0, 0);
+        let mut journal: Option<Journal> = None;
+        let (mut expected, mut distinct, mut flood_lost, mut count) = (0, 0, 0, 0);
         for share in shares {
             count += 1;
             expected += share.expected;
             distinct += share.distinct;
+            flood_lost += share.flood_lost;
             match &mut sum {
                 Some(tally) => tally.add(share.tally),
                 none => *none = Some(share.tally),
+            }
+            match (&mut journal, share.journal) {
+                (Some(ours), Some(theirs)) => ours.add(theirs),
+                (ours @ None, theirs) => *ours = theirs,
+                (Some(_), None) => {}
             }
         }
         if count < self.workers.len() {
             return Err(anyhow!("a client thread ended; see its error above"));
         }
-        Ok(Outcome { tally: sum.context("a fleet has at least one worker")?, lost: expected.saturating_sub(distinct) })
+        let tally = sum.context("a fleet has at least one worker")?;
+        Ok(Outcome { tally, lost: expected.saturating_sub(distinct), flood_lost, journal })
     }
 
     /// Looks at the running workers.
@@ -172,6 +212,7 @@ impl Fleet {
         let mut sum = Snapshot::default();
         for live in self.workers.iter().map(|worker| &worker.live) {
             sum.joined += live.joined.load(Relaxed);
+            sum.returned += live.returned.load(Relaxed);
             sum.failed += live.failed.load(Relaxed);
             sum.closed += live.closed.load(Relaxed);
             sum.sent += live.sent.load(Relaxed);

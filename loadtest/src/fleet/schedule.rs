@@ -90,6 +90,12 @@ impl Schedule {
         self.step.window.until = self.step.window.until.min(now);
     }
 
+    /// Whether a step is under way.
+    #[inline]
+    pub(crate) fn is_running(&self, now: u64) -> bool {
+        (self.step.start..self.step.window.until).contains(&now)
+    }
+
     /// When the next publish is due.
     #[inline]
     pub(crate) fn next_due(&self) -> Option<u64> {

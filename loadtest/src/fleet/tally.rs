@@ -76,19 +76,40 @@ pub(crate) struct Tally {
     pub(crate) spread: Option<Spread>,
     /// Texts of the first errors.
     pub(crate) samples: Vec<String>,
+    /// What the flooded room saw; it is in none of the figures above but those of what went wrong.
+    pub(crate) flood: Flood,
     window: Window,
+    /// Rooms from this index on are flooded.
+    calm_rooms: u32,
+}
+
+/// A flooded room's counters.
+#[derive(Debug)]
+pub(crate) struct Flood {
+    /// Publishes queued.
+    pub(crate) sent: u64,
+    /// Deliveries they should cause.
+    pub(crate) expected: u64,
+    /// Deliveries seen, without duplicates.
+    pub(crate) received: u64,
+    /// Deliveries that arrived during the window.
+    pub(crate) arrived_in_window: u64,
+    /// Delivery latency from the time at which a publish was queued, in microseconds.
+    pub(crate) latency: Histogram<u64>,
 }
 
 impl Tally {
     /// An empty tally for a window.
-    pub(crate) fn new(window: Window, spread: Option<Spread>) -> Self {
+    pub(crate) fn new(window: Window, spread: Option<Spread>, calm_rooms: u32) -> Self {
         Self {
             counts: Counts::default(),
             latency: histogram(3),
             lag: histogram(2),
             spread,
             samples: Vec::new(),
+            flood: Flood { sent: 0, expected: 0, received: 0, arrived_in_window: 0, latency: histogram(2) },
             window,
+            calm_rooms,
         }
     }
 
@@ -103,6 +124,9 @@ impl Tally {
                 return;
             }
         }
+        if mark.room >= self.calm_rooms {
+            return self.delivered_flooded(mark, now);
+        }
         self.counts.received += 1;
         self.counts.arrived_in_window += u64::from(self.window.contains(now));
         if self.window.contains(mark.intended) {
@@ -113,6 +137,22 @@ impl Tally {
                 spread.observe(mark, now);
             }
         }
+    }
+
+    fn delivered_flooded(&mut self, mark: &Mark, now: u64) {
+        let flood = &mut self.flood;
+        flood.received += 1;
+        flood.arrived_in_window += u64::from(self.window.contains(now));
+        if self.window.contains(mark.intended) {
+            let latency = now.saturating_sub(mark.intended) / MICROSECOND;
+            flood.latency.saturating_record(latency);
+        }
+    }
+
+    /// Counts a publish of the flood to `members`.
+    pub(crate) fn flooded(&mut self, members: u64) {
+        self.flood.sent += 1;
+        self.flood.expected += members;
     }
 
     /// Counts a publish to `members` that was due at `intended` and is written at `now`.
@@ -163,6 +203,17 @@ impl Tally {
         for text in other.samples {
             self.sample(text);
         }
+        self.flood.add(&other.flood);
+    }
+}
+
+impl Flood {
+    fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.expected += other.expected;
+        self.received += other.received;
+        self.arrived_in_window += other.arrived_in_window;
+        self.latency.add(&other.latency).expect("all flood histograms have the same bounds");
     }
 }
 
@@ -212,7 +263,7 @@ mod tests {
     #[test]
     fn latency_counts_from_the_intended_time() {
         let window = Window { from: 1_000_000, until: 2_000_000 };
-        let mut tally = Tally::new(window, None);
+        let mut tally = Tally::new(window, None, 1);
         tally.delivered(&mark(1_500_000), Arrival::InOrder, 51_500_000);
         tally.delivered(&mark(900_000), Arrival::InOrder, 1_100_000);
         tally.delivered(&mark(1_600_000), Arrival::Duplicate, 1_700_000);
@@ -226,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_endless_latency_is_recorded_as_the_longest() {
-        let mut tally = Tally::new(Window { from: 0, until: 10 }, None);
+        let mut tally = Tally::new(Window { from: 0, until: 10 }, None, 1);
         tally.delivered(&mark(1), Arrival::InOrder, u64::MAX);
         assert!(tally.latency.max() >= LONGEST_US);
     }

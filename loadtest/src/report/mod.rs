@@ -2,6 +2,7 @@
 //!
 //! Names end in their unit. [`SCHEMA_VERSION`] grows when a field changes its meaning or goes.
 
+pub(crate) mod drain;
 pub(crate) mod table;
 
 use hdrhistogram::Histogram;
@@ -12,6 +13,7 @@ use crate::observe::host::Host;
 use crate::observe::metrics::Samples;
 use crate::observe::process::Usage;
 use crate::thresholds::{Figures, Verdict};
+use drain::Drain;
 
 /// Version of the JSON report.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -53,6 +55,9 @@ pub(crate) struct Results {
     /// Idle connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<Idle>,
+    /// A drained server and the move to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drain: Option<Drain>,
     /// The search for the highest rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp: Option<Ramp>,
@@ -91,6 +96,9 @@ pub(crate) struct Load {
     pub(crate) spread: Option<Quantiles>,
     /// Deliveries that never came.
     pub(crate) lost: u64,
+    /// The flooded room; it is in none of the deliveries and latencies above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flood: Option<Flood>,
     /// The counters.
     pub(crate) counts: Counts,
     /// Texts of the first errors.
@@ -101,6 +109,21 @@ pub(crate) struct Load {
     pub(crate) generator: Generator,
     /// Changes of the server's counters in the window.
     pub(crate) server_metrics: Samples,
+}
+
+/// A room that one member floods.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Flood {
+    /// Its members, the flooding one included.
+    pub(crate) members: usize,
+    /// Publishes queued, the warm-up included.
+    pub(crate) published: u64,
+    /// Deliveries per second that arrived in the window.
+    pub(crate) deliveries_per_s: f64,
+    /// Deliveries that never came.
+    pub(crate) lost: u64,
+    /// Latency from the time at which a publish was queued: mostly the wait in the flooding client's socket.
+    pub(crate) latency: Quantiles,
 }
 
 /// A distribution of times in microseconds.
@@ -234,6 +257,9 @@ impl Results {
         if let Some(idle) = &self.idle {
             idle.add_figures(&mut figures);
         }
+        if let Some(drain) = &self.drain {
+            drain.add_figures(&mut figures);
+        }
         if let Some(ramp) = &self.ramp {
             figures.insert("max_deliveries_per_s", ramp.max_deliveries_per_s);
         }
@@ -253,6 +279,10 @@ impl Load {
         }
         figures.insert("lag_p99", self.generator.lag_p99_us as f64);
         figures.insert("lost", self.lost as f64);
+        if let Some(flood) = &self.flood {
+            figures.insert("flood_deliveries_per_s", flood.deliveries_per_s);
+            figures.insert("flood_lost", flood.lost as f64);
+        }
         let counts = &self.counts;
         figures.insert("duplicated", counts.duplicated as f64);
         figures.insert("out_of_order", counts.out_of_order as f64);
@@ -279,6 +309,9 @@ impl Idle {
         figures.insert("generator_cores", self.generator_cores);
         if let Some(bytes) = self.rss_bytes_per_session {
             figures.insert("rss_bytes_per_session", bytes);
+        }
+        if let Some(bytes) = self.rss_anon_bytes_per_session {
+            figures.insert("rss_anon_bytes_per_session", bytes);
         }
         if let Some(cores) = self.server_cores {
             figures.insert("idle_cores", cores);

@@ -25,6 +25,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(idle) = &results.idle {
         write_idle(out, idle)?;
     }
+    if let Some(drain) = &results.drain {
+        drain.write(&mut |name, value| row(out, name, value))?;
+    }
     let host = &report.host;
     let machine = format!("{} × {}, {}", host.cores, host.cpu, host.kernel);
     row(out, "machine", &machine)?;
@@ -94,6 +97,17 @@ fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
         counts.foreign
     );
     row(out, "lost / twice / disordered", &integrity)?;
+    if let Some(flood) = &load.flood {
+        let text = format!(
+            "{} deliveries/s to {} members ({} publishes, {} lost), latency p50 {}",
+            grouped(flood.deliveries_per_s.round() as u64),
+            flood.members,
+            grouped(flood.published),
+            flood.lost,
+            duration(flood.latency.p50_us as f64)
+        );
+        row(out, "flooded room", &text)?;
+    }
     let failures =
         format!("{} errors, {} closed, {} unsent, {} acks", counts.errors, counts.closed, counts.unsent, counts.acks);
     row(out, "failures", &failures)?;

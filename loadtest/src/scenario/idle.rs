@@ -16,6 +16,7 @@ pub(crate) fn run(setting: &mut Setting, options: &IdleOptions) -> Result<Result
         size: 0,
         acks: false,
         ramp: options.ramp,
+        flooded: 0,
     };
     let plan = setting.plan(&crowd)?;
     let mut session = Session::connect(setting, plan)?;

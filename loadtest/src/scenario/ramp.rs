@@ -179,7 +179,7 @@ impl Search<'_> {
                 steps: self.steps,
             }),
             load: self.best,
-            idle: None,
+            ..Results::default()
         }
     }
 }

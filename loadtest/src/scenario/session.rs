@@ -13,14 +13,14 @@ use crate::fleet::{Fleet, Outcome, Plan};
 use crate::observe::metrics::{self, Samples};
 use crate::observe::process::{self, Usage};
 use crate::progress::{duration, grouped};
-use crate::report::{Connecting, Generator, Load, Quantiles, Server};
+use crate::report::{Connecting, Flood, Generator, Load, Quantiles, Server};
 
 /// How often the main thread looks at its fleet.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// Time for the server's memory and CPU time to settle after the last join.
 const SETTLE: Duration = Duration::from_millis(300);
 /// Time between the order to start and the first publish.
-const START_DELAY: u64 = 20 * MILLISECOND;
+pub(super) const START_DELAY: u64 = 20 * MILLISECOND;
 /// Deliveries that have not moved for this long will not come any more.
 const STANDSTILL: u64 = 2 * SECOND;
 /// Above this many cores per thread the generator begins to measure itself.
@@ -46,8 +46,9 @@ pub(crate) struct Pace {
 pub(crate) struct Session {
     /// What connecting cost.
     pub(crate) connecting: Connecting,
+    /// The running clients.
+    pub(super) fleet: Fleet,
     plan: Arc<Plan>,
-    fleet: Fleet,
     lost: u64,
 }
 
@@ -67,7 +68,7 @@ impl Session {
         let started = setting.clock.now();
         let patience = from_seconds(setting.target.connect_timeout) + plan.ramp;
         let fleet = Fleet::start(&plan, setting.clock)?;
-        let users = plan.users as u64;
+        let users = plan.clients() as u64;
         let finished = loop {
             let seen = fleet.snapshot();
             let now = setting.clock.now();
@@ -199,6 +200,7 @@ impl Session {
         self.lost = outcome.lost;
         let elapsed = to_seconds(after.at - before.at).max(1e-3);
         let deliveries_per_s = tally.counts.arrived_in_window as f64 / window;
+        let flooded_per_s = tally.flood.arrived_in_window as f64 / window;
         let usages = before.server.zip(after.server);
         let server = setting.server().zip(usages).map(|(pid, (first, last))| {
             let cores = (last.cpu_seconds - first.cpu_seconds) / elapsed;
@@ -206,7 +208,7 @@ impl Session {
                 pid,
                 cores,
                 waiting: (last.wait_seconds - first.wait_seconds) / elapsed,
-                cpu_us_per_delivery: cores * 1e6 / deliveries_per_s.max(1.0),
+                cpu_us_per_delivery: cores * 1e6 / (deliveries_per_s + flooded_per_s).max(1.0),
                 rss_bytes: last.rss_bytes,
                 rss_anon_bytes: last.rss_anon_bytes,
             }
@@ -218,6 +220,13 @@ impl Session {
             latency: Quantiles::of(&tally.latency),
             spread: tally.spread.as_mut().map(|s| Quantiles::of(s.times())),
             lost,
+            flood: (self.plan.flooded > 0).then(|| Flood {
+                members: self.plan.flooded,
+                published: tally.flood.sent,
+                deliveries_per_s: flooded_per_s,
+                lost: outcome.flood_lost,
+                latency: Quantiles::of(&tally.flood.latency),
+            }),
             counts: tally.counts,
             error_samples: tally.samples,
             server,

@@ -13,7 +13,7 @@ use crate::client::dialect::Dialect;
 use crate::client::handshake;
 use crate::client::template::Template;
 use crate::clock::{Clock, from_seconds};
-use crate::fleet::{Plan, sockets};
+use crate::fleet::{Plan, Refuge, sockets};
 use crate::mark;
 use crate::observe::{metrics, process};
 use crate::progress::Progress;
@@ -31,6 +31,8 @@ pub(crate) struct Setting {
     pub(crate) target: TargetOptions,
     /// Reasons to doubt the figures.
     pub(crate) warnings: Vec<String>,
+    /// Where clients go when the server ends their connections.
+    pub(crate) refuge: Option<Refuge>,
     address: SocketAddr,
     server: Option<u32>,
     metrics_url: Option<String>,
@@ -52,6 +54,8 @@ pub(crate) struct Crowd {
     pub(crate) acks: bool,
     /// Seconds over which connections are opened.
     pub(crate) ramp: f64,
+    /// Members of one more room, which one of them floods; 0: there is none.
+    pub(crate) flooded: usize,
 }
 
 impl Setting {
@@ -69,6 +73,7 @@ impl Setting {
             metrics_url: None,
             target,
             warnings: Vec::new(),
+            refuge: None,
             address,
             runs: 0,
         };
@@ -85,7 +90,8 @@ impl Setting {
     /// Makes the plan for a crowd; each plan's marks differ from those before.
     pub(crate) fn plan(&mut self, crowd: &Crowd) -> Result<Arc<Plan>> {
         check(crowd)?;
-        sockets::ensure_files(crowd.users)?;
+        let clients = crowd.users + crowd.flooded;
+        sockets::ensure_files(clients)?;
         self.runs += 1;
         let target = &self.target;
         let token = target.token.as_deref();
@@ -101,7 +107,7 @@ impl Setting {
         };
         let sources = match &target.bind {
             Some(sources) => sources.0.clone(),
-            None => sockets::automatic_sources(self.address, crowd.users),
+            None => sockets::automatic_sources(self.address, clients),
         };
         let threads = target.threads.clamp(1, crowd.users);
         Ok(Arc::new(Plan {
@@ -116,6 +122,8 @@ impl Setting {
             ramp: from_seconds(crowd.ramp),
             in_flight: target.in_flight.div_ceil(threads).max(1),
             seed: target.seed,
+            flooded: crowd.flooded,
+            refuge: self.refuge,
         }))
     }
 
@@ -223,7 +231,7 @@ mod tests {
 
     #[test]
     fn impossible_crowds_are_refused() {
-        let crowd = Crowd { users: 10, rooms: 5, publishers: 2, size: 1, acks: false, ramp: 0.0 };
+        let crowd = Crowd { users: 10, rooms: 5, publishers: 2, size: 1, acks: false, ramp: 0.0, flooded: 0 };
         assert!(check(&crowd).is_ok());
         assert!(check(&Crowd { rooms: 11, ..crowd }).is_err());
         assert!(check(&Crowd { publishers: 3, ..crowd }).is_err());

@@ -1,60 +1,75 @@
-//! Says which figures of a measurement are compared.
+//! Says which figures of a measurement are compared, and how rounds become one figure.
 
 use crate::cli::Measurement;
 use crate::report::{Load, Results};
 
-/// One compared figure.
+/// One compared figure: a row of the table.
+#[derive(Clone, Copy)]
 pub(crate) struct Figure {
-    /// Column heading, with the unit.
+    /// Row heading, with the unit.
     pub(crate) name: &'static str,
     /// Digits after the point.
     pub(crate) digits: usize,
     /// Takes it from a trial's results.
     pub(crate) read: fn(&Results) -> Option<f64>,
+    /// A measurement whose same figure this one is divided by.
+    pub(crate) over: Option<Measurement>,
 }
 
 const fn figure(name: &'static str, digits: usize, read: fn(&Results) -> Option<f64>) -> Figure {
-    Figure { name, digits, read }
+    Figure { name, digits, read, over: None }
 }
 
-const LOAD: [Figure; 6] = [
-    figure("p50 µs", 0, |r| load(r, |l| l.latency.p50_us as f64)),
-    figure("p99 µs", 0, |r| load(r, |l| l.latency.p99_us as f64)),
-    figure("CPU µs per delivery", 2, cpu_per_delivery),
-    figure("RSS MB", 1, |r| Some(r.load.as_ref()?.server?.rss_bytes as f64 / 1e6)),
-    figure("lost", 0, |r| load(r, |l| l.lost as f64)),
-    figure("generator cores", 2, |r| load(r, |l| l.generator.cores)),
+const fn growth(name: &'static str, read: fn(&Results) -> Option<f64>) -> Figure {
+    Figure { name, digits: 2, read, over: Some(Measurement::Load) }
+}
+
+const LOAD: [Figure; 3] = [
+    figure("CPU per delivery, µs", 2, cpu_per_delivery),
+    figure("latency p50, µs", 0, |r| load(r, |l| l.latency.p50_us as f64)),
+    figure("latency p99, µs", 0, p99),
 ];
 
-const SATURATED: [Figure; 4] = [
-    figure("deliveries/s", 0, |r| Some(r.ramp.as_ref()?.max_deliveries_per_s)),
-    figure("CPU µs per delivery", 2, cpu_per_delivery),
-    figure("p99 ms", 1, |r| load(r, |l| l.latency.p99_us as f64 / 1e3)),
-    figure("generator cores", 2, |r| load(r, |l| l.generator.cores)),
+const LOAD_15K: [Figure; 4] = [
+    figure("CPU per delivery, µs", 2, cpu_per_delivery),
+    growth("the same, times that of 2,000 users", cpu_per_delivery),
+    figure("latency p99, µs", 0, p99),
+    growth("the same, times that of 2,000 users", p99),
 ];
 
-const BIG_ROOM: [Figure; 5] = [
-    figure("CPU µs per delivery", 2, cpu_per_delivery),
-    figure("p99 ms", 1, |r| load(r, |l| l.latency.p99_us as f64 / 1e3)),
-    figure("first → last ms", 1, |r| Some(r.load.as_ref()?.spread?.p50_us as f64 / 1e3)),
-    figure("lost", 0, |r| load(r, |l| l.lost as f64)),
-    figure("generator cores", 2, |r| load(r, |l| l.generator.cores)),
+const SATURATED: [Figure; 2] = [
+    figure("sustained deliveries/s", 0, |r| Some(r.ramp.as_ref()?.max_deliveries_per_s)),
+    figure("CPU per delivery, µs", 2, cpu_per_delivery),
 ];
 
-const IDLE: [Figure; 5] = [
-    figure("RSS bytes per session", 0, |r| r.idle.as_ref()?.rss_bytes_per_session),
-    figure("connects/s", 0, |r| Some(r.connecting.as_ref()?.connects_per_s)),
-    figure("CPU µs per connect + join", 1, |r| r.connecting.as_ref()?.server_cpu_us_per_connect),
-    figure("% of a core while idle", 2, |r| Some(r.idle.as_ref()?.server_cores? * 100.0)),
-    figure("CPU µs per heartbeat", 1, |r| r.idle.as_ref()?.cpu_us_per_heartbeat),
+const BIG_ROOM: [Figure; 3] = [
+    figure("CPU per delivery, µs", 2, cpu_per_delivery),
+    figure("first → last member, ms", 1, |r| Some(r.load.as_ref()?.spread?.p50_us as f64 / 1e3)),
+    figure("latency p99, ms", 1, |r| load(r, |l| l.latency.p99_us as f64 / 1e3)),
+];
+
+const HOT_ROOM: [Figure; 4] = [
+    figure("latency p99 in the other rooms, ms", 1, |r| load(r, |l| l.latency.p99_us as f64 / 1e3)),
+    figure("lost in the other rooms", 0, |r| load(r, |l| l.lost as f64)),
+    figure("deliveries/s in the flooded room", 0, |r| Some(r.load.as_ref()?.flood.as_ref()?.deliveries_per_s)),
+    figure("lost in the flooded room", 0, |r| Some(r.load.as_ref()?.flood.as_ref()?.lost as f64)),
+];
+
+const IDLE: [Figure; 4] = [
+    figure("memory per session, bytes (anonymous)", 0, |r| r.idle.as_ref()?.rss_anon_bytes_per_session),
+    figure("CPU while idle, % of a core", 2, |r| Some(r.idle.as_ref()?.server_cores? * 100.0)),
+    figure("CPU per connect and join, µs", 1, |r| r.connecting.as_ref()?.server_cpu_us_per_connect),
+    figure("connects and joins/s", 0, |r| Some(r.connecting.as_ref()?.connects_per_s)),
 ];
 
 /// The figures of a measurement.
 pub(crate) fn of(measurement: Measurement) -> &'static [Figure] {
     match measurement {
         Measurement::Load => &LOAD,
+        Measurement::Load15k => &LOAD_15K,
         Measurement::BigRoom => &BIG_ROOM,
         Measurement::RoomsMax | Measurement::BigRoomMax => &SATURATED,
+        Measurement::HotRoom => &HOT_ROOM,
         Measurement::Idle => &IDLE,
     }
 }
@@ -67,8 +82,31 @@ pub(crate) fn median(values: &mut [f64]) -> Option<f64> {
     if values.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(values[middle - 1], upper)) }
 }
 
+/// The generator's largest CPU, as a number of cores.
+pub(super) fn generator_cores(results: &Results) -> f64 {
+    let steps = results.ramp.iter().flat_map(|ramp| &ramp.steps).map(|step| step.generator_cores);
+    let load = results.load.iter().map(|load| load.generator.cores);
+    let idle = results.idle.iter().map(|idle| idle.generator_cores);
+    steps.chain(load).chain(idle).fold(0.0, f64::max)
+}
+
+/// Largest share of the time for which the server or the generator waited for a processor.
+///
+/// Says something about other work only while neither is near its limit: threads of a saturated server wait for each other.
+pub(super) fn waiting(measurement: Measurement, results: &Results) -> f64 {
+    let steady = matches!(measurement, Measurement::Load | Measurement::Load15k | Measurement::BigRoom);
+    results.load.iter().filter(|_| steady).fold(0.0, |most: f64, load| {
+        let server = load.server.map_or(0.0, |server| server.waiting);
+        most.max(load.generator.waiting).max(server)
+    })
+}
+
 fn load(results: &Results, read: impl Fn(&Load) -> f64) -> Option<f64> {
     results.load.as_ref().map(read)
+}
+
+fn p99(results: &Results) -> Option<f64> {
+    load(results, |load| load.latency.p99_us as f64)
 }
 
 fn cpu_per_delivery(results: &Results) -> Option<f64> {

@@ -5,7 +5,6 @@
 
 mod figures;
 mod markdown;
-mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,18 +12,24 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+use super::server::{Recipe, ServerProcess};
 use super::setting::{Crowd, Setting, pin};
 use super::{fanout, idle, ramp};
 use crate::cli::options::{LoadOptions, TargetOptions};
 use crate::cli::{IdleOptions, Measurement, SearchOptions, SideBySideCommand};
 use crate::observe::host::Host;
 use crate::report::{Results, SCHEMA_VERSION};
-use server::{Recipe, ServerProcess};
 
 /// Clients of all measurements but `idle`.
 const USERS: usize = 2_000;
 /// Rooms of the measurements with many rooms.
 const ROOMS: usize = 1_000;
+/// Clients of `load-15k`.
+const USERS_15K: usize = 15_000;
+/// Rooms of `load-15k`.
+const ROOMS_15K: usize = 7_500;
+/// Members of the flooded room.
+const FLOODED: usize = 100;
 /// Size of a published data object.
 const SIZE: usize = 1_024;
 
@@ -37,6 +42,9 @@ pub(crate) struct Comparison {
     config: serde_json::Value,
     host: Host,
     baseline: String,
+    server_cpu: Option<usize>,
+    client_cpu: Option<usize>,
+    idle_users: usize,
     servers: Vec<Recipe>,
     trials: Vec<Trial>,
     interrupted: bool,
@@ -76,6 +84,9 @@ pub(crate) fn run(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) ->
         config: serde_json::to_value(command)?,
         host: Host::look(),
         baseline,
+        server_cpu: command.server_cpu,
+        client_cpu: command.client_cpu,
+        idle_users: command.idle_users,
         servers,
         trials: Vec::new(),
         interrupted: false,
@@ -111,6 +122,13 @@ impl Comparison {
 }
 
 impl Trial {
+    fn results(&self) -> Option<&Results> {
+        match &self.outcome {
+            Outcome::Results(results) => Some(results),
+            Outcome::Error(_) => None,
+        }
+    }
+
     fn run(
         command: &SideBySideCommand,
         recipe: &Recipe,
@@ -142,7 +160,7 @@ fn measure(
     setting.progress.clear();
     match &results {
         Ok(results) => {
-            for figure in figures::of(measurement) {
+            for figure in figures::of(measurement).iter().filter(|figure| figure.over.is_none()) {
                 if let Some(value) = (figure.read)(results) {
                     setting.progress.line(&format!("  {}: {value:.1}", figure.name));
                 }
@@ -166,7 +184,7 @@ fn scenario(setting: &mut Setting, measurement: Measurement, command: &SideBySid
         acks: false,
     };
     let saturate = |setting: &mut Setting, rooms: usize| {
-        let crowd = Crowd { users: USERS, rooms, publishers: 1, size: SIZE, acks: false, ramp: 1.0 };
+        let crowd = Crowd { users: USERS, rooms, publishers: 1, size: SIZE, acks: false, ramp: 1.0, flooded: 0 };
         let search = SearchOptions {
             step_seconds: if quick { 2.0 } else { 4.0 },
             refine: if quick { 2 } else { 4 },
@@ -176,6 +194,11 @@ fn scenario(setting: &mut Setting, measurement: Measurement, command: &SideBySid
     };
     match measurement {
         Measurement::Load => fanout::run(setting, (USERS, ROOMS), 1.0, &load),
+        Measurement::Load15k => fanout::run(setting, (USERS_15K, ROOMS_15K), 1.0, &load),
+        Measurement::HotRoom => {
+            let shape = fanout::Shape { users: USERS, rooms: ROOMS, flooded: FLOODED };
+            fanout::run(setting, shape, 1.0, &load)
+        }
         Measurement::BigRoom => fanout::run(setting, (USERS, 1), 10.0, &load),
         Measurement::RoomsMax => saturate(setting, ROOMS),
         Measurement::BigRoomMax => saturate(setting, 1),

@@ -2,11 +2,14 @@
 //!
 //! A turn: obey commands, open connections that are due, queue due publishes, write once per
 //! client, wait, read. One receive buffer serves all clients; the clock is read once per receive.
-//!
-//! # Invariants
-//! - At most [`SENDS_PER_TURN`] publishes are queued before the sockets are looked at again.
 
+mod moving;
+mod sending;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
@@ -16,23 +19,23 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
+use super::journal::Journal;
 use super::link::{self, Link};
-use super::schedule::{Schedule, Step};
+use super::schedule::{Publisher, Schedule, Step};
 use super::spread::Spread;
 use super::tally::{Tally, Window};
 use super::{Live, Plan, sockets};
-use crate::client::{Failure, OUT_LIMIT, Stage, frame};
+use crate::checker::Sequence;
+use crate::client::{Failure, Stage, frame};
 use crate::clock::{Clock, MILLISECOND, SECOND};
-use crate::mark::Mark;
 
 /// Size of the shared receive buffer: large enough for a burst, small enough for the cache.
 const BUFFER: usize = 128 * 1024;
 /// Readiness events taken at once.
 const EVENTS: usize = 256;
-/// Publishes queued in one turn.
-const SENDS_PER_TURN: usize = 512;
 /// Longest wait, so that commands are seen.
 const LONGEST_WAIT: u64 = 20 * MILLISECOND;
+
 /// What the fleet tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -55,6 +58,10 @@ pub(crate) struct Share {
     pub(crate) expected: u64,
     /// Different deliveries seen so far.
     pub(crate) distinct: u64,
+    /// Deliveries that the flood should have caused, less those seen.
+    pub(crate) flood_lost: u64,
+    /// Who was where and when, if that is kept; handed over once.
+    pub(crate) journal: Option<Journal>,
 }
 
 /// One thread's clients and everything that drives them.
@@ -67,7 +74,10 @@ pub(crate) struct Worker {
     epoll: OwnedFd,
     links: Vec<Link>,
     schedule: Schedule,
+    /// The client that floods its room, if it is one of this thread's.
+    flooder: Option<Publisher>,
     tally: Tally,
+    journal: Option<Journal>,
     turn: Turn,
 }
 
@@ -77,8 +87,11 @@ struct Turn {
     buffer: Vec<u8>,
     dirty: Vec<usize>,
     opened: usize,
+    /// Clients that will connect again, by time.
+    returns: BinaryHeap<Reverse<(u64, usize)>>,
     in_flight: usize,
     published_at: u64,
+    random: u64,
 }
 
 impl Worker {
@@ -90,18 +103,28 @@ impl Worker {
         live: Arc<Live>,
         commands: Receiver<Command>,
     ) -> Result<Self> {
-        let (links, publishers) = link::deal(&plan, thread, clock.now());
-        let schedule = Schedule::new(publishers);
+        let share = link::deal(&plan, thread, clock.now());
+        let turn = Turn {
+            buffer: vec![0; BUFFER],
+            dirty: Vec::new(),
+            opened: 0,
+            returns: BinaryHeap::new(),
+            in_flight: 0,
+            published_at: 0,
+            random: (plan.seed ^ (thread as u64) << 32) | 1,
+        };
         Ok(Self {
-            tally: Tally::new(Window::default(), None),
+            tally: Tally::new(Window::default(), None, plan.calm_rooms()),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            turn: Turn { buffer: vec![0; BUFFER], dirty: Vec::new(), opened: 0, in_flight: 0, published_at: 0 },
+            turn,
+            journal: plan.refuge.is_some().then(Journal::default),
             plan,
             clock,
             live,
             commands,
-            links,
-            schedule,
+            links: share.links,
+            schedule: Schedule::new(share.publishers),
+            flooder: share.flooder,
         })
     }
 
@@ -113,7 +136,7 @@ impl Worker {
         while self.obey() {
             let now = self.clock.now();
             self.open_due(now);
-            let more = self.send_due(now);
+            let more = self.send_due(now) | self.flood(now);
             self.flush_dirty();
             self.publish_live(now);
             let timeout = if more { 0 } else { self.wait_time() };
@@ -138,7 +161,7 @@ impl Worker {
                 Ok(Command::Run(step)) => {
                     let spread =
                         self.plan.measures_spread().then(|| Spread::new(self.plan.rooms, self.plan.publishers));
-                    self.tally = Tally::new(step.window, spread);
+                    self.tally = Tally::new(step.window, spread, self.plan.calm_rooms());
                     self.schedule.start(step, self.plan.seed);
                 }
                 Ok(Command::EndStep) => {
@@ -158,14 +181,29 @@ impl Worker {
     }
 
     fn share(&mut self) -> Share {
-        self.tally.counts.unsent = self.schedule.stop();
-        let publishers = &self.schedule.publishers;
-        let clients = self.links.iter().map(|link| &link.client);
-        Share {
-            expected: publishers.iter().map(|p| p.sequence * p.members).sum(),
-            distinct: clients.flat_map(|client| &client.sequences).map(|sequence| sequence.distinct()).sum(),
-            tally: std::mem::replace(&mut self.tally, Tally::new(Window::default(), None)),
+        self.tally.counts.unsent += self.schedule.stop();
+        let calm_rooms = self.plan.calm_rooms();
+        let (mut distinct, mut flood_distinct) = (0, 0);
+        for client in self.links.iter().map(|link| &link.client) {
+            let seen: u64 = client.sequences.iter().map(Sequence::distinct).sum();
+            *if client.room < calm_rooms { &mut distinct } else { &mut flood_distinct } += seen;
         }
+        let owed = |publisher: &Publisher| publisher.sequence * publisher.members;
+        let expected = self.schedule.publishers.iter().map(owed).sum();
+        let flood_lost = self.flooder.as_ref().map_or(0, owed).saturating_sub(flood_distinct);
+        let journal = self.journal.take().map(|mut journal| {
+            for link in &self.links {
+                if let Some(stay) = link.stay {
+                    journal.stays[stay].farewell = link.client.farewell;
+                }
+            }
+            let mut seen = |link: &mut Link| (link.user, std::mem::take(&mut link.client.sequences));
+            journal.seen = self.links.iter_mut().map(&mut seen).collect();
+            journal
+        });
+        let fresh = Tally::new(Window::default(), None, calm_rooms);
+        let tally = std::mem::replace(&mut self.tally, fresh);
+        Share { tally, expected, distinct, flood_lost, journal }
     }
 
     fn wait_time(&self) -> u64 {
@@ -179,6 +217,9 @@ impl Worker {
         {
             until = until.min(link.connect_at);
         }
+        if let Some(&Reverse((due, _))) = self.turn.returns.peek() {
+            until = until.min(due);
+        }
         until.saturating_sub(now)
     }
 
@@ -186,13 +227,15 @@ impl Worker {
 
     fn open_due(&mut self, now: u64) {
         while self.turn.in_flight < self.plan.in_flight
-            && let Some(link) = self.links.get_mut(self.turn.opened)
-            && link.connect_at <= now
+            && let Some(at) = self.next_to_open(now)
         {
-            let at = self.turn.opened;
-            self.turn.opened += 1;
             self.turn.in_flight += 1;
-            let opened = sockets::open(self.plan.target, link.source).and_then(|socket| {
+            let link = &mut self.links[at];
+            let target = match &self.plan.refuge {
+                Some(refuge) if link.moved => refuge.address,
+                _ => self.plan.target,
+            };
+            let opened = sockets::open(target, link.source).and_then(|socket| {
                 let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
                 epoll::add(&self.epoll, &socket, EventData::new_u64(at as u64), interest)?;
                 Ok(socket)
@@ -204,13 +247,24 @@ impl Worker {
         }
     }
 
-    fn settled(&mut self, joined: bool) {
+    fn next_to_open(&mut self, now: u64) -> Option<usize> {
+        let at = self.turn.opened;
+        if self.links.get(at).is_some_and(|link| link.connect_at <= now) {
+            self.turn.opened += 1;
+            return Some(at);
+        }
+        self.next_return(now)
+    }
+
+    fn settled(&mut self, counter: fn(&Live) -> &AtomicU64) {
         self.turn.in_flight -= 1;
-        let counter = if joined { &self.live.joined } else { &self.live.failed };
-        counter.fetch_add(1, Relaxed);
+        counter(&self.live).fetch_add(1, Relaxed);
     }
 
     fn fail(&mut self, at: usize, failure: &Failure) {
+        if self.move_on(at) {
+            return;
+        }
         let stage = self.links[at].close();
         if stage == Stage::Closed {
             return;
@@ -218,7 +272,7 @@ impl Worker {
         self.tally.counts.closed += 1;
         self.live.sample(failure);
         if stage < Stage::Joined {
-            self.settled(false);
+            self.settled(|live| &live.failed);
         } else {
             self.live.closed.fetch_add(1, Relaxed);
             self.tally.sample(failure.to_string());
@@ -235,74 +289,11 @@ impl Worker {
         }
     }
 
-    // === sending ===
-
-    /// Queues what is due; returns whether more is due already.
-    fn send_due(&mut self, now: u64) -> bool {
-        for _ in 0..SENDS_PER_TURN {
-            let Some((due, at)) = self.schedule.take_due(now) else {
-                return false;
-            };
-            let publisher = &mut self.schedule.publishers[at];
-            let link = &self.links[publisher.client];
-            if publisher.owed > 0 || link.client.queued() > OUT_LIMIT {
-                publisher.owed += 1;
-                continue;
-            }
-            let client = publisher.client;
-            if link.client.queued() == 0 {
-                self.turn.dirty.push(client);
-            }
-            self.publish(at, due, now);
-        }
-        true
-    }
-
-    #[inline]
-    fn publish(&mut self, at: usize, intended: u64, now: u64) {
-        let publisher = &mut self.schedule.publishers[at];
-        let client = &mut self.links[publisher.client].client;
-        if client.stage != Stage::Joined {
-            self.tally.counts.unsent += 1;
-            return;
-        }
-        let mark = Mark { room: publisher.room, publisher: publisher.index, sequence: publisher.sequence, intended };
-        publisher.sequence += 1;
-        self.plan.template.append(&mut client.out, &publisher.text, &mark);
-        self.tally.sent(intended, publisher.members, now);
-    }
-
-    fn settle_owed(&mut self, at: usize) {
-        let Some(publisher) = self.links[at].publisher else {
-            return;
-        };
-        let now = self.clock.now();
-        while self.links[at].client.queued() <= OUT_LIMIT
-            && let Some(intended) = self.schedule.take_owed(publisher)
-        {
-            self.publish(publisher, intended, now);
-        }
-    }
-
-    fn flush_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.turn.dirty);
-        for at in dirty.drain(..) {
-            self.flush(at);
-        }
-        self.turn.dirty = dirty;
-    }
-
-    fn flush(&mut self, at: usize) {
-        if let Err(failure) = self.links[at].flush() {
-            self.fail(at, &failure);
-        }
-    }
-
     // === receiving ===
 
     fn ready(&mut self, at: usize, flags: EventFlags) {
         let link = &mut self.links[at];
-        if link.client.stage == Stage::Closed {
+        if link.client.stage == Stage::Closed || link.socket.is_none() {
             return;
         }
         let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP);
@@ -318,7 +309,9 @@ impl Worker {
                 return;
             }
             if was < Stage::Joined && self.links[at].client.stage == Stage::Joined {
-                self.settled(true);
+                let moved = self.links[at].moved;
+                self.settled(if moved { |live| &live.returned } else { |live| &live.joined });
+                self.note_arrival(at);
             }
         }
         // once a queue is empty no readiness will follow: go on until the socket is full
@@ -334,9 +327,10 @@ impl Worker {
 
     /// Publishes counters for the progress line; the histogram only twice a second.
     fn publish_live(&mut self, now: u64) {
-        self.live.sent.store(self.tally.counts.sent, Relaxed);
-        self.live.expected.store(self.tally.counts.expected, Relaxed);
-        self.live.received.store(self.tally.counts.received, Relaxed);
+        let (counts, flood) = (&self.tally.counts, &self.tally.flood);
+        self.live.sent.store(counts.sent + flood.sent, Relaxed);
+        self.live.expected.store(counts.expected + flood.expected, Relaxed);
+        self.live.received.store(counts.received + flood.received, Relaxed);
         if now - self.turn.published_at > SECOND / 2 {
             self.turn.published_at = now;
             self.live.show_latency(&self.tally.latency);

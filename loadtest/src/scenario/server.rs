@@ -5,12 +5,12 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
@@ -92,6 +92,17 @@ impl ServerProcess {
         self.pid = process::listener(self.port).context("the listening process cannot be found")?;
         std::thread::sleep(SETTLE);
         Ok(())
+    }
+
+    /// Asks the listening process to end.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.pid as i32).context("the server has no process id")?;
+        kill_process(pid, Signal::TERM).context("cannot signal the server")
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.shell.try_wait()?)
     }
 
     fn signal(&self, signal: Signal) {

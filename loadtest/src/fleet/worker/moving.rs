@@ -1,0 +1,87 @@
+//! Lets clients move to a second server when the first ends their connection, as a stock Socket.IO client does.
+//!
+//! It waits a second, halved to one and a half at random, then connects and joins again; failed attempts double the wait,
+//! up to five seconds. After a DISCONNECT packet (`41`) it stays away, since that is how a server asks it to.
+
+use super::Worker;
+use crate::client::{Stage, frame};
+use crate::clock::MILLISECOND;
+use crate::fleet::journal::Stay;
+use crate::fleet::schedule::next_random;
+use std::cmp::Reverse;
+
+/// A stock client's `reconnectionDelay` in milliseconds.
+const DELAY_MS: u64 = 1_000;
+/// A stock client's `reconnectionDelayMax`.
+const LONGEST_DELAY_MS: u64 = 5_000;
+
+impl Worker {
+    /// Notes that a client got into its room.
+    pub(super) fn note_arrival(&mut self, at: usize) {
+        let Some(journal) = &mut self.journal else { return };
+        let link = &mut self.links[at];
+        link.stay = Some(journal.stays.len());
+        link.attempts = 0;
+        journal.stays.push(Stay {
+            user: link.user,
+            moved: link.moved,
+            joined_at: self.clock.now(),
+            closed_at: None,
+            farewell: link.client.farewell,
+        });
+    }
+
+    /// Sends a client whose connection ended on to the second server. `false`: it has ended, by rights or not.
+    pub(super) fn move_on(&mut self, at: usize) -> bool {
+        let (Some(refuge), Some(journal)) = (&self.plan.refuge, &mut self.journal) else { return false };
+        let now = self.clock.now();
+        let link = &mut self.links[at];
+        let farewell = link.client.farewell;
+        if let Some(stay) = link.stay.take() {
+            journal.stays[stay].closed_at = Some(now);
+            journal.stays[stay].farewell = farewell;
+        }
+        let waits_ms = match (link.moved, link.client.stage) {
+            (false, Stage::Joined) if !farewell.disconnect_packet => {
+                let hint = farewell.draining.filter(|_| refuge.obeys_hint);
+                hint.unwrap_or_else(|| shaken(&mut self.turn.random, DELAY_MS))
+            }
+            (true, stage) if stage < Stage::Joined => {
+                self.turn.in_flight -= 1;
+                journal.retries += 1;
+                link.attempts = (link.attempts + 1).min(8);
+                let delay = (DELAY_MS << link.attempts).min(LONGEST_DELAY_MS);
+                shaken(&mut self.turn.random, delay)
+            }
+            _ => return false,
+        };
+        if link.client.stage == Stage::Joined {
+            self.live.closed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            // the answer to a close frame; whether it still arrives does not matter
+            frame::append(&mut link.client.out, frame::CLOSE, &farewell.close_code.unwrap_or(1_000).to_be_bytes());
+            link.flush().ok();
+        }
+        link.close();
+        link.client.renew();
+        link.moved = true;
+        if let Some(publisher) = link.publisher {
+            self.tally.counts.unsent += std::mem::take(&mut self.schedule.publishers[publisher].owed);
+        }
+        self.turn.returns.push(Reverse((now + waits_ms * MILLISECOND, at)));
+        true
+    }
+
+    /// The next client that moves and is due to connect.
+    pub(super) fn next_return(&mut self, now: u64) -> Option<usize> {
+        let &Reverse((due, at)) = self.turn.returns.peek()?;
+        (due <= now).then(|| {
+            self.turn.returns.pop();
+            at
+        })
+    }
+}
+
+/// Half to one and a half of a delay.
+fn shaken(random: &mut u64, delay_ms: u64) -> u64 {
+    delay_ms / 2 + next_random(random) % delay_ms.max(1)
+}
