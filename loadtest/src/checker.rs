@@ -68,7 +68,12 @@ impl Sequence {
 
     /// How many different numbers have arrived.
     pub(crate) fn distinct(&self) -> u64 {
-        self.next - self.gaps.as_ref().map_or(0, |gaps| gaps.missing())
+        self.next - self.missing()
+    }
+
+    /// How many numbers have not arrived although a later one has.
+    pub(crate) fn missing(&self) -> u64 {
+        self.gaps.as_ref().map_or(0, |gaps| gaps.missing())
     }
 }
 

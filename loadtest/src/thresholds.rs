@@ -39,7 +39,7 @@ pub(crate) const NAMES: [(&str, &str); 43] = [
     ("rss_anon_bytes_per_session", "the part of it that is neither file nor shared memory"),
     ("idle_cores", "server CPU as a number of cores while idle"),
     ("flood_deliveries_per_s", "deliveries per second in the flooded room (hot-room)"),
-    ("flood_lost", "deliveries of the flooded room that never came"),
+    ("flood_lost", "deliveries of the flooded room that did not come although a later one did"),
     ("untold", "clients that saw no server.draining before their close (drain)"),
     ("not_closed", "clients that the drained server did not close"),
     ("wrong_close_codes", "closes with another code than 1012, or none"),

@@ -22,7 +22,7 @@ Examples:
   roomcast-loadtest big-room --users 2000 --rate 10
   roomcast-loadtest idle --users 10000 --duration 60
   roomcast-loadtest ramp --shape big-room --cpu 1
-  roomcast-loadtest hot-room --fail-if 'p99>50ms' --threads 2
+  roomcast-loadtest hot-room --fail-if 'p99>50ms'
   roomcast-loadtest drain --server 'roomcast dev --listen 127.0.0.1:{port} --admin-listen 127.0.0.1:{admin_port} \
       --drain-window 5s --drain-deadline 15s'
   roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
@@ -119,8 +119,8 @@ pub(crate) struct HotRoomCommand {
     /// Publishes per second in each of them
     #[arg(long, default_value_t = 1.0)]
     pub(crate) rate: f64,
-    /// Members of the flooded room; one of them writes as fast as its socket takes. With several
-    /// --threads the last one drives this room and nothing else
+    /// Members of the flooded room; one of them writes as fast as its socket takes. A thread more than
+    /// --threads drives this room and nothing else
     #[arg(long, default_value_t = 100)]
     pub(crate) flooded: usize,
     #[command(flatten)]

@@ -162,7 +162,7 @@ impl TargetOptions {
             threads: 1,
             cpu: None,
             in_flight: 256,
-            connect_timeout: 30.0,
+            connect_timeout: 120.0,
             seed: 1,
             server_pid: Some(pid),
             metrics_url: format!("http://127.0.0.1:{admin_port}/metrics"),

@@ -55,11 +55,11 @@ pub(super) struct Hand {
     pub(super) flooder: Option<Publisher>,
 }
 
-/// Deals a thread its share. A flooded room has the last thread to itself if there is another.
+/// Deals a thread its share. A flooded room has the last thread to itself, so that its deliveries, which may be
+/// thousands at a time, delay nobody else's.
 pub(super) fn deal(plan: &Plan, thread: usize, now: u64) -> Hand {
     let mut hand = Hand::default();
-    let last = plan.threads - 1;
-    let calm_threads = if plan.flooded > 0 { last.max(1) } else { plan.threads };
+    let calm_threads = plan.threads - usize::from(plan.flooded > 0);
     if thread < calm_threads {
         for user in (thread..plan.users).step_by(calm_threads) {
             let room = (user % plan.rooms) as u32;
@@ -73,7 +73,7 @@ pub(super) fn deal(plan: &Plan, thread: usize, now: u64) -> Hand {
             hand.links.push(Link::new(plan, user, Client::new(room, plan.publishers), publisher, now));
         }
     }
-    if thread == last && plan.flooded > 0 {
+    if thread >= calm_threads {
         let room = plan.rooms as u32;
         let text = plan.template.room(&plan.dialect.room_name(room));
         hand.flooder = Some(Publisher::new(hand.links.len(), (room, 0), plan.flooded as u64, text));

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use journal::Journal;
 use schedule::Step;
 use tally::Tally;
-use worker::{Command, Worker};
+use worker::{Command, Missing, Worker};
 
 /// Rooms from this size on have their spread measured.
 const LARGE_ROOM: usize = 16;
@@ -39,7 +39,7 @@ pub(crate) struct Plan {
     pub(crate) target: SocketAddr,
     /// Source addresses, used in turn; empty: the system chooses.
     pub(crate) sources: Vec<IpAddr>,
-    /// Number of threads.
+    /// Number of threads; one of them is the flooded room's, if there is one.
     pub(crate) threads: usize,
     /// Number of clients.
     pub(crate) users: usize,
@@ -82,6 +82,8 @@ pub(crate) struct Live {
     sent: AtomicU64,
     expected: AtomicU64,
     received: AtomicU64,
+    /// How many are in each stage before the room, from `Connecting` on.
+    stages: [AtomicU64; 4],
     latency: Mutex<Option<Histogram<u64>>>,
     failures: Mutex<Vec<String>>,
 }
@@ -113,7 +115,7 @@ pub(crate) struct Outcome {
     /// Deliveries missing since the fleet started.
     pub(crate) lost: u64,
     /// The same in the flooded room.
-    pub(crate) flood_lost: u64,
+    pub(crate) flood: Missing,
     /// Who was where and when, if that was kept.
     pub(crate) journal: Option<Journal>,
 }
@@ -184,12 +186,14 @@ impl Fleet {
         drop(reply);
         let mut sum: Option<Tally> = None;
         let mut journal: Option<Journal> = None;
-        let (mut expected, mut distinct, mut flood_lost, mut count) = (0, 0, 0, 0);
+        let (mut expected, mut distinct, mut count) = (0, 0, 0);
+        let mut flood = Missing::default();
         for share in shares {
             count += 1;
             expected += share.expected;
             distinct += share.distinct;
-            flood_lost += share.flood_lost;
+            flood.lost += share.flood.lost;
+            flood.pending += share.flood.pending;
             match &mut sum {
                 Some(tally) => tally.add(share.tally),
                 none => *none = Some(share.tally),
@@ -204,7 +208,7 @@ impl Fleet {
             return Err(anyhow!("a client thread ended; see its error above"));
         }
         let tally = sum.context("a fleet has at least one worker")?;
-        Ok(Outcome { tally, lost: expected.saturating_sub(distinct), flood_lost, journal })
+        Ok(Outcome { tally, lost: expected.saturating_sub(distinct), flood, journal })
     }
 
     /// Looks at the running workers.
@@ -233,6 +237,16 @@ impl Fleet {
             }
         }
         sum
+    }
+
+    /// What those who have begun to connect and are not in their rooms wait for, up to half a second old.
+    pub(crate) fn waiting(&self) -> String {
+        let waits = ["a connection", "the upgrade", "the greeting", "the join's answer"];
+        let parts = (0..).zip(waits).filter_map(|(stage, what)| {
+            let clients: u64 = self.workers.iter().map(|worker| worker.live.stages[stage].load(Relaxed)).sum();
+            (clients > 0).then(|| format!("{clients} waited for {what}"))
+        });
+        parts.collect::<Vec<_>>().join(", ")
     }
 
     /// Texts of the first failures.

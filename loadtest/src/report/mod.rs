@@ -120,8 +120,10 @@ pub(crate) struct Flood {
     pub(crate) published: u64,
     /// Deliveries per second that arrived in the window.
     pub(crate) deliveries_per_s: f64,
-    /// Deliveries that never came.
+    /// Deliveries that did not come although a later one did.
     pub(crate) lost: u64,
+    /// Deliveries that had not come yet when the wait for the last ones was over.
+    pub(crate) pending: u64,
     /// Latency from the time at which a publish was queued: mostly the wait in the flooding client's socket.
     pub(crate) latency: Quantiles,
 }

@@ -99,11 +99,12 @@ fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
     row(out, "lost / twice / disordered", &integrity)?;
     if let Some(flood) = &load.flood {
         let text = format!(
-            "{} deliveries/s to {} members ({} publishes, {} lost), latency p50 {}",
+            "{} deliveries/s to {} members ({} publishes, {} lost, {} under way at the end), latency p50 {}",
             grouped(flood.deliveries_per_s.round() as u64),
             flood.members,
             grouped(flood.published),
             flood.lost,
+            grouped(flood.pending),
             duration(flood.latency.p50_us as f64)
         );
         row(out, "flooded room", &text)?;

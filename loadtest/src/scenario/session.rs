@@ -78,12 +78,13 @@ impl Session {
             let late = now - started > patience;
             if late || seen.failed > 0 || seen.closed > 0 || setting.is_interrupted() {
                 bail!(
-                    "{} of {users} clients joined, {} failed, {} were closed{}: {}",
+                    "{} of {users} clients joined, {} failed, {} were closed{}: {}{}",
                     seen.joined,
                     seen.failed,
                     seen.closed,
                     if late { ", time is up" } else { "" },
-                    fleet.failures().join("; ")
+                    fleet.waiting(),
+                    fleet.failures().iter().map(|failure| format!("; {failure}")).collect::<String>()
                 );
             }
             let text = format!("connecting: {} joined", grouped(seen.joined));
@@ -130,7 +131,7 @@ impl Session {
         let window = to_seconds(until.min(after.at).saturating_sub(from)).max(1e-3);
         let mut load = self.result(setting, outcome, (&before, &after), window);
         load.intended_per_s = pace.rate * self.deliveries_per_round();
-        warn_if_doubtful(setting, &load);
+        warn_if_doubtful(setting, &load, self.plan.threads);
         Ok(load)
     }
 
@@ -224,7 +225,8 @@ impl Session {
                 members: self.plan.flooded,
                 published: tally.flood.sent,
                 deliveries_per_s: flooded_per_s,
-                lost: outcome.flood_lost,
+                lost: outcome.flood.lost,
+                pending: outcome.flood.pending.max(0) as u64,
                 latency: Quantiles::of(&tally.flood.latency),
             }),
             counts: tally.counts,
@@ -250,8 +252,10 @@ fn sample(setting: &Setting) -> Sample {
     }
 }
 
-fn warn_if_doubtful(setting: &mut Setting, load: &Load) {
-    let limit = BUSY * setting.target.threads as f64;
+fn warn_if_doubtful(setting: &mut Setting, load: &Load, threads: usize) {
+    // pinned threads share what they are pinned to
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let limit = BUSY * threads.min(processors) as f64;
     if load.generator.cores > limit {
         setting.warn(format!(
             "this tool used more than {limit:.1} cores: latencies may be its own; use more threads or another machine"

@@ -109,7 +109,7 @@ impl Setting {
             Some(sources) => sources.0.clone(),
             None => sockets::automatic_sources(self.address, clients),
         };
-        let threads = target.threads.clamp(1, crowd.users);
+        let threads = target.threads.clamp(1, crowd.users) + usize::from(crowd.flooded > 0);
         Ok(Arc::new(Plan {
             target: self.address,
             sources,

@@ -58,10 +58,19 @@ pub(crate) struct Share {
     pub(crate) expected: u64,
     /// Different deliveries seen so far.
     pub(crate) distinct: u64,
-    /// Deliveries that the flood should have caused, less those seen.
-    pub(crate) flood_lost: u64,
+    /// What the flood's members did not get.
+    pub(crate) flood: Missing,
     /// Who was where and when, if that is kept; handed over once.
     pub(crate) journal: Option<Journal>,
+}
+
+/// Deliveries of a flood that its members did not get.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Missing {
+    /// A later one came.
+    pub(crate) lost: u64,
+    /// None came after it: it may be under way still.
+    pub(crate) pending: i64,
 }
 
 /// One thread's clients and everything that drives them.
@@ -183,14 +192,19 @@ impl Worker {
     fn share(&mut self) -> Share {
         self.tally.counts.unsent += self.schedule.stop();
         let calm_rooms = self.plan.calm_rooms();
-        let (mut distinct, mut flood_distinct) = (0, 0);
+        let (mut distinct, mut flood) = (0, Missing::default());
         for client in self.links.iter().map(|link| &link.client) {
-            let seen: u64 = client.sequences.iter().map(Sequence::distinct).sum();
-            *if client.room < calm_rooms { &mut distinct } else { &mut flood_distinct } += seen;
+            let seen = |of: fn(&Sequence) -> u64| client.sequences.iter().map(of).sum::<u64>();
+            if client.room < calm_rooms {
+                distinct += seen(Sequence::distinct);
+            } else {
+                flood.lost += seen(Sequence::missing);
+                flood.pending -= (seen(Sequence::distinct) + seen(Sequence::missing)) as i64;
+            }
         }
         let owed = |publisher: &Publisher| publisher.sequence * publisher.members;
         let expected = self.schedule.publishers.iter().map(owed).sum();
-        let flood_lost = self.flooder.as_ref().map_or(0, owed).saturating_sub(flood_distinct);
+        flood.pending += self.flooder.as_ref().map_or(0, owed) as i64;
         let journal = self.journal.take().map(|mut journal| {
             for link in &self.links {
                 if let Some(stay) = link.stay {
@@ -203,7 +217,7 @@ impl Worker {
         });
         let fresh = Tally::new(Window::default(), None, calm_rooms);
         let tally = std::mem::replace(&mut self.tally, fresh);
-        Share { tally, expected, distinct, flood_lost, journal }
+        Share { tally, expected, distinct, flood, journal }
     }
 
     fn wait_time(&self) -> u64 {
@@ -334,6 +348,22 @@ impl Worker {
         if now - self.turn.published_at > SECOND / 2 {
             self.turn.published_at = now;
             self.live.show_latency(&self.tally.latency);
+            if self.turn.in_flight > 0 {
+                self.show_stages();
+            }
+        }
+    }
+
+    fn show_stages(&self) {
+        let begun = self.links.iter().filter(|link| link.socket.is_some());
+        let mut counts = [0; 4];
+        for stage in begun.map(|link| link.client.stage as usize) {
+            if let Some(count) = counts.get_mut(stage) {
+                *count += 1;
+            }
+        }
+        for (shown, count) in self.live.stages.iter().zip(counts) {
+            shown.store(count, Relaxed);
         }
     }
 }
