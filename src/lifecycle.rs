@@ -23,6 +23,14 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Milliseconds since 1970, to compare moments across threads.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one home of the clock")]
+pub fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// What runs in this process, and the word that it should end.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {

@@ -1,6 +1,7 @@
 //! Whether this node lives, is ready, and how near its limits it is.
 
 use super::Api;
+use crate::lifecycle;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -27,8 +28,17 @@ pub(super) async fn livez() -> &'static str {
     ),
 )]
 pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, &'static str) {
-    if api.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") }
+    if api.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if api.metrics.worker_lag_us(lifecycle::unix_millis()) > STUCK_US {
+        (StatusCode::SERVICE_UNAVAILABLE, "a worker does not answer\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
 }
+
+/// A worker that is this far behind, in microseconds, delivers nothing: the node is not ready.
+const STUCK_US: u64 = 2_000_000;
 
 #[derive(Debug, Serialize)]
 struct Health {
@@ -50,11 +60,15 @@ struct Health {
 /// One look at this node, for people.
 pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
     let (metrics, workers) = (&api.metrics, api.metrics.workers());
-    let lag_us = workers.iter().map(|stats| stats.tick_lag_last.get()).max().unwrap_or(0);
+    let lag_us = metrics.worker_lag_us(lifecycle::unix_millis());
     Json(Health {
-        status: if api.is_draining() { "draining" } else { "ok" },
+        status: match () {
+            () if api.is_draining() => "draining",
+            () if lag_us > STUCK_US => "stuck",
+            () => "ok",
+        },
         version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: crate::lifecycle::now().saturating_duration_since(api.started).as_secs(),
+        uptime_seconds: lifecycle::now().saturating_duration_since(api.started).as_secs(),
         node: (*api.node).to_owned(),
         workers: workers.len(),
         open_sockets: metrics.sum(|stats| &stats.open_sockets),

@@ -6,7 +6,7 @@ use crate::config::Secret;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HeaderMap};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
@@ -59,10 +59,22 @@ impl std::fmt::Debug for ApiKeys {
 
 /// Lets requests with a valid key through.
 pub(super) async fn require_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+    if matches!(api.keys.0, Door::Open) && is_foreign_page(request.headers()) {
+        return Err(Problem::unauthenticated());
+    }
     if api.keys.admits(key_of(request.headers())) {
         return Ok(next.run(request).await);
     }
     Err(Problem::unauthenticated())
+}
+
+/// Whether a browser asks under a name that is not this machine's: the open API of `dev` is for pages and programs of this
+/// machine, and a foreign page could have its own name point here (DNS rebinding).
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    let browser = headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site");
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name);
+    browser && !matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// The key in a request: `Authorization: Bearer KEY`, or else `X-Api-Key: KEY`.
@@ -85,6 +97,21 @@ fn digest_of(key: &[u8]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_calls_this_machine_by_another_name_is_foreign() {
+        let headers = |host: &str, origin: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            if origin {
+                headers.insert(ORIGIN, format!("http://{host}").parse().unwrap());
+            }
+            headers
+        };
+        assert!(is_foreign_page(&headers("evil.test:3000", true)));
+        assert!(!is_foreign_page(&headers("localhost:3000", true)));
+        assert!(!is_foreign_page(&headers("build-host:3000", false)), "no browser");
+    }
 
     fn keys(keys: &[&str]) -> ApiKeys {
         ApiKeys::new(&keys.iter().map(|key| key.parse().unwrap()).collect::<Vec<_>>())

@@ -79,7 +79,8 @@ impl Broadcast {
     /// Bytes that this takes in an inbox, roughly.
     pub(super) fn cost(&self) -> usize {
         let attached: usize = self.attachments.iter().map(Bytes::len).sum();
-        512 + 2 * self.args.len() + attached
+        let names: usize = self.rooms.iter().chain(&self.except).map(|name| name.len() + 32).sum();
+        512 + names + self.name.len() + 2 * self.args.len() + attached
     }
 }
 

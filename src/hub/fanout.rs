@@ -6,7 +6,7 @@
 use super::broadcast::{Broadcast, Cast, Encoded};
 use super::local::Local;
 use super::outbox::{Frame, OutboxId};
-use super::room::{RoomId, Sealed};
+use super::room::{Room, RoomId, Sealed};
 use crate::metrics::Drop;
 use crate::protocol::event::Scope;
 use crate::protocol::refusal::{Code, Refusal};
@@ -25,6 +25,9 @@ const ROOM_PENDING_BYTES: usize = 64 * 1024;
 
 /// Bytes that may be pending in one large room at all.
 const ROOM_PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Batches that may be pending in one large room: one for each event that leaves somebody out.
+const ROOM_PENDING_BATCHES_MAX: usize = 16_384;
 
 impl Local {
     /// Hands an event of a session here to all members of its rooms, here and on other workers.
@@ -98,7 +101,7 @@ impl Local {
         if room.places.len() > LARGE_ROOM_MEMBERS || room.backlog.is_some() {
             return self.queue_for_large_room(id, exclude, encoded);
         }
-        let (policy, alone) = (room.policy, self.shared.mailboxes.len() == 1);
+        let (policy, serial, alone) = (room.policy, room.serial, self.shared.mailboxes.len() == 1);
         let mut frames: [Option<Rc<Frame>>; Wire::COUNT] = Default::default();
         let mut delivered = 0;
         let mut outcome = Ok(());
@@ -111,7 +114,7 @@ impl Local {
             let slot = &mut frames[wire.index()];
             if slot.is_none() {
                 match encoded.own_frame(wire, alone) {
-                    Ok(bytes) => *slot = Some(Frame::of_room(bytes, 1, id, policy)),
+                    Ok(bytes) => *slot = Some(Frame::of_room(bytes, 1, serial, policy)),
                     Err(error) => {
                         outcome = Err(error);
                         continue;
@@ -119,8 +122,7 @@ impl Local {
                 }
             }
             if let Some(frame) = slot {
-                self.push(place.outbox, frame);
-                delivered += 1;
+                delivered += u64::from(self.push(place.outbox, frame));
             }
         }
         self.stats.deliveries.add(delivered);
@@ -139,18 +141,23 @@ impl Local {
         }
         let (wires, alone) = (room.wires, self.shared.mailboxes.len() == 1);
         let backlog = room.backlog.get_or_insert_default();
-        if backlog.pending_bytes > ROOM_PENDING_BYTES_MAX {
+        if backlog.pending_bytes > ROOM_PENDING_BYTES_MAX || backlog.pending.len() > ROOM_PENDING_BATCHES_MAX {
             return Err(DecodeError::Packet);
         }
-        let batch = backlog.batch_for(exclude, room.policy);
+        let batch = backlog.batch_for(exclude, room.policy, self.limits.outbox);
+        let before = batch.bytes.each_ref().map(Vec::len);
         let mut added = 0;
         for wire in Wire::ALL.into_iter().filter(|wire| wires[wire.index()] > 0) {
             let out = &mut batch.bytes[wire.index()];
-            let before = out.len();
-            encoded.append(wire, alone, out)?;
-            added = added.max(out.len() - before);
+            if let Err(error) = encoded.append(wire, alone, out) {
+                // All wires or none: the batch is as it was.
+                batch.bytes.iter_mut().zip(before).for_each(|(out, len)| out.truncate(len));
+                return Err(error);
+            }
+            added = added.max(out.len() - before[wire.index()]);
         }
         batch.events += 1;
+        batch.size += added;
         backlog.pending_bytes += added;
         self.pending_bytes += added;
         self.congested |= backlog.pending_bytes >= ROOM_PENDING_BYTES;
@@ -177,6 +184,11 @@ impl Local {
             outbox.stamp = stamp;
         }
         let ids: Vec<RoomId> = rooms.iter().filter_map(|name| self.room(cast.namespace, name.as_ref())).collect();
+        let bounds = self.limits.outbox;
+        let busy = |room: &Room| room.backlog.as_ref().is_some_and(|backlog| backlog.exceeds(bounds));
+        if ids.iter().any(|id| busy(&self.rooms[id.0 as usize])) {
+            return Err(DecodeError::Packet);
+        }
         for id in &ids {
             while self.rooms[id.0 as usize].backlog.is_some() {
                 self.serve_large_room(*id, usize::MAX);
@@ -184,7 +196,7 @@ impl Local {
         }
         let mut delivered = 0;
         for id in ids {
-            let policy = self.rooms[id.0 as usize].policy;
+            let (policy, serial) = (self.rooms[id.0 as usize].policy, self.rooms[id.0 as usize].serial);
             let mut frames: [Option<Rc<Frame>>; Wire::COUNT] = Default::default();
             for i in 0..self.rooms[id.0 as usize].places.len() {
                 let outbox_id = self.rooms[id.0 as usize].places[i].outbox;
@@ -195,11 +207,10 @@ impl Local {
                 let wire = outbox.wire;
                 let slot = &mut frames[wire.index()];
                 if slot.is_none() {
-                    *slot = Some(Frame::of_room(encoded.frame(wire)?.clone(), 1, id, policy));
+                    *slot = Some(Frame::of_room(encoded.frame(wire)?.clone(), 1, serial, policy));
                 }
                 if let Some(frame) = slot {
-                    self.push(outbox_id, frame);
-                    delivered += 1;
+                    delivered += u64::from(self.push(outbox_id, frame));
                 }
             }
         }
@@ -251,7 +262,7 @@ impl Local {
         let room = &mut self.rooms[id.0 as usize];
         let pending = room.backlog.as_ref().map_or(0, |backlog| backlog.pending_bytes);
         let served = room.backlog.as_ref().is_none_or(|backlog| backlog.left == 0);
-        if served && !room.seal_pending(id) {
+        if served && !room.seal_pending(self.limits.outbox) {
             room.backlog = None;
             self.jobs.retain(|job| *job != id);
             return;
@@ -278,8 +289,7 @@ impl Local {
         let mut delivered = 0;
         for batch in batches.iter().filter(|batch| batch.exclude != Some(id)) {
             if let Some(frame) = &batch.frames[wire.index()] {
-                self.push(id, frame);
-                delivered += u64::from(batch.events);
+                delivered += if self.push(id, frame) { u64::from(batch.events) } else { 0 };
             }
         }
         delivered

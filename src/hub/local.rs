@@ -58,6 +58,8 @@ pub struct Local {
     /// Large rooms with events that have not been fanned out.
     pub(super) jobs: VecDeque<RoomId>,
     pub(super) stamp: u32,
+    /// Number of the next room; rooms' places in the table are used again, their numbers are not.
+    pub(super) next_serial: u64,
     queued_bytes: usize,
     /// Outboxes that could be written and are half full: they are written before anything else happens.
     pressed: Vec<OutboxId>,
@@ -86,6 +88,7 @@ impl Local {
             dirty: VecDeque::new(),
             jobs: VecDeque::new(),
             stamp: 0,
+            next_serial: 0,
             queued_bytes: 0,
             pressed: Vec::new(),
             congested: false,
@@ -164,6 +167,14 @@ impl Local {
         self.push(id, &Frame::direct(Bytes::from(bytes)));
     }
 
+    /// Queues the last bytes of a session that is closing, whatever the limits: its close frame.
+    pub fn send_last(&mut self, id: OutboxId, bytes: Vec<u8>) {
+        if let Some(outbox) = self.outboxes.get_mut(id.0 as usize) {
+            self.queued_bytes += bytes.len();
+            outbox.push_last(&Frame::direct(Bytes::from(bytes)));
+        }
+    }
+
     /// Ends a session: what waits is written, then the goodbye, then nothing more.
     pub fn close(&mut self, id: OutboxId, disconnect: Disconnect) {
         if let Some(outbox) = self.outboxes.get_mut(id.0 as usize) {
@@ -184,21 +195,31 @@ impl Local {
         self.close(id, Disconnect::SLOW_CONSUMER);
     }
 
-    pub(super) fn push(&mut self, id: OutboxId, frame: &Rc<Frame>) {
-        let Some(outbox) = self.outboxes.get_mut(id.0 as usize) else { return };
+    /// Queues a frame. Returns whether it waits now; if not, its events are counted as dropped.
+    pub(super) fn push(&mut self, id: OutboxId, frame: &Rc<Frame>) -> bool {
+        let Some(outbox) = self.outboxes.get_mut(id.0 as usize) else { return false };
         if outbox.closing().is_some() {
-            return;
+            self.stats.dropped(Drop::SessionEnded, frame.events());
+            return false;
         }
         let before = outbox.bytes();
-        match outbox.push(frame, self.limits.outbox) {
+        let outcome = outbox.push(frame, self.limits.outbox);
+        self.queued_bytes = self.queued_bytes - before + outbox.bytes();
+        match outcome {
             Pushed::Queued => {}
-            Pushed::Displaced { events, conflated, .. } => {
+            Pushed::Displaced { events, conflated } => {
                 self.stats.dropped(if conflated { Drop::Conflated } else { Drop::Oldest }, events);
             }
-            Pushed::Refused => return self.stats.dropped(Drop::Oldest, 1),
-            Pushed::Overflow => return self.close_slow(id),
+            Pushed::Refused => {
+                self.stats.dropped(Drop::Oldest, frame.events());
+                return false;
+            }
+            Pushed::Overflow => {
+                self.stats.dropped(Drop::SlowConsumer, frame.events());
+                self.close_slow(id);
+                return false;
+            }
         }
-        self.queued_bytes = self.queued_bytes - before + outbox.bytes();
         if outbox.presses(self.limits.outbox) {
             self.pressed.push(id);
         }
@@ -206,6 +227,7 @@ impl Local {
             outbox.dirty = true;
             self.dirty.push_back(id);
         }
+        true
     }
 
     /// How many outboxes have something to write.

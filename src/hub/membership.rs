@@ -91,7 +91,8 @@ impl Local {
                 return Err(Refusal::new(Code::TooManyRooms, "this node holds as many rooms as it may"));
             }
             None => {
-                let room = Room::new(name.into(), namespace, self.limits.policy_of(name));
+                self.next_serial += 1;
+                let room = Room::new(name.into(), namespace, self.next_serial, self.limits.policy_of(name));
                 let room = RoomId(key(self.rooms.insert(room)));
                 self.names[usize::from(namespace.0)].insert(name.into(), room);
                 room

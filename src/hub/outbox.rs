@@ -1,6 +1,5 @@
 //! A session's bounded queue of frames, and what happens when it is full.
 
-use super::room::RoomId;
 use crate::config::SlowConsumerPolicy;
 use crate::protocol::Wire;
 use crate::protocol::disconnect::Disconnect;
@@ -8,6 +7,9 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
+
+/// Places that an empty outbox keeps; after a burst they are given back.
+const KEPT_FRAMES: usize = 64;
 
 /// An outbox; valid on its worker only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,14 +21,19 @@ pub struct Frame {
     bytes: Bytes,
     /// Events inside: more than one where a large room's events were joined.
     events: u32,
-    /// The room it was said in; `None` for what is for one session only.
-    room: Option<RoomId>,
+    /// The room it was said in, by its serial number, which is never used again; `None` for what is for one session only.
+    room: Option<u64>,
     policy: SlowConsumerPolicy,
 }
 
 impl Frame {
-    pub(super) fn of_room(bytes: Bytes, events: u32, room: RoomId, policy: SlowConsumerPolicy) -> Rc<Self> {
+    pub(super) fn of_room(bytes: Bytes, events: u32, room: u64, policy: SlowConsumerPolicy) -> Rc<Self> {
         Rc::new(Self { bytes, events, room: Some(room), policy })
+    }
+
+    /// Events inside.
+    pub(super) fn events(&self) -> u64 {
+        u64::from(self.events)
     }
 
     /// A frame for single sessions: answers, pings, goodbyes.
@@ -49,7 +56,7 @@ pub(super) enum Pushed {
     /// It waits.
     Queued,
     /// It waits in place of so many older events of its room.
-    Displaced { events: u64, bytes: usize, conflated: bool },
+    Displaced { events: u64, conflated: bool },
     /// There was no space, and nothing that may be forgotten: this event is dropped.
     Refused,
     /// There was no space, and the policy is to end the session.
@@ -146,13 +153,16 @@ impl Outbox {
         };
         let mut outcome = Pushed::Queued;
         match frame.policy {
-            SlowConsumerPolicy::Latest if self.blocked => outcome = self.forget(frame.room, usize::MAX, true),
-            SlowConsumerPolicy::DropOldest if !fits(self) => {
-                outcome = self.forget(frame.room, frame.bytes.len(), false)
+            SlowConsumerPolicy::Latest if self.blocked || !fits(self) => {
+                outcome = self.forget(frame.room, usize::MAX, true);
+            }
+            SlowConsumerPolicy::DropOldest if !fits(self) && self.droppable(frame.room) >= frame.bytes.len() => {
+                outcome = self.forget(frame.room, frame.bytes.len(), false);
             }
             _ => {}
         }
-        if !fits(self) {
+        // What was displaced is gone: the newest event takes its place, even where it is a little over the bound.
+        if outcome == Pushed::Queued && !fits(self) {
             return if frame.policy == SlowConsumerPolicy::Disconnect { Pushed::Overflow } else { Pushed::Refused };
         }
         self.bytes += frame.bytes.len();
@@ -160,8 +170,20 @@ impl Outbox {
         outcome
     }
 
+    /// Puts a frame behind everything else, whatever the bounds.
+    pub(super) fn push_last(&mut self, frame: &Rc<Frame>) {
+        self.bytes += frame.bytes.len();
+        self.queue.push_back(Rc::clone(frame));
+    }
+
+    /// Bytes of a room that could be forgotten.
+    fn droppable(&self, room: Option<u64>) -> usize {
+        let whole = self.queue.iter().skip(usize::from(self.written > 0));
+        whole.filter(|frame| frame.room == room).map(|frame| frame.bytes.len()).sum()
+    }
+
     /// Forgets the oldest frames of a room, at least `enough` bytes of them, but not one that is partly written.
-    fn forget(&mut self, room: Option<RoomId>, enough: usize, conflated: bool) -> Pushed {
+    fn forget(&mut self, room: Option<u64>, enough: usize, conflated: bool) -> Pushed {
         let (mut events, mut bytes, mut i) = (0, 0, usize::from(self.written > 0));
         while i < self.queue.len() && bytes < enough {
             if self.queue[i].room == room
@@ -174,7 +196,7 @@ impl Outbox {
             }
         }
         self.bytes -= bytes;
-        if bytes == 0 { Pushed::Queued } else { Pushed::Displaced { events, bytes, conflated } }
+        if bytes == 0 { Pushed::Queued } else { Pushed::Displaced { events, conflated } }
     }
 
     /// Forgets everything that is not partly written. Returns events and bytes.
@@ -226,6 +248,9 @@ impl Outbox {
             self.queue.pop_front();
         }
         self.written = n;
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAMES {
+            self.queue = VecDeque::new();
+        }
     }
 }
 
@@ -235,8 +260,8 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { bytes: 100, frames: 4 };
 
-    fn frame(room: u32, text: &'static str, policy: SlowConsumerPolicy) -> Rc<Frame> {
-        Frame::of_room(Bytes::from_static(text.as_bytes()), 1, RoomId(room), policy)
+    fn frame(room: u64, text: &'static str, policy: SlowConsumerPolicy) -> Rc<Frame> {
+        Frame::of_room(Bytes::from_static(text.as_bytes()), 1, room, policy)
     }
 
     fn waiting(outbox: &Outbox) -> String {
@@ -277,7 +302,7 @@ mod tests {
             outbox.push(&frame(2, text, SlowConsumerPolicy::DropOldest), BOUNDS);
         }
         let outcome = outbox.push(&frame(2, "d", SlowConsumerPolicy::DropOldest), BOUNDS);
-        assert_eq!(outcome, Pushed::Displaced { events: 1, bytes: 1, conflated: false });
+        assert_eq!(outcome, Pushed::Displaced { events: 1, conflated: false });
         assert_eq!(waiting(&outbox), "keepbcd");
         assert_eq!(outbox.push(&frame(3, "e", SlowConsumerPolicy::DropOldest), BOUNDS), Pushed::Refused);
     }

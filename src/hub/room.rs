@@ -2,7 +2,7 @@
 
 use super::NamespaceId;
 use super::member::MemberId;
-use super::outbox::{Frame, OutboxId};
+use super::outbox::{Bounds, Frame, OutboxId};
 use crate::config::SlowConsumerPolicy;
 use crate::protocol::Wire;
 use std::collections::VecDeque;
@@ -23,6 +23,8 @@ pub(super) struct Place {
 pub(super) struct Room {
     pub(super) name: Box<str>,
     pub(super) namespace: NamespaceId,
+    /// Never used again, unlike its place in the table.
+    pub(super) serial: u64,
     pub(super) policy: SlowConsumerPolicy,
     pub(super) places: Vec<Place>,
     /// Members by wire, so that a large room's events are encoded as they come.
@@ -48,6 +50,8 @@ pub(super) struct Backlog {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) bytes: [Vec<u8>; Wire::COUNT],
+    /// Bytes, the wire that needs most of them counted.
+    pub(super) size: usize,
     pub(super) events: u32,
     pub(super) exclude: Option<OutboxId>,
 }
@@ -61,8 +65,8 @@ pub(super) struct Sealed {
 }
 
 impl Room {
-    pub(super) fn new(name: Box<str>, namespace: NamespaceId, policy: SlowConsumerPolicy) -> Self {
-        Self { name, namespace, policy, places: Vec::new(), wires: [0; Wire::COUNT], backlog: None }
+    pub(super) fn new(name: Box<str>, namespace: NamespaceId, serial: u64, policy: SlowConsumerPolicy) -> Self {
+        Self { name, namespace, serial, policy, places: Vec::new(), wires: [0; Wire::COUNT], backlog: None }
     }
 
     /// Adds a member at the end: it gets nothing of what was published before. Returns its position.
@@ -98,29 +102,46 @@ impl Room {
         self.places.pop();
     }
 
-    /// Takes everything that is pending into hand. False when there is nothing.
-    pub(super) fn seal_pending(&mut self, id: RoomId) -> bool {
-        let (policy, count) = (self.policy, self.places.len());
+    /// Takes of what is pending as much into hand as every outbox has space for, whatever else it holds: a quarter of its
+    /// bounds. False when there is nothing.
+    pub(super) fn seal_pending(&mut self, bounds: Bounds) -> bool {
+        let (policy, serial, count) = (self.policy, self.serial, self.places.len());
         let Some(backlog) = &mut self.backlog else { return false };
-        backlog.pending_bytes = 0;
-        let seal = |batch: Batch| {
-            let events = batch.events;
-            let frames =
-                batch.bytes.map(|bytes| (!bytes.is_empty()).then(|| Frame::of_room(bytes.into(), events, id, policy)));
-            Sealed { frames, events, exclude: batch.exclude }
-        };
-        backlog.current = backlog.pending.drain(..).map(seal).collect();
+        backlog.current.clear();
+        let mut size = 0;
+        while backlog.current.len() < (bounds.frames / 4).max(1)
+            && let Some(batch) =
+                backlog.pending.pop_front_if(|batch| size == 0 || size + batch.size <= bounds.bytes / 4)
+        {
+            size += batch.size;
+            let Batch { bytes, events, exclude, .. } = batch;
+            let frame = |bytes: Vec<u8>| Frame::of_room(bytes.into(), events, serial, policy);
+            let frames = bytes.map(|bytes| (!bytes.is_empty()).then(|| frame(bytes)));
+            backlog.current.push(Sealed { frames, events, exclude });
+        }
+        backlog.pending_bytes -= size;
         backlog.left = count;
         !backlog.current.is_empty()
     }
 }
 
 impl Backlog {
+    /// Whether more is pending than can be handed to everybody at once.
+    pub(super) fn exceeds(&self, bounds: Bounds) -> bool {
+        self.pending_bytes > bounds.bytes / 4 || self.pending.len() > bounds.frames / 4
+    }
+
     /// The batch that an event goes into: the last one, unless somebody is left out of either, or the policy is to keep
     /// only the newest event, which must stand alone then.
-    pub(super) fn batch_for(&mut self, exclude: Option<OutboxId>, policy: SlowConsumerPolicy) -> &mut Batch {
+    pub(super) fn batch_for(
+        &mut self,
+        exclude: Option<OutboxId>,
+        policy: SlowConsumerPolicy,
+        bounds: Bounds,
+    ) -> &mut Batch {
         let alone = exclude.is_some() || policy == SlowConsumerPolicy::Latest;
-        let joins = !alone && self.pending.back().is_some_and(|batch| batch.exclude.is_none());
+        let open = |batch: &Batch| batch.exclude.is_none() && batch.size < bounds.bytes / 8;
+        let joins = !alone && self.pending.back().is_some_and(open);
         if !joins {
             self.pending.push_back(Batch { exclude, ..Batch::default() });
         }
@@ -137,7 +158,7 @@ mod tests {
     }
 
     fn room(members: u32) -> Room {
-        let mut room = Room::new("r".into(), NamespaceId::DEFAULT, SlowConsumerPolicy::Disconnect);
+        let mut room = Room::new("r".into(), NamespaceId::DEFAULT, 0, SlowConsumerPolicy::Disconnect);
         for n in 0..members {
             assert_eq!(room.add(place(n), Wire::Json), n);
         }

@@ -14,6 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 /// Commands that may wait in an inbox, whatever their size.
 const INBOX_COMMANDS: usize = 65_536;
 
+/// How often, and with what pause, a command is tried that must not be lost: for a second altogether.
+const INSIST_TRIES: u32 = 1_000;
+const INSIST_PAUSE: Duration = Duration::from_millis(1);
+
 /// A request from another thread.
 #[derive(Debug)]
 pub enum Command {
@@ -142,11 +146,17 @@ impl Mailbox {
         posted
     }
 
-    /// Posts a command that must not be lost to a full inbox, by trying again until there is space or the worker is gone.
+    /// Posts a command that must not be lost to a full inbox, by trying again for a while. A worker that takes nothing for
+    /// so long is stuck, and the drain's deadline ends it.
     pub(super) fn insist(&self, mut command: Command) {
+        let mut tries = 0;
         while let Err(mpsc::error::TrySendError::Full(parcel)) = self.sender.try_send(Parcel { command, cost: 0 }) {
             command = parcel.command;
-            std::thread::yield_now();
+            tries += 1;
+            if tries > INSIST_TRIES {
+                return;
+            }
+            std::thread::sleep(INSIST_PAUSE);
         }
     }
 }

@@ -9,6 +9,9 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use std::sync::Arc;
 
+/// How often workers tick at least, when they are not behind; with some room for the clock's own steps.
+const TICK_MS: u64 = 200;
+
 /// All metrics of this process.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -56,6 +59,17 @@ impl Metrics {
     #[must_use]
     pub fn sum(&self, cell: impl Fn(&WorkerStats) -> &Cell) -> u64 {
         sum(&self.workers, cell)
+    }
+
+    /// How far the slowest worker is behind at `now_ms` since 1970, in microseconds: its newest lag, or the time for which
+    /// it has not ticked at all, if that is longer.
+    #[must_use]
+    pub fn worker_lag_us(&self, now_ms: u64) -> u64 {
+        let lag = |stats: &Arc<WorkerStats>| match stats.ticked_at_ms.get() {
+            0 => 0,
+            ticked => stats.tick_lag_last.get().max(now_ms.saturating_sub(ticked + TICK_MS).saturating_mul(1_000)),
+        };
+        self.workers.iter().map(lag).max().unwrap_or(0)
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.

@@ -95,6 +95,8 @@ pub struct WorkerStats {
     pub tick_lag: Histogram,
     /// The same, newest value.
     pub tick_lag_last: Cell,
+    /// When the worker's clock last ticked, in milliseconds since 1970; 0 before the first time.
+    pub ticked_at_ms: Cell,
 }
 
 impl WorkerStats {

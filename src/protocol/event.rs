@@ -142,12 +142,27 @@ fn replace_placeholders(value: &mut Value, attachments: &[Bytes]) -> Result<(), 
     }
 }
 
-/// Checks that every placeholder in raw JSON has its attachment, so that no recipient meets a broken one.
+/// Checks that every placeholder in raw JSON has its attachment, so that no recipient meets a broken one, and that each
+/// attachment is named at most once, as encoders do: otherwise a small packet could stand for a huge event.
 ///
 /// # Errors
-/// When one has not.
+/// When one has not, or is named twice.
 pub fn check_placeholders(args: &str, attachments: &[Bytes]) -> Result<(), DecodeError> {
-    with_base64(args, attachments).map(drop)
+    let value: Value = serde_json::from_str(&format!("[{args}]")).map_err(|_| DecodeError::Placeholder)?;
+    check_value(&value, &mut vec![false; attachments.len()])
+}
+
+fn check_value(value: &Value, seen: &mut [bool]) -> Result<(), DecodeError> {
+    if let Some(num) = placeholder(value) {
+        let slot = num.and_then(|num| seen.get_mut(usize::try_from(num).ok()?));
+        let again = std::mem::replace(slot.ok_or(DecodeError::Placeholder)?, true);
+        return if again { Err(DecodeError::Placeholder) } else { Ok(()) };
+    }
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| check_value(item, seen)),
+        Value::Object(map) => map.values().try_for_each(|item| check_value(item, seen)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +213,9 @@ mod tests {
             let args = format!("{{\"_placeholder\":true,\"num\":{num}}}");
             assert_eq!(check_placeholders(&args, &attachments), Err(DecodeError::Placeholder), "{num}");
         }
+        let one = r#"{"_placeholder":true,"num":0}"#;
+        assert_eq!(check_placeholders(one, &attachments), Ok(()));
+        assert_eq!(check_placeholders(&format!("{one},[{one}]"), &attachments), Err(DecodeError::Placeholder));
         assert_eq!(check_placeholders("{\"_placeholder\":true}", &attachments), Err(DecodeError::Placeholder));
     }
 }

@@ -4,18 +4,18 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Rhythm {
     /// Milliseconds from an answer to the next ping.
-    pub interval_ms: u32,
+    pub interval_ms: u64,
     /// Milliseconds from a ping to giving up.
-    pub timeout_ms: u32,
+    pub timeout_ms: u64,
 }
 
 /// What has to happen now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Nothing before this moment.
-    Wait(u32),
+    Wait(u64),
     /// Send a ping; look again at this moment.
-    Ping(u32),
+    Ping(u64),
     /// No pong came in time.
     Dead,
 }
@@ -23,7 +23,7 @@ pub enum Action {
 /// The heartbeat of one session.
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat {
-    due: u32,
+    due: u64,
     waiting: bool,
 }
 
@@ -31,19 +31,19 @@ impl Heartbeat {
     /// A session that was heard of just now. `spread_ms` moves its first ping forward, so that sessions which came at
     /// the same moment are not pinged at the same moment for ever.
     #[must_use]
-    pub fn new(now: u32, rhythm: Rhythm, spread_ms: u32) -> Self {
+    pub fn new(now: u64, rhythm: Rhythm, spread_ms: u64) -> Self {
         Self { due: now.saturating_add(rhythm.interval_ms.saturating_sub(spread_ms)), waiting: false }
     }
 
     /// A pong came.
-    pub fn heard(&mut self, now: u32, rhythm: Rhythm) {
+    pub fn heard(&mut self, now: u64, rhythm: Rhythm) {
         if self.waiting {
             *self = Self::new(now, rhythm, 0);
         }
     }
 
     /// What to do at `now`.
-    pub fn poll(&mut self, now: u32, rhythm: Rhythm) -> Action {
+    pub fn poll(&mut self, now: u64, rhythm: Rhythm) -> Action {
         if now < self.due {
             return Action::Wait(self.due);
         }

@@ -109,7 +109,7 @@ impl serde::Serialize for Packed<'_> {
 impl<'a> Packed<'a> {
     /// The raw number of a placeholder; only packets with attachments have placeholders.
     fn placeholder(&self, entries: &[(&str, &'a str)]) -> Option<&'a str> {
-        let value = |wanted: &str| entries.iter().find(|(key, _)| text_of(key) == wanted).map(|(_, value)| *value);
+        let value = |wanted: &str| entries.iter().rfind(|(key, _)| text_of(key) == wanted).map(|(_, value)| *value);
         let stands = !self.attachments.is_empty() && value("_placeholder") == Some("true");
         stands.then(|| value("num").unwrap_or_default())
     }
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(back.attachments, [&b"\0\xff"[..]]);
         assert_eq!(to_json(&packed, 32, 0), Err(DecodeError::MsgPack));
         let attachments = [Bytes::from_static(b"x")];
-        for num in ["1", "-1", "0.5", "\"0\"", "null", "0]"] {
+        for num in ["1", "-1", "0.5", "\"0\"", "null"] {
             let json = format!("{{\"_placeholder\":true,\"num\":{num}}}");
             assert_eq!(from_json(&json, &attachments), Err(DecodeError::Placeholder), "{num}");
         }

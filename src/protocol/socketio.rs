@@ -141,6 +141,24 @@ pub fn parse_ack(data: &str, depth_max: u8) -> Result<&str, DecodeError> {
     Ok(scanner.slice(0, end).trim_start()[1..].strip_suffix(']').ok_or(DecodeError::Json)?.trim())
 }
 
+/// The `token` of a CONNECT packet's auth object, if it has one.
+///
+/// # Errors
+/// When the data is neither an object nor nothing, or nested deeper than `depth_max`.
+pub fn parse_token(data: &str, depth_max: u8) -> Result<Option<String>, DecodeError> {
+    if data.is_empty() {
+        return Ok(None);
+    }
+    let (mut scanner, mut token) = (Scanner::new(data, depth_max), None);
+    scanner.object(|key, value| {
+        if key == "\"token\"" {
+            token = Some(value);
+        }
+    })?;
+    scanner.end()?;
+    Ok(token.and_then(|raw| unquote(raw).ok()).map(std::borrow::Cow::into_owned))
+}
+
 /// Appends the start of an Engine.IO message with a Socket.IO packet: `4`, type, attachments, namespace, id.
 pub fn write_head(kind: Kind, attachments: usize, namespace: &str, id: Option<u64>, out: &mut String) {
     out.push('4');

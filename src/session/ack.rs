@@ -19,7 +19,7 @@ struct Awaited(Vec<Pending>);
 #[derive(Debug)]
 struct Pending {
     id: u64,
-    due: u32,
+    due: u64,
     reply: oneshot::Sender<String>,
 }
 
@@ -28,7 +28,7 @@ impl Acks {
     ///
     /// # Errors
     /// When too many are awaited already.
-    pub fn expect(&mut self, due: u32) -> Result<(u64, oneshot::Receiver<String>), Refusal> {
+    pub fn expect(&mut self, due: u64) -> Result<(u64, oneshot::Receiver<String>), Refusal> {
         let awaited = &mut self.awaited.get_or_insert_default().0;
         if awaited.len() >= AWAITED_MAX {
             return Err(Refusal::new(Code::Unavailable, "too many answers of this session are awaited already"));
@@ -51,14 +51,14 @@ impl Acks {
     }
 
     /// Gives up what is due. Returns when the next one is.
-    pub fn expire(&mut self, now: u32) -> u32 {
-        let Some(awaited) = &mut self.awaited else { return u32::MAX };
+    pub fn expire(&mut self, now: u64) -> u64 {
+        let Some(awaited) = &mut self.awaited else { return u64::MAX };
         awaited.0.retain(|pending| pending.due > now && !pending.reply.is_closed());
         let next = awaited.0.iter().map(|pending| pending.due).min();
         if next.is_none() {
             self.awaited = None;
         }
-        next.unwrap_or(u32::MAX)
+        next.unwrap_or(u64::MAX)
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
         assert!(!acks.answered(first, "again"));
         assert_eq!(one.try_recv(), Ok("1".to_owned()));
         assert_eq!(acks.expire(150), 200);
-        assert_eq!(acks.expire(200), u32::MAX);
+        assert_eq!(acks.expire(200), u64::MAX);
         assert!(!acks.answered(second, "late"));
         assert_eq!(two.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }

@@ -31,8 +31,8 @@ impl Limit {
     ///
     /// # Errors
     /// How many milliseconds to wait before trying again. Nothing is taken then.
-    pub fn take(&mut self, now_ms: u32, units: u32, rate: Rate) -> Result<(), u64> {
-        let now = u64::from(now_ms) * 1_000;
+    pub fn take(&mut self, now_ms: u64, units: u32, rate: Rate) -> Result<(), u64> {
+        let now = now_ms.saturating_mul(1_000);
         let paid_at = self.paid_at_us.max(now) + rate.interval_us * u64::from(units);
         let owed = paid_at - now;
         if owed > rate.tolerance_us {
@@ -40,6 +40,11 @@ impl Limit {
         }
         self.paid_at_us = paid_at;
         Ok(())
+    }
+
+    /// Gives back one unit that was taken.
+    pub fn give_back(&mut self, rate: Rate) {
+        self.paid_at_us = self.paid_at_us.saturating_sub(rate.interval_us);
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod ack;
 pub mod auth;
+mod context;
 pub mod limit;
 mod native;
 mod rules;
@@ -12,10 +13,11 @@ mod socketio;
 mod vocabulary;
 
 pub use auth::{Access, Claims, TokenKey};
+pub use context::{Context, Handshake, Question, ReplyTo};
 pub use rules::Rules;
 pub use vocabulary::write_presence;
 
-use crate::hub::{Frame, Identity, Local, MemberId, OutboxId, Sid};
+use crate::hub::{Frame, Identity, Local, MemberId, OutboxId};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::engineio::PING;
 use crate::protocol::heartbeat::{Action, Heartbeat};
@@ -27,62 +29,14 @@ use limit::Limit;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What a session needs from its worker for the length of one call.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The worker's part of the hub.
-    pub hub: &'a mut Local,
-    /// What is allowed.
-    pub rules: &'a Rules,
-    /// Milliseconds since the worker started.
-    pub now: u32,
-    /// Questions that other workers have to answer too.
-    pub questions: &'a mut Vec<Question>,
-}
-
-/// A question of a session that cannot be answered at once.
-#[derive(Debug)]
-pub struct Question {
-    /// Who asks.
-    pub sid: Sid,
-    /// Where the answer belongs.
-    pub reply_to: ReplyTo,
-    /// The room asked about.
-    pub room: Box<str>,
-    /// Only members after this one.
-    pub cursor: Option<Sid>,
-    /// Most members in the answer.
-    pub limit: usize,
-}
-
-/// Which request an answer belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReplyTo {
-    /// The id of a Socket.IO event.
-    SocketIo(u64),
-    /// The raw id of a plain packet.
-    Native(Box<str>),
-}
-
-/// How a connection came to be: what its handshake said.
-#[derive(Debug)]
-pub struct Handshake {
-    /// The encoding that it asked for.
-    pub wire: Wire,
-    /// Who it is, if its token was in the handshake.
-    pub identity: Option<Arc<Identity>>,
-    /// Rooms to join at once.
-    pub rooms: Vec<String>,
-}
-
 /// One session.
 #[derive(Debug)]
 pub struct Session {
     outbox: OutboxId,
     dialect: Dialect,
     heartbeat: Heartbeat,
-    /// When the handshake has to be finished; `u32::MAX` once it is.
-    handshake_due: u32,
+    /// When the handshake has to be finished; `u64::MAX` once it is.
+    handshake_due: u64,
     packets: Limit,
     joins: Limit,
     refused: u32,
@@ -100,7 +54,7 @@ impl Session {
     /// Opens a session and says hello.
     pub fn open(handshake: Handshake, cx: &mut Context<'_>) -> Self {
         let outbox = cx.hub.open_outbox(handshake.wire);
-        let spread = (outbox.0.wrapping_mul(2_654_435_761) >> 16) % (cx.rules.rhythm.interval_ms / 2 + 1);
+        let spread = u64::from(outbox.0.wrapping_mul(2_654_435_761) >> 16) % (cx.rules.rhythm.interval_ms / 2 + 1);
         let mut session = Self {
             outbox,
             dialect: match handshake.wire {
@@ -164,7 +118,7 @@ impl Session {
     ///
     /// # Errors
     /// The reason with which the session has to end.
-    pub fn on_timer(&mut self, cx: &mut Context<'_>) -> Result<u32, Disconnect> {
+    pub fn on_timer(&mut self, cx: &mut Context<'_>) -> Result<u64, Disconnect> {
         if cx.now >= self.handshake_due {
             return Err(Disconnect::HANDSHAKE_TIMEOUT);
         }
@@ -201,7 +155,7 @@ impl Session {
         let mut waiting = None;
         let mut id = None;
         if let Some(timeout) = event.ack_timeout {
-            let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+            let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             let (new_id, receiver) = self.acks.expect(cx.now.saturating_add(ms))?;
             (id, waiting) = (Some(new_id), Some(receiver));
         }
@@ -227,6 +181,19 @@ impl Session {
                 }
             }
             Dialect::Native(_) => self.native_emit(&event, None, cx),
+        }
+    }
+
+    /// Tells a client that it is not wanted, in its own dialect: a stock Socket.IO client reconnects after a closed
+    /// transport, but not after a DISCONNECT packet.
+    pub fn say_farewell(&self, disconnect: Disconnect, cx: &mut Context<'_>) {
+        let unwanted = [Disconnect::KICKED, Disconnect::FLOOD, Disconnect::UNAUTHENTICATED, Disconnect::FORBIDDEN];
+        if let Dialect::SocketIo(dialect) = &self.dialect
+            && unwanted.contains(&disconnect)
+        {
+            for member in dialect.members() {
+                self.socketio_farewell(member, cx);
+            }
         }
     }
 
@@ -273,8 +240,9 @@ impl Session {
         self.admit(cx).map(drop)
     }
 
-    fn finish_handshake(&mut self) {
-        self.handshake_due = u32::MAX;
+    /// Says whether it was not finished before.
+    fn finish_handshake(&mut self) -> bool {
+        std::mem::replace(&mut self.handshake_due, u64::MAX) != u64::MAX
     }
 
     fn count_refusal(refusal: &Refusal, cx: &Context<'_>) {

@@ -62,7 +62,7 @@ impl Session {
     fn native_enter(&mut self, cx: &mut Context<'_>) -> Sid {
         let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
         self.native().member = Some((member, sid));
-        self.finish_handshake();
+        let _first = self.finish_handshake();
         let mut hello = format!("{{\"hello\":{{\"sid\":\"{sid}\",\"node\":\"{}\"", cx.rules.node);
         let (interval, max) = (cx.rules.rhythm.interval_ms, cx.rules.message.message_bytes);
         let _infallible = write!(hello, ",\"ping_interval_ms\":{interval},\"max_payload_bytes\":{max}}}}}");

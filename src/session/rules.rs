@@ -31,7 +31,7 @@ pub struct Rules {
     /// When sessions are pinged.
     pub rhythm: Rhythm,
     /// Milliseconds that a handshake may take.
-    pub handshake_timeout_ms: u32,
+    pub handshake_timeout_ms: u64,
     /// Who may connect.
     pub access: Access,
     /// Name of this node in hello packets.
@@ -68,6 +68,6 @@ impl Rules {
     }
 }
 
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,10 +5,9 @@ use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::engineio;
-use crate::protocol::json::{Scanner, unquote};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent};
-use crate::protocol::socketio::{Kind, Packet, parse_ack, parse_event, write_head};
+use crate::protocol::socketio::{Kind, Packet, parse_ack, parse_event, parse_token, write_head};
 use crate::protocol::websocket::{Opcode, write_frame};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -49,8 +48,8 @@ impl Session {
         let sid = cx.hub.fresh_sid(self.outbox);
         let open = engineio::Open {
             sid: sid.as_str(),
-            ping_interval_ms: u64::from(cx.rules.rhythm.interval_ms),
-            ping_timeout_ms: u64::from(cx.rules.rhythm.timeout_ms),
+            ping_interval_ms: cx.rules.rhythm.interval_ms,
+            ping_timeout_ms: cx.rules.rhythm.timeout_ms,
             max_payload: cx.rules.message.message_bytes,
         };
         self.send_text(&open.encode(), cx);
@@ -142,7 +141,7 @@ impl Session {
             Self::count_refusal(&refusal, cx);
             return Ok(());
         }
-        let token = connect_token(packet.data, cx.rules.depth_max).map_err(disconnect_of)?;
+        let token = parse_token(packet.data, cx.rules.depth_max).map_err(disconnect_of)?;
         let Some(namespace) = cx.hub.namespace(packet.namespace) else {
             let data = r#"{"message":"Invalid namespace"}"#;
             self.send_packet(Kind::ConnectError, packet.namespace, None, data, cx);
@@ -164,7 +163,10 @@ impl Session {
         }
         let (member, sid) = cx.hub.enter(namespace, self.outbox, identity);
         self.socketio().entered.push((namespace, member, sid));
-        self.finish_handshake();
+        if self.finish_handshake() {
+            // What every session has to say once costs nothing.
+            self.packets.give_back(cx.rules.packets);
+        }
         self.send_packet(Kind::Connect, packet.namespace, None, &format!("{{\"sid\":\"{sid}\"}}"), cx);
         Ok(())
     }
@@ -248,6 +250,11 @@ impl Session {
         self.send_packet(Kind::Event, &namespace, id, &data, cx);
     }
 
+    pub(super) fn socketio_farewell(&self, member: MemberId, cx: &mut Context<'_>) {
+        let namespace = cx.hub.namespace_name(cx.hub.namespace_of(member)).to_owned();
+        self.send_packet(Kind::Disconnect, &namespace, None, "", cx);
+    }
+
     fn send_packet(&self, kind: Kind, namespace: &str, id: Option<u64>, data: &str, cx: &mut Context<'_>) {
         let mut text = String::with_capacity(data.len() + 24);
         write_head(kind, 0, namespace, id, &mut text);
@@ -279,19 +286,4 @@ enum Answer {
     /// The rooms of the request; only written if an ack is wanted.
     Rooms,
     Json(String),
-}
-
-/// The `token` of a CONNECT packet's auth object.
-fn connect_token(data: &str, depth_max: u8) -> Result<Option<String>, crate::protocol::DecodeError> {
-    if data.is_empty() {
-        return Ok(None);
-    }
-    let (mut scanner, mut token) = (Scanner::new(data, depth_max), None);
-    scanner.object(|key, value| {
-        if key == "\"token\"" {
-            token = Some(value);
-        }
-    })?;
-    scanner.end()?;
-    Ok(token.and_then(|raw| unquote(raw).ok()).map(std::borrow::Cow::into_owned))
 }

@@ -155,7 +155,7 @@ impl Doors {
 
     fn log_refusal(&self, refused: &Refused) {
         let since = lifecycle::now().saturating_duration_since(self.inner.started);
-        let now = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let admitted = self.inner.refusal_log.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
         if let Some(left_out) = admitted {
             tracing::info!(result = ?refused.result, text = refused.text, left_out, "refused a handshake");

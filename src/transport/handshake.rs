@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 #[derive(Debug, Clone)]
 pub struct Origins {
     allowed: Vec<String>,
-    /// Pages of this machine and local files too: `dev`.
+    /// Pages of this machine too, under its own names only: `dev`.
     local: bool,
 }
 
@@ -32,13 +32,18 @@ impl Origins {
     pub fn allows(&self, origin: Option<&str>, host: Option<&str>) -> bool {
         let Some(origin) = origin.map(str::to_ascii_lowercase) else { return true };
         let site = origin.split_once("://").map(|(_, site)| site);
-        let same = site.is_some() && site == host.map(str::to_ascii_lowercase).as_deref();
-        let name = site.and_then(|site| {
-            site.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map(|(name, _)| name).or(Some(site))
-        });
-        let local = origin == "null" || matches!(name, Some("localhost" | "127.0.0.1" | "[::1]"));
-        same || (self.local && local) || self.allowed.iter().any(|allowed| allowed == "*" || *allowed == origin)
+        let host = host.map(str::to_ascii_lowercase);
+        // In `dev` a name that is not this machine's may be a foreign page's trick (DNS rebinding).
+        let same = site.is_some() && site == host.as_deref() && (!self.local || site.is_some_and(is_this_machine));
+        let local = self.local && site.is_some_and(is_this_machine);
+        same || local || self.allowed.iter().any(|allowed| allowed == "*" || *allowed == origin)
     }
+}
+
+/// Whether `host:port` names this machine.
+fn is_this_machine(site: &str) -> bool {
+    let name = site.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(site, |(name, _)| name);
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// Why a handshake was refused: what is counted, and what is answered, in Engine.IO's form, readable for all.
@@ -139,10 +144,13 @@ mod tests {
             ("http://localhost:8080", true),
             ("http://127.0.0.1", true),
             ("http://[::1]:3000", true),
-            ("null", true),
+            ("null", false),
+            ("http://evil.test:3000", false),
             ("http://localhost.evil.test", false),
         ] {
             assert_eq!(origins.allows(Some(origin), Some("127.0.0.1:3000")), expected, "{origin}");
+            let host = origin.split_once("://").map(|(_, host)| host);
+            assert_eq!(origins.allows(Some(origin), host), expected, "{origin} under its own name");
         }
     }
 }

@@ -6,6 +6,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -13,6 +14,12 @@ use tokio::sync::Semaphore;
 
 /// Connections that may be in their HTTP phase at once; WebSockets do not count. More wait in the listen backlog.
 const HTTP_CONNECTIONS_MAX: usize = 8_192;
+
+/// How long an HTTP connection lives; its client opens another one then. So nobody holds a place for ever.
+const HTTP_CONNECTION_LIFE: Duration = Duration::from_secs(60);
+
+type HttpConnection =
+    hyper::server::conn::http1::UpgradeableConnection<TokioIo<TcpStream>, TowerToHyperService<axum::Router>>;
 
 /// Largest request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -67,20 +74,20 @@ pub async fn serve(
             }
         };
         stats.connections.add_shared(1);
+        let spacious = slots.available_permits() > HTTP_CONNECTIONS_MAX / 2;
         prepare(&stream, rules);
         let (router, close, stats) = (router.clone(), close.clone(), Arc::clone(&stats));
         lifecycle.spawn("http connection", async move {
             let service = TowerToHyperService::new(router);
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(rules.head_timeout).max_buf_size(HEAD_BYTES_MAX);
+            http.keep_alive(spacious);
             let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let outcome = tokio::select! {
-                outcome = &mut connection => outcome,
-                () = close.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+                outcome = connection.as_mut() => outcome,
+                () = close.cancelled() => finish(connection).await,
+                () = tokio::time::sleep(HTTP_CONNECTION_LIFE) => finish(connection).await,
             };
             if let Err(error) = outcome {
                 if error.is_timeout() {
@@ -91,6 +98,13 @@ pub async fn serve(
             drop(slot);
         });
     }
+}
+
+/// Lets the request that is under way come to its end, and no other begin.
+async fn finish(mut connection: Pin<&mut HttpConnection>) -> hyper::Result<()> {
+    connection.as_mut().graceful_shutdown();
+    // What is still not done then is cut.
+    tokio::time::timeout(HTTP_CONNECTION_LIFE, connection).await.unwrap_or(Ok(()))
 }
 
 fn prepare(stream: &TcpStream, rules: AcceptRules) {

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 const SLICES: usize = 64;
 
 /// How long a closed connection may take to say its own goodbye.
-pub(super) const LINGER_MS: u32 = 2_000;
+pub(super) const LINGER_MS: u64 = 2_000;
 
 /// A connection with its session.
 #[derive(Debug)]
@@ -27,14 +27,16 @@ pub(super) struct Socket {
     /// Wakes the task that polls this socket.
     pub(super) waker: Option<Waker>,
     /// The wheel slot that counts; others are left-overs.
-    pub(super) slot: u32,
+    pub(super) slot: u64,
     /// When the kernel last took something, while it takes no more.
-    pub(super) blocked_since: Option<u32>,
+    pub(super) blocked_since: Option<u64>,
     /// When the drain closes this one.
-    pub(super) drain_at: u32,
+    pub(super) drain_at: u64,
     /// Set once the session has ended: when the connection is dropped at the latest.
-    pub(super) linger_until: Option<u32>,
-    goodbye_said: bool,
+    pub(super) linger_until: Option<u64>,
+    /// Whether it is on the list of blocked sockets.
+    pub(super) watched: bool,
+    goodbye: Goodbye,
     /// Its place among the open sockets; free again when the socket is dropped.
     _permit: OwnedSemaphorePermit,
     /// A room whose fan-out this publisher has to wait for.
@@ -62,9 +64,10 @@ impl Socket {
             waker: None,
             slot: 0,
             blocked_since: None,
-            drain_at: u32::MAX,
+            drain_at: u64::MAX,
             linger_until: None,
-            goodbye_said: false,
+            watched: false,
+            goodbye: Goodbye::Unsaid,
             _permit: permit,
             congested: false,
         }
@@ -108,7 +111,7 @@ impl Socket {
     }
 
     /// Writes what is queued, as far as the kernel takes it. When it takes no more, the waker is registered.
-    pub(super) fn write(&mut self, hub: &mut Local, now: u32) {
+    pub(super) fn write(&mut self, hub: &mut Local, now: u64) {
         let id = self.session.outbox();
         loop {
             let Some(outbox) = hub.outbox(id).filter(|outbox| !outbox.is_empty()) else {
@@ -148,27 +151,37 @@ impl Socket {
         matches!(self.stream.poll_write_ready(&mut std::task::Context::from_waker(waker)), Poll::Pending)
     }
 
-    /// Says goodbye, once everything before it is written, and closes the sending side. True when the connection can be
-    /// dropped at once.
-    pub(super) fn say_goodbye(&mut self, disconnect: Disconnect, hub: &Local, now: u32) -> bool {
-        if disconnect == Disconnect::CONNECTION_LOST {
+    /// Says goodbye behind what waits already, and closes the sending side once all of it is written. True when the
+    /// connection can be dropped at once.
+    pub(super) fn say_goodbye(&mut self, disconnect: Disconnect, hub: &mut Local, now: u64) -> bool {
+        let id = self.session.outbox();
+        let waits = |hub: &Local| hub.outbox(id).is_some_and(|outbox| !outbox.is_empty());
+        self.linger_until.get_or_insert(now.saturating_add(LINGER_MS));
+        // A client that reads too slowly gets no goodbye: it would wait behind what it does not read.
+        if disconnect == Disconnect::CONNECTION_LOST || (disconnect == Disconnect::SLOW_CONSUMER && waits(hub)) {
             return true;
         }
-        self.linger_until.get_or_insert(now.saturating_add(LINGER_MS));
-        if self.goodbye_said {
-            return false;
+        if self.goodbye == Goodbye::Unsaid {
+            let mut frame = Vec::new();
+            write_close(disconnect, &mut frame);
+            hub.send_last(id, frame);
+            self.goodbye = Goodbye::Queued;
+            self.write(hub, now);
         }
-        let outbox = hub.outbox(self.session.outbox());
-        if outbox.is_some_and(|outbox| !outbox.is_empty()) {
-            // A client that reads too slowly gets no goodbye: it would wait behind what it does not read.
-            return disconnect == Disconnect::SLOW_CONSUMER;
+        if self.goodbye == Goodbye::Queued && !waits(hub) {
+            self.goodbye = Goodbye::Said;
+            return shutdown(&self.stream).is_err() || disconnect == Disconnect::CLIENT_CLOSED;
         }
-        let mut goodbye = Vec::new();
-        write_close(disconnect, &mut goodbye);
-        self.goodbye_said = true;
-        let said = matches!(self.stream.try_write(&goodbye), Ok(n) if n == goodbye.len());
-        !said || shutdown(&self.stream).is_err() || disconnect == Disconnect::CLIENT_CLOSED
+        false
     }
+}
+
+/// How far the goodbye is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goodbye {
+    Unsaid,
+    Queued,
+    Said,
 }
 
 fn shutdown(stream: &TcpStream) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! A timer wheel: one for all sessions of a worker, so that an idle session costs no timer of its own.
 
 /// Width of a slot in milliseconds; what is due fires up to this much late.
-pub(super) const SLOT_MS: u32 = 100;
+pub(super) const SLOT_MS: u64 = 100;
 
 /// Slots: about 51 seconds. What is due later is put into the last one and looked at again.
 const SLOTS: usize = 512;
@@ -11,7 +11,7 @@ const SLOTS: usize = 512;
 pub(super) struct Wheel<K> {
     slots: Vec<Vec<K>>,
     /// The slot that fires next, counted from the start.
-    next: u32,
+    next: u64,
 }
 
 impl<K> Wheel<K> {
@@ -20,19 +20,19 @@ impl<K> Wheel<K> {
     }
 
     /// Puts `key` where it fires at `due` or soon after. Returns when that will be: the end of its slot.
-    pub(super) fn insert(&mut self, key: K, due: u32) -> u32 {
-        let last = self.next.saturating_add(SLOTS as u32 - 1);
+    pub(super) fn insert(&mut self, key: K, due: u64) -> u64 {
+        let last = self.next.saturating_add(SLOTS as u64 - 1);
         let slot = due.div_ceil(SLOT_MS).clamp(self.next, last);
-        self.slots[slot as usize % SLOTS].push(key);
+        self.slots[place(slot)].push(key);
         slot
     }
 
     /// Takes the keys of one slot that is over at `now`, with its number. `None` when there is none.
-    pub(super) fn take_due(&mut self, now: u32) -> Option<(u32, Vec<K>)> {
+    pub(super) fn take_due(&mut self, now: u64) -> Option<(u64, Vec<K>)> {
         while self.next.saturating_mul(SLOT_MS) <= now {
             let slot = self.next;
             self.next += 1;
-            let keys = std::mem::take(&mut self.slots[slot as usize % SLOTS]);
+            let keys = std::mem::take(&mut self.slots[place(slot)]);
             if !keys.is_empty() {
                 return Some((slot, keys));
             }
@@ -41,9 +41,24 @@ impl<K> Wheel<K> {
     }
 }
 
+/// Where a slot is kept.
+fn place(slot: u64) -> usize {
+    usize::try_from(slot % SLOTS as u64).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_wheel_turns_after_fifty_days_as_on_the_first() {
+        let start = u64::from(u32::MAX) - 1_000;
+        let mut wheel = Wheel::new();
+        while wheel.take_due(start).is_some() {}
+        wheel.insert("after", start + 5_000);
+        assert!(wheel.take_due(start + 4_000).is_none());
+        assert_eq!(wheel.take_due(start + 5_100).map(|(_, keys)| keys), Some(vec!["after"]));
+    }
 
     #[test]
     fn keys_fire_in_their_time_and_never_early() {

@@ -34,7 +34,7 @@ struct Arguments {
 
 /// Starts a server with one worker, and no limit on how fast it is spoken to.
 fn start() -> SocketAddr {
-    let (tell, address) = mpsc::channel();
+    let (tell, address) = mpsc::sync_channel(1);
     #[expect(clippy::disallowed_methods, reason = "the server of this test ends with the process")]
     std::thread::spawn(move || {
         let arguments = ["it", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--workers=1"];

@@ -57,6 +57,20 @@ test("examples are found and run as a reader would", async () => {
 });
 
 const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8").catch(() => "");
-for (const example of findExamples(readme)) {
+const examples = findExamples(readme);
+for (const example of examples) {
   test(`README.md: ${example.name}`, () => runExample(example, server));
 }
+
+test("README.md: the first examples meet in one room", async () => {
+  const named = (wanted) => examples.find(({ name }) => name === wanted);
+  const speakers = ["browser", "socket.io-client", "curl"].map(named);
+  const everybody = /(?=.*hello from a browser)(?=.*hello from Socket\.IO)(?=.*hello from curl)/s;
+  const hears = (name, expect) => runExample({ ...named(name), expect }, server);
+  let met = false;
+  const listeners = [hears("wscat", everybody), hears("browser", /from curl/), hears("socket.io-client", /from curl/)];
+  const meeting = Promise.all(listeners).finally(() => { met = true; });
+  meeting.catch(() => {}); // it is awaited below
+  while (!met) for (const speaker of speakers) await runExample(speaker, server);
+  await meeting;
+});

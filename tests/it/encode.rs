@@ -74,6 +74,9 @@ async fn a_large_room_keeps_order_while_members_come_and_go() {
                 guest.say_json(&json!({"join": "big"})).await;
             }
         }
+        // Their last joins are in force before the last event is said.
+        let said = 2 * 5 * guests.len() as u64;
+        crate::support::eventually!(server.metric("roomcast_packets_received_total", "json").await == said);
         speaker.publish(json!({"room": "big", "event": "e", "data": {"n": 5}})).await.unwrap();
         assert_eq!(speaker.heard().await.n(), 5, "it heard itself, or did not when it wanted to");
         let mut readers = Vec::new();

@@ -221,7 +221,8 @@ impl Client {
         Ok(())
     }
 
-    fn join(&mut self, dialect: &Dialect) {
+    /// Asks to join the room.
+    pub(crate) fn join(&mut self, dialect: &Dialect) {
         self.stage = Stage::Joining;
         let text = dialect.join(self.room);
         frame::append(&mut self.out, frame::TEXT, text.as_bytes());

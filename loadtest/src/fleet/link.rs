@@ -40,6 +40,8 @@ pub(super) struct Link {
     pub(super) moved: bool,
     /// Failed attempts to reach the second server.
     pub(super) attempts: u32,
+    /// How many looks have found its join unanswered.
+    pub(super) unanswered: u8,
     /// Index of its stay in the journal, while it lasts and one is kept.
     pub(super) stay: Option<usize>,
 }
@@ -98,6 +100,7 @@ impl Link {
             user: user as u32,
             moved: false,
             attempts: 0,
+            unanswered: 0,
             stay: None,
         }
     }

@@ -77,6 +77,7 @@ pub(crate) struct Refuge {
 pub(crate) struct Live {
     joined: AtomicU64,
     returned: AtomicU64,
+    repeated: AtomicU64,
     failed: AtomicU64,
     closed: AtomicU64,
     sent: AtomicU64,
@@ -95,6 +96,8 @@ pub(crate) struct Snapshot {
     pub(crate) joined: u64,
     /// Clients in their rooms on the second server.
     pub(crate) returned: u64,
+    /// Joins that were repeated because they stayed unanswered.
+    pub(crate) repeated: u64,
     /// Clients that never got there.
     pub(crate) failed: u64,
     /// Clients that got there and ended.
@@ -217,6 +220,7 @@ impl Fleet {
         for live in self.workers.iter().map(|worker| &worker.live) {
             sum.joined += live.joined.load(Relaxed);
             sum.returned += live.returned.load(Relaxed);
+            sum.repeated += live.repeated.load(Relaxed);
             sum.failed += live.failed.load(Relaxed);
             sum.closed += live.closed.load(Relaxed);
             sum.sent += live.sent.load(Relaxed);

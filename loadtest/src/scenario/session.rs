@@ -73,6 +73,11 @@ impl Session {
             let seen = fleet.snapshot();
             let now = setting.clock.now();
             if seen.joined == users {
+                if seen.repeated > 0 {
+                    setting.warn(
+                        "some joins stayed unanswered for 5 s and were repeated: the server lost them".to_owned(),
+                    );
+                }
                 break now;
             }
             let late = now - started > patience;

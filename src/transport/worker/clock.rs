@@ -2,6 +2,7 @@
 
 use super::{Worker, micros, millis};
 use crate::hub::{DrainOrder, Outbox, OutboxId};
+use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ impl Worker {
         let lag = self.look_at_clock().saturating_duration_since(scheduled);
         self.hub.stats().tick_lag.observe(micros(lag));
         self.hub.stats().tick_lag_last.set(micros(lag));
+        self.hub.stats().ticked_at_ms.set(lifecycle::unix_millis());
         let now = self.now;
         while let Some((slot, due)) = self.wheel.take_due(now) {
             for (id, generation) in due {
@@ -21,7 +23,7 @@ impl Worker {
         self.cut_slow_consumers(now);
     }
 
-    pub(super) fn fire(&mut self, id: OutboxId, now: u32) {
+    pub(super) fn fire(&mut self, id: OutboxId, now: u64) {
         let Some(socket) = &mut self.sockets[id.0 as usize] else { return };
         if socket.linger_until.is_some_and(|until| now >= until) {
             return self.remove(id);
@@ -42,24 +44,27 @@ impl Worker {
                 if self.hub.outbox(id).is_some_and(|outbox| outbox.closing().is_none()) {
                     self.end(id, disconnect);
                 }
-                u32::MAX
+                u64::MAX
             }
             None => return,
         };
         let Some(socket) = &mut self.sockets[id.0 as usize] else { return };
-        let due = due.min(socket.drain_at).min(socket.linger_until.unwrap_or(u32::MAX));
+        let due = socket.linger_until.unwrap_or_else(|| due.min(socket.drain_at));
         socket.slot = self.wheel.insert((id, socket.generation), due);
         if self.hub.dirty_len() > 0 {
             self.wake_turn();
         }
     }
 
-    pub(super) fn cut_slow_consumers(&mut self, now: u32) {
+    pub(super) fn cut_slow_consumers(&mut self, now: u64) {
         let mut blocked = std::mem::take(&mut self.blocked);
         blocked.retain(|(id, generation)| {
             let patience = self.slow_consumer_ms;
             let Some(socket) = self.live(*id, *generation) else { return false };
-            let Some(since) = socket.blocked_since else { return false };
+            let Some(since) = socket.blocked_since else {
+                socket.watched = false;
+                return false;
+            };
             if now.saturating_sub(since) < patience {
                 return true;
             }
@@ -67,6 +72,7 @@ impl Worker {
             if waits {
                 self.hub.close_slow(*id);
             }
+            // Whoever is cut needs no watching any more; whoever is conflated still may.
             !waits
         });
         self.blocked.extend(blocked);
@@ -77,12 +83,12 @@ impl Worker {
         let now = self.now;
         let ids: Vec<_> =
             (0u32..).zip(&self.sockets).filter(|(_, slot)| slot.is_some()).map(|(id, _)| OutboxId(id)).collect();
-        let (count, window) = (ids.len().max(1) as u64, u64::from(millis(order.window.min(order.deadline))));
+        let (count, window) = (ids.len().max(1) as u64, millis(order.window.min(order.deadline)));
         for (i, id) in (0u64..).zip(ids) {
             if let Some(socket) = &mut self.sockets[id.0 as usize] {
                 let jitter = u64::from(socket.generation.wrapping_mul(2_654_435_761) >> 16) % (window / count + 50);
                 let after = (i * window / count + jitter).min(window);
-                socket.drain_at = now.saturating_add(u32::try_from(after).unwrap_or(u32::MAX));
+                socket.drain_at = now.saturating_add(after);
             }
             self.schedule(id);
         }

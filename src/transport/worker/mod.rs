@@ -72,8 +72,8 @@ struct Worker {
     turn: Option<Waker>,
     started: Instant,
     /// Milliseconds since the start, as of this turn or read: what needs no better asks no clock.
-    now: u32,
-    slow_consumer_ms: u32,
+    now: u64,
+    slow_consumer_ms: u64,
     send_buffer: usize,
     draining: bool,
     /// For sessions that were closed through their clients' fault.
@@ -104,7 +104,7 @@ pub async fn run(seat: WorkerSeat, settings: Settings) {
         fault_log: Throttle::new(FAULT_LINES_PER_SECOND),
     };
     WORKER.set(Some(worker));
-    let mut ticks = tokio::time::interval(Duration::from_millis(u64::from(SLOT_MS)));
+    let mut ticks = tokio::time::interval(Duration::from_millis(SLOT_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let turn = poll_fn(|cx| with(|worker| worker.turn(cx, &mut inbox, &mut arrivals, &mut ticks))).await;
@@ -218,6 +218,7 @@ impl Worker {
 
     /// Ends the session at once: it leaves its rooms, and says goodbye when its outbox is written.
     fn end(&mut self, id: OutboxId, disconnect: Disconnect) {
+        self.with_session(id, |session, cx| session.say_farewell(disconnect, cx));
         self.hub.close(id, disconnect);
         self.wake_turn();
     }
@@ -243,6 +244,6 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -90,7 +90,7 @@ impl Worker {
     pub(super) fn guarded<T>(
         &mut self,
         f: impl FnOnce(&mut Context<'_>) -> Result<T, Disconnect>,
-        now: u32,
+        now: u64,
     ) -> Result<T, Disconnect> {
         let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
         catch_unwind(AssertUnwindSafe(|| f(&mut cx))).unwrap_or_else(|_| {

@@ -56,9 +56,8 @@ impl Worker {
     pub(super) fn write_one(&mut self, id: OutboxId) {
         let now = self.now;
         let Some(socket) = self.sockets.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
-        let was_blocked = socket.blocked_since.is_some();
         socket.write(&mut self.hub, now);
-        if !was_blocked && socket.blocked_since.is_some() {
+        if socket.blocked_since.is_some() && !std::mem::replace(&mut socket.watched, true) {
             self.blocked.push((id, socket.generation));
         }
         let Some(disconnect) = self.hub.outbox(id).and_then(Outbox::closing) else { return };
@@ -73,7 +72,7 @@ impl Worker {
                 tracing::info!(reason = disconnect.reason, code = disconnect.code, ?peer, left_out, "closed a session");
             }
         }
-        if socket.say_goodbye(disconnect, &self.hub, now) {
+        if socket.say_goodbye(disconnect, &mut self.hub, now) {
             return self.remove(id);
         }
         if fresh {

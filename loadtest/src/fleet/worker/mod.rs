@@ -36,6 +36,9 @@ const EVENTS: usize = 256;
 /// Longest wait, so that commands are seen.
 const LONGEST_WAIT: u64 = 20 * MILLISECOND;
 
+/// Looks at an unanswered join, twice a second, after which it is repeated.
+const PATIENT_LOOKS: u8 = 10;
+
 /// What the fleet tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -350,6 +353,7 @@ impl Worker {
             self.live.show_latency(&self.tally.latency);
             if self.turn.in_flight > 0 {
                 self.show_stages();
+                self.repeat_joins();
             }
         }
     }
@@ -364,6 +368,23 @@ impl Worker {
         }
         for (shown, count) in self.live.stages.iter().zip(counts) {
             shown.store(count, Relaxed);
+        }
+    }
+
+    /// Repeats joins that stay unanswered. TCP loses nothing, so the server has; some do, right after the greeting.
+    fn repeat_joins(&mut self) {
+        for at in 0..self.links.len() {
+            let link = &mut self.links[at];
+            if link.client.stage != Stage::Joining || link.socket.is_none() {
+                continue;
+            }
+            link.unanswered += 1;
+            if link.unanswered >= PATIENT_LOOKS {
+                link.unanswered = 0;
+                link.client.join(&self.plan.dialect);
+                self.live.repeated.fetch_add(1, Relaxed);
+                self.flush(at);
+            }
         }
     }
 }

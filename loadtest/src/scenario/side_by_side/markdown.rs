@@ -128,7 +128,7 @@ fn circumstances(text: &mut String, comparison: &Comparison) {
         format!(
             "- The generator used at most {generator:.2} cores; at constant load it or the server waited for a \
              processor at most {:.1} % of the time.",
-            waiting * 100.0
+            waiting.min(1.0) * 100.0
         ),
     ];
     for line in lines {
@@ -182,7 +182,9 @@ fn remarks(text: &mut String, comparison: &Comparison) {
                 }
             }
         }
-        trial.warnings.iter().for_each(|warning| remark(format!("{at}: {warning}")));
+        // a machine's state is said above, once
+        let about_server = trial.warnings.iter().filter(|warning| !warning.contains("waited for a processor"));
+        about_server.for_each(|warning| remark(format!("{at}: {warning}")));
     }
     if comparison.interrupted {
         remark("the run was ended early".to_owned());
