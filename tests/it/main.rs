@@ -10,6 +10,8 @@ mod cli;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod encode;
