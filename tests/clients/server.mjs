@@ -40,6 +40,17 @@ export async function freePort() {
 export class Server {
   /** Starts `roomcast dev` with more arguments, and waits until it is ready. */
   static async start(...args) {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await Server.startOnce(args);
+      } catch (error) {
+        // A free port may have been given to somebody's client before the server had it.
+        if (attempt === 3) throw error;
+      }
+    }
+  }
+
+  static async startOnce(args) {
     const binary = process.env.ROOMCAST_BIN;
     if (!binary) throw new Error("set ROOMCAST_BIN to the roomcast binary");
     const server = new Server();
