@@ -7,7 +7,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::Metrics;
 use crate::session::{Access, Claims, TokenKey};
 use crate::transport::listener::{self, AcceptRules};
-use crate::transport::{self, Arrival, Doors, Origins, WorkerSeat};
+use crate::transport::{self, DoorRules, Doors, Errand, Origins, WorkerSeat};
 use anyhow::Context as _;
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// New sockets that may wait for one worker.
-const ARRIVALS_MAX: usize = 1_024;
+/// New sockets and polls that may wait for one worker.
+const ERRANDS_MAX: usize = 1_024;
 
 /// Time between the end of the drain window and the deadline in which connections may finish their goodbyes.
 const EXIT_MARGIN: Duration = Duration::from_millis(500);
@@ -98,10 +98,10 @@ impl App {
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let mut workers = Vec::new();
         for (index, inbox) in (0u8..).zip(inboxes) {
-            let (arrive, arrivals) = mpsc::channel::<Arrival>(ARRIVALS_MAX);
-            workers.push(arrive);
+            let (errand, errands) = mpsc::channel::<Errand>(ERRANDS_MAX);
+            workers.push(errand);
             let seat =
-                WorkerSeat { index, hub: hub.clone(), inbox, arrivals, access: access.clone(), node: node.clone() };
+                WorkerSeat { index, hub: hub.clone(), inbox, errands, access: access.clone(), node: node.clone() };
             let settings = settings.clone();
             lifecycle
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
@@ -110,8 +110,9 @@ impl App {
         let rules = accept_rules(&settings);
         let stats = metrics.node();
         let api = Api::new(&settings, hub.clone(), metrics.clone(), keys, &node);
-        let doors = Doors::new(&settings, access, origins, workers, metrics.clone(), lifecycle.clone());
-        let public_router = doors.router(&settings.listen.socketio_path).merge(http::public_router(api.clone()));
+        let rules_of_doors = DoorRules { access, origins, hub: hub.clone(), workers, metrics: metrics.clone() };
+        let doors = Doors::new(&settings, rules_of_doors, lifecycle.clone());
+        let public_router = doors.router(&settings.listen.socketio_path, &[]).merge(http::public_router(api.clone()));
         let serve = |listener, router, close: &CancellationToken| {
             listener::serve(listener, router, rules, stats.clone(), lifecycle.clone(), close.clone())
         };
@@ -123,18 +124,18 @@ impl App {
         let elapsed = || lifecycle::now().saturating_duration_since(began);
         let left = |margin: Duration| settings.drain.drain_deadline.saturating_sub(elapsed()).saturating_sub(margin);
         stats.draining.set(1);
-        tracing::info!(sessions = metrics.sum(|s| &s.open_sockets), "draining");
+        tracing::info!(sessions = metrics.open_sockets(), "draining");
         tokio::time::sleep(settings.drain.drain_delay.min(left(EXIT_MARGIN))).await;
         lifecycle.stop();
         close_public.cancel();
         hub.drain(DrainOrder { window: settings.drain.drain_window, deadline: left(EXIT_MARGIN) });
         let workers_gone = async {
-            while metrics.sum(|s| &s.open_sockets) > 0 {
+            while metrics.open_sockets() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         if tokio::time::timeout(left(EXIT_MARGIN), workers_gone).await.is_err() {
-            stats.drain_left.set(metrics.sum(|s| &s.open_sockets));
+            stats.drain_left.set(metrics.open_sockets());
         }
         close_admin.cancel();
         let still_running = lifecycle.drain(left(Duration::ZERO)).await;

@@ -71,7 +71,7 @@ pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
         uptime_seconds: lifecycle::now().saturating_duration_since(api.started).as_secs(),
         node: (*api.node).to_owned(),
         workers: workers.len(),
-        open_sockets: metrics.sum(|stats| &stats.open_sockets),
+        open_sockets: metrics.open_sockets(),
         rooms: metrics.node().rooms.get(),
         tick_lag_ms: f64::from(u32::try_from(lag_us).unwrap_or(u32::MAX)) / 1e3,
         outbox_bytes: metrics.sum(|stats| &stats.outbox_bytes),

@@ -142,9 +142,17 @@ impl Hub {
         }
     }
 
-    fn worker_of(&self, sid: Sid) -> Option<usize> {
+    /// The worker of a session, if it is one of this node.
+    #[must_use]
+    pub fn worker_of(&self, sid: Sid) -> Option<usize> {
         let address = sid.address(self.shared.node)?;
         Some(usize::from(address.worker)).filter(|worker| *worker < self.shared.mailboxes.len())
+    }
+
+    /// The place in its worker's table that a session's id names; only for ids of this node.
+    #[must_use]
+    pub fn place_of(&self, sid: Sid) -> Option<OutboxId> {
+        sid.address(self.shared.node).map(|address| OutboxId(address.place))
     }
 
     async fn ask<T>(&self, worker: usize, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

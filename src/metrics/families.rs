@@ -2,9 +2,9 @@
 
 use super::cells::{BOUNDS_US, Cell, Histogram};
 use super::{Drop, Handshake, NodeStats, WorkerStats};
-use crate::protocol::Wire;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
+use crate::protocol::{Transport, Wire};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use std::sync::Arc;
@@ -61,6 +61,12 @@ impl Metrics {
         sum(&self.workers, cell)
     }
 
+    /// Open sockets of all transports.
+    #[must_use]
+    pub fn open_sockets(&self) -> u64 {
+        Transport::ALL.iter().map(|transport| self.sum(|stats| &stats.open_sockets[transport.index()])).sum()
+    }
+
     /// How far the slowest worker is behind at `now_ms` since 1970, in microseconds: its newest lag, or the time for which
     /// it has not ticked at all, if that is longer.
     #[must_use]
@@ -113,7 +119,7 @@ impl Families {
                 "roomcast_open_sockets",
                 "Open client sockets.",
                 "transport",
-                [("websocket", sum(w, |s| &s.open_sockets))],
+                Transport::ALL.map(|t| (t.label(), sum(w, |s| &s.open_sockets[t.index()]))),
             ),
             gauges("roomcast_sessions", "Sessions by the encoding they speak.", "wire", wires(|s| &s.sessions)),
             single_gauge("roomcast_rooms", "Rooms with a member on this node.", n.rooms.get()),
@@ -127,7 +133,7 @@ impl Families {
             counters("roomcast_connections_total", "TCP connections accepted.", "", [("", n.connections.get())]),
             counters(
                 "roomcast_handshakes_total",
-                "WebSocket handshakes by result.",
+                "Handshakes by result.",
                 "result",
                 Handshake::ALL.map(|h| (h.label(), n.handshakes[h as usize].get())),
             ),

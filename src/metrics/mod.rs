@@ -10,9 +10,9 @@ mod families;
 pub use cells::{Cell, Histogram};
 pub use families::Metrics;
 
-use crate::protocol::Wire;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
+use crate::protocol::{Transport, Wire};
 
 /// Why an event did not reach somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +61,8 @@ impl Drop {
 /// What one worker counts. Only that worker writes.
 #[derive(Debug, Default)]
 pub struct WorkerStats {
-    /// Open WebSocket connections.
-    pub open_sockets: Cell,
+    /// Open sockets by transport; a session that polls counts as one.
+    pub open_sockets: [Cell; Transport::COUNT],
     /// Sessions by wire.
     pub sessions: [Cell; Wire::COUNT],
     /// Packets read from clients, by wire.

@@ -50,6 +50,8 @@ impl<'a> Packet<'a> {
 pub struct Open<'a> {
     /// The Engine.IO session.
     pub sid: &'a str,
+    /// Whether the client may move to a WebSocket: not if it has one already.
+    pub may_upgrade: bool,
     /// How often the server pings.
     pub ping_interval_ms: u64,
     /// How long it waits for the pong.
@@ -59,13 +61,14 @@ pub struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// The whole packet for a WebSocket, where there is nothing left to upgrade to.
+    /// The whole packet.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(128);
+        let upgrades = if self.may_upgrade { "\"websocket\"" } else { "" };
         let _infallible = write!(
             out,
-            r#"0{{"sid":"{}","upgrades":[],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+            r#"0{{"sid":"{}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
             self.sid, self.ping_interval_ms, self.ping_timeout_ms, self.max_payload
         );
         out
@@ -93,13 +96,14 @@ mod tests {
     fn the_open_packet_has_the_five_keys() {
         let open = Open {
             sid: "lv_VI97HAXpY6yYWAAAC",
+            may_upgrade: true,
             ping_interval_ms: 25_000,
             ping_timeout_ms: 20_000,
             max_payload: 1_000_000,
         };
         assert_eq!(
             open.encode(),
-            r#"0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
+            r#"0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
         );
     }
 

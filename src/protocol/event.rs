@@ -1,11 +1,11 @@
 //! An event and its final bytes on each wire: the only place that knows how a broadcast looks to its recipients.
 
-use super::json::write_string;
+use super::json::{unquote, write_string};
 use super::msgpack::{self, placeholder};
 use super::request::RawEvent;
 use super::socketio::{Kind, write_head};
 use super::websocket::{Opcode, header_len, write_frame, write_header};
-use super::{DecodeError, Wire};
+use super::{DecodeError, Wire, sse};
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
@@ -46,11 +46,16 @@ impl Event<'_> {
             Wire::SocketIo => self.encode_socketio(scope.namespace, out),
             Wire::Json => {
                 let args = with_base64(self.raw.args, self.attachments)?;
-                let text = self.native_text(&args, scope.rooms);
+                let text = self.native_text(&args, scope.rooms, true);
                 write_frame(Opcode::Text, text.as_bytes(), out);
             }
+            Wire::Sse => {
+                let args = with_base64(self.raw.args, self.attachments)?;
+                let name = unquote(self.raw.name).map_err(|_| DecodeError::Json)?;
+                sse::write_event(&name, &self.native_text(&args, scope.rooms, false), out);
+            }
             Wire::MsgPack => {
-                let text = self.native_text(self.raw.args, scope.rooms);
+                let text = self.native_text(self.raw.args, scope.rooms, true);
                 write_frame(Opcode::Binary, &msgpack::from_json(&text, self.attachments)?, out);
             }
         }
@@ -81,7 +86,8 @@ impl Event<'_> {
     }
 
     /// `{"room":…,"event":…,"data":…}`; `rooms` when the publisher named several, `args` unless there is one argument.
-    fn native_text<S: AsRef<str>>(&self, args: &str, rooms: &[S]) -> String {
+    /// Without its name where the wire has another place for that.
+    fn native_text<S: AsRef<str>>(&self, args: &str, rooms: &[S], named: bool) -> String {
         let mut out = String::with_capacity(args.len() + self.raw.name.len() + 64);
         match rooms {
             [] => out.push('{'),
@@ -98,21 +104,27 @@ impl Event<'_> {
                 out.push_str("],");
             }
         }
-        out.push_str("\"event\":");
-        out.push_str(self.raw.name);
+        if named {
+            out.push_str("\"event\":");
+            out.push_str(self.raw.name);
+            out.push(',');
+        }
         match self.raw.arity {
-            0 => out.push('}'),
+            0 => {}
             1 => {
-                out.push_str(",\"data\":");
+                out.push_str("\"data\":");
                 out.push_str(args);
-                out.push('}');
             }
             _ => {
-                out.push_str(",\"args\":[");
+                out.push_str("\"args\":[");
                 out.push_str(args);
-                out.push_str("]}");
+                out.push(']');
             }
         }
+        if out.ends_with(',') {
+            out.pop();
+        }
+        out.push('}');
         out
     }
 }

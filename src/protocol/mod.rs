@@ -3,6 +3,8 @@
 //! | layer | in | out |
 //! |---|---|---|
 //! | [`websocket`] | bytes of a connection | text, binary, ping, pong, close |
+//! | [`payload`] | body of a poll or a post | packets, text or binary |
+//! | [`sse`] | | an event stream's chunks |
 //! | [`engineio`] | text | open, ping, pong, message, … |
 //! | [`socketio`], [`native`] | message | connect, event, ack; join, publish, … |
 //! | [`event`] | name and raw JSON arguments | a frame: the final bytes, encoded once per wire |
@@ -20,9 +22,11 @@ pub mod json;
 pub mod msgpack;
 pub mod name;
 pub mod native;
+pub mod payload;
 pub mod refusal;
 pub mod request;
 pub mod socketio;
+pub mod sse;
 pub mod websocket;
 
 /// Why some input could not be decoded. Carries no text of the peer's: it is safe to log and to send.
@@ -60,13 +64,15 @@ pub enum Wire {
     Json,
     /// The plain protocol, MessagePack in binary frames.
     MsgPack,
+    /// Server-sent events.
+    Sse,
 }
 
 impl Wire {
     /// How many wires there are; the size of per-wire tables.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// Every wire, in the order of [`Wire::index`].
-    pub const ALL: [Self; Self::COUNT] = [Self::SocketIo, Self::Json, Self::MsgPack];
+    pub const ALL: [Self; Self::COUNT] = [Self::SocketIo, Self::Json, Self::MsgPack, Self::Sse];
 
     /// Position of this wire in per-wire tables.
     #[must_use]
@@ -81,6 +87,41 @@ impl Wire {
             Self::SocketIo => "socketio",
             Self::Json => "json",
             Self::MsgPack => "msgpack",
+            Self::Sse => "sse",
+        }
+    }
+}
+
+/// How a session's bytes travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A WebSocket.
+    WebSocket,
+    /// Long-polling: a request waits for what the server says.
+    Polling,
+    /// Server-sent events: an answer without an end.
+    Sse,
+}
+
+impl Transport {
+    /// How many transports there are.
+    pub const COUNT: usize = 3;
+    /// Every transport, in the order of [`Transport::index`].
+    pub const ALL: [Self; Self::COUNT] = [Self::WebSocket, Self::Polling, Self::Sse];
+
+    /// Position in per-transport tables.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name in Engine.IO's query string, and the metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Polling => "polling",
+            Self::Sse => "sse",
         }
     }
 }

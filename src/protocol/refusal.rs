@@ -62,6 +62,21 @@ impl Code {
             Self::Internal => "internal",
         }
     }
+
+    /// The status of an HTTP answer with this code (RFC 9110 §15).
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::BadPacket | Self::UnknownEvent | Self::NameInvalid => 400,
+            Self::Unauthenticated => 401,
+            Self::RoomForbidden | Self::NotInRoom => 403,
+            Self::TooManyRooms => 409,
+            Self::TooLarge => 413,
+            Self::RateLimited => 429,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
 }
 
 /// A packet that was refused: what goes back to its sender.

@@ -1,8 +1,9 @@
 //! What passes between a session and its worker.
 
+use super::raw::Entrance;
 use super::rules::Rules;
 use crate::hub::{Identity, Local, Sid};
-use crate::protocol::Wire;
+use crate::protocol::{Transport, Wire};
 use std::sync::Arc;
 
 /// What a session needs from its worker for the length of one call.
@@ -47,8 +48,12 @@ pub enum ReplyTo {
 pub struct Handshake {
     /// The encoding that it asked for.
     pub wire: Wire,
+    /// How its bytes travel.
+    pub transport: Transport,
     /// Who it is, if its token was in the handshake.
     pub identity: Option<Arc<Identity>>,
     /// Rooms to join at once.
     pub rooms: Vec<String>,
+    /// The application's own address that it came to.
+    pub entrance: Option<Arc<Entrance>>,
 }

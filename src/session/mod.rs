@@ -1,38 +1,40 @@
 //! One client from handshake to goodbye: what it says, whether it may, and what it is answered.
 //!
-//! A session speaks one of two dialects, Socket.IO ([`socketio`]) or the plain protocol ([`native`]); both use the same
-//! [`vocabulary`]. It knows no socket: bytes come in as decoded messages, and go out through the session's outbox.
+//! A session speaks a dialect: Socket.IO ([`socketio`]) or the plain protocol ([`native`]), which share a
+//! [`vocabulary`]; an event stream ([`sse`]) only listens; and an application may have its own ([`raw`]). It knows no socket: bytes come in as decoded messages, and go out through the session's outbox.
 
 pub mod ack;
 pub mod auth;
 mod context;
 pub mod limit;
 mod native;
+mod opening;
+mod raw;
 mod rules;
 mod socketio;
+mod sse;
 mod vocabulary;
 
 pub use auth::{Access, Claims, TokenKey};
 pub use context::{Context, Handshake, Question, ReplyTo};
+pub use raw::{Entrance, Framing, RawAnswers, RawHandler, RawMessage};
 pub use rules::Rules;
 pub use vocabulary::write_presence;
 
-use crate::hub::{Frame, Identity, Local, MemberId, OutboxId};
+use crate::hub::{Identity, Local, MemberId, OutboxId};
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::engineio::PING;
 use crate::protocol::heartbeat::{Action, Heartbeat};
 use crate::protocol::refusal::Refusal;
-use crate::protocol::websocket::{Incoming, Opcode, write_frame};
-use crate::protocol::{DecodeError, Wire};
-use bytes::Bytes;
+use crate::protocol::websocket::{Incoming, Limits, Opcode, write_close, write_frame};
+use crate::protocol::{DecodeError, Transport, Wire};
 use limit::Limit;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// One session.
 #[derive(Debug)]
 pub struct Session {
     outbox: OutboxId,
+    transport: Transport,
     dialect: Dialect,
     heartbeat: Heartbeat,
     /// When the handshake has to be finished; `u64::MAX` once it is.
@@ -48,32 +50,40 @@ pub struct Session {
 enum Dialect {
     SocketIo(socketio::SocketIo),
     Native(native::Native),
+    Sse(sse::Sse),
+    Raw(Arc<Entrance>),
 }
 
 impl Session {
-    /// Opens a session and says hello.
-    pub fn open(handshake: Handshake, cx: &mut Context<'_>) -> Self {
-        let outbox = cx.hub.open_outbox(handshake.wire);
-        let spread = u64::from(outbox.0.wrapping_mul(2_654_435_761) >> 16) % (cx.rules.rhythm.interval_ms / 2 + 1);
-        let mut session = Self {
-            outbox,
-            dialect: match handshake.wire {
-                Wire::SocketIo => Dialect::SocketIo(socketio::SocketIo::default()),
-                Wire::Json | Wire::MsgPack => Dialect::Native(native::Native::default()),
-            },
-            heartbeat: Heartbeat::new(cx.now, cx.rules.rhythm, spread),
-            handshake_due: cx.now.saturating_add(cx.rules.handshake_timeout_ms),
-            packets: Limit::default(),
-            joins: Limit::default(),
-            refused: 0,
-            identity: handshake.identity,
-            acks: ack::Acks::default(),
-        };
-        match session.dialect {
-            Dialect::SocketIo(_) => session.socketio_open(cx),
-            Dialect::Native(_) => session.native_open(handshake.rooms, cx),
+    /// How its bytes travel now.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Notes that the session moved from long-polling to a WebSocket.
+    pub fn upgraded(&mut self) {
+        self.transport = Transport::WebSocket;
+    }
+
+    /// Bounds on one message of its client.
+    #[must_use]
+    pub fn message_limits(&self, rules: &Rules) -> Limits {
+        match &self.dialect {
+            Dialect::Raw(entrance) => entrance.limits,
+            _ => rules.message,
         }
-        session
+    }
+
+    /// The last bytes on its socket.
+    #[must_use]
+    pub fn goodbye(&self, disconnect: Disconnect) -> Vec<u8> {
+        if let Dialect::Sse(dialect) = &self.dialect {
+            return dialect.goodbye(disconnect);
+        }
+        let mut frame = Vec::new();
+        write_close(disconnect, &mut frame);
+        frame
     }
 
     /// Its outbox.
@@ -90,7 +100,7 @@ impl Session {
         match incoming {
             Incoming::Close => Err(Disconnect::CLIENT_CLOSED),
             Incoming::Pong => {
-                if matches!(self.dialect, Dialect::Native(_)) {
+                if self.wire() != Wire::SocketIo {
                     self.heartbeat.heard(cx.now, cx.rules.rhythm);
                 }
                 Ok(())
@@ -103,13 +113,20 @@ impl Session {
                 }
                 Ok(())
             }
-            Incoming::Text(text) => match self.dialect {
+            Incoming::Text(text) => match &self.dialect {
                 Dialect::SocketIo(_) => self.socketio_text(text, cx),
                 Dialect::Native(_) => self.native_text(text, cx),
+                Dialect::Raw(entrance) => self.raw_text(&Arc::clone(entrance), text, cx),
+                Dialect::Sse(_) => Ok(()),
             },
-            Incoming::Binary(bytes) => match self.dialect {
+            Incoming::Binary(bytes) => match &self.dialect {
                 Dialect::SocketIo(_) => self.socketio_binary(bytes, cx),
                 Dialect::Native(_) => self.native_binary(bytes, cx),
+                Dialect::Raw(entrance) => {
+                    self.raw_message(entrance, RawMessage::Binary(bytes), cx);
+                    Ok(())
+                }
+                Dialect::Sse(_) => Ok(()),
             },
         }
     }
@@ -128,6 +145,10 @@ impl Session {
             Action::Dead => return Err(Disconnect::NO_PONG),
             Action::Ping(due) => {
                 cx.hub.send(self.outbox, cx.rules.ping(self.wire()));
+                if self.transport == Transport::Sse {
+                    // Nothing comes back on this way: a lost client is noticed by the kernel.
+                    self.heartbeat.heard(cx.now, cx.rules.rhythm);
+                }
                 due
             }
         };
@@ -162,6 +183,8 @@ impl Session {
         match self.dialect {
             Dialect::SocketIo(_) => self.socketio_emit(member, event, id, cx),
             Dialect::Native(_) => self.native_emit(event, id, cx),
+            Dialect::Sse(_) => self.sse_emit(event, cx),
+            Dialect::Raw(_) => {}
         }
         Ok(waiting)
     }
@@ -174,6 +197,9 @@ impl Session {
             arity: 1,
             ack_timeout: None,
         };
+        if let Dialect::Sse(dialect) = &mut self.dialect {
+            dialect.come_back_after(reconnect_after_ms);
+        }
         match &self.dialect {
             Dialect::SocketIo(dialect) => {
                 for member in dialect.members() {
@@ -181,6 +207,8 @@ impl Session {
                 }
             }
             Dialect::Native(_) => self.native_emit(&event, None, cx),
+            Dialect::Sse(_) => self.sse_emit(&event, cx),
+            Dialect::Raw(_) => {}
         }
     }
 
@@ -206,6 +234,8 @@ impl Session {
             Dialect::Native(dialect) => {
                 std::mem::take(dialect).member().into_iter().for_each(|member| hub.exit(member))
             }
+            Dialect::Sse(dialect) => dialect.member().into_iter().for_each(|member| hub.exit(member)),
+            Dialect::Raw(_) => {}
         }
     }
 
@@ -214,6 +244,9 @@ impl Session {
             Dialect::SocketIo(_) => Wire::SocketIo,
             Dialect::Native(dialect) if dialect.packed => Wire::MsgPack,
             Dialect::Native(_) => Wire::Json,
+            Dialect::Sse(_) => Wire::Sse,
+            Dialect::Raw(entrance) if entrance.framing == Framing::EngineIo => Wire::SocketIo,
+            Dialect::Raw(_) => Wire::Json,
         }
     }
 
@@ -254,14 +287,4 @@ impl Session {
 fn disconnect_of(error: DecodeError) -> Disconnect {
     tracing::debug!(%error, "malformed packet");
     Disconnect::PROTOCOL
-}
-
-/// The ping of a wire, made once per worker.
-fn ping_frame(wire: Wire) -> Rc<Frame> {
-    let mut out = Vec::new();
-    match wire {
-        Wire::SocketIo => write_frame(Opcode::Text, PING, &mut out),
-        Wire::Json | Wire::MsgPack => write_frame(Opcode::Ping, &[], &mut out),
-    }
-    Frame::direct(Bytes::from(out))
 }

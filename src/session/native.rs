@@ -35,7 +35,7 @@ impl Session {
     fn native(&mut self) -> &mut Native {
         match &mut self.dialect {
             Dialect::Native(dialect) => dialect,
-            Dialect::SocketIo(_) => unreachable!("called for plain sessions only"),
+            _ => unreachable!("called for plain sessions only"),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use super::auth::Access;
 use super::limit::Rate;
-use super::ping_frame;
 use crate::config::Settings;
 use crate::hub::Frame;
 use crate::protocol::Wire;
+use crate::protocol::engineio::PING;
 use crate::protocol::heartbeat::Rhythm;
-use crate::protocol::websocket::Limits;
+use crate::protocol::sse::COMMENT;
+use crate::protocol::websocket::{Limits, Opcode, write_frame};
+use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -70,4 +72,15 @@ impl Rules {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The ping of a wire, made once per worker.
+fn ping_frame(wire: Wire) -> Rc<Frame> {
+    let mut out = Vec::new();
+    match wire {
+        Wire::SocketIo => write_frame(Opcode::Text, PING, &mut out),
+        Wire::Json | Wire::MsgPack => write_frame(Opcode::Ping, &[], &mut out),
+        Wire::Sse => out.extend_from_slice(COMMENT),
+    }
+    Frame::direct(Bytes::from(out))
 }

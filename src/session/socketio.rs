@@ -3,6 +3,7 @@
 use super::vocabulary::{event_of, published_answer};
 use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
+use crate::protocol::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::engineio;
 use crate::protocol::refusal::{Code, Refusal};
@@ -40,19 +41,22 @@ impl Session {
     fn socketio(&mut self) -> &mut SocketIo {
         match &mut self.dialect {
             Dialect::SocketIo(dialect) => dialect,
-            Dialect::Native(_) => unreachable!("called for Socket.IO sessions only"),
+            _ => unreachable!("called for Socket.IO sessions only"),
         }
     }
 
-    pub(super) fn socketio_open(&mut self, cx: &mut Context<'_>) {
+    /// Sends the packet that opens an Engine.IO session. Returns the id in it.
+    pub(super) fn engineio_open(&self, cx: &mut Context<'_>) -> Sid {
         let sid = cx.hub.fresh_sid(self.outbox);
         let open = engineio::Open {
             sid: sid.as_str(),
+            may_upgrade: self.transport == Transport::Polling,
             ping_interval_ms: cx.rules.rhythm.interval_ms,
             ping_timeout_ms: cx.rules.rhythm.timeout_ms,
-            max_payload: cx.rules.message.message_bytes,
+            max_payload: self.message_limits(cx.rules).message_bytes,
         };
         self.send_text(&open.encode(), cx);
+        sid
     }
 
     pub(super) fn socketio_text(&mut self, text: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {

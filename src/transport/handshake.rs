@@ -3,9 +3,11 @@
 use crate::metrics;
 use axum::body::Body;
 use axum::http::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use axum::http::{Method, Request, Response, StatusCode, Version};
+use axum::http::request::Parts;
+use axum::http::{Method, Response, StatusCode, Version};
 use base64::Engine as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -52,7 +54,7 @@ pub(super) struct Refused {
     pub(super) result: metrics::Handshake,
     status: StatusCode,
     /// Engine.IO's error code.
-    code: u8,
+    pub(super) code: u8,
     pub(super) text: &'static str,
     /// A header that says what to do instead.
     hint: Option<(HeaderName, &'static str)>,
@@ -65,6 +67,27 @@ impl Refused {
 
     pub(super) const fn policy(result: metrics::Handshake, status: StatusCode, text: &'static str) -> Self {
         Self { result, status, code: 4, text, hint: None }
+    }
+
+    /// No session of this id, or none that polls.
+    pub(super) fn unknown_session() -> Self {
+        Self::malformed(StatusCode::BAD_REQUEST, 1, "Session ID unknown")
+    }
+
+    /// No valid token.
+    pub(super) fn unauthenticated() -> Self {
+        Self::policy(metrics::Handshake::Unauthenticated, StatusCode::UNAUTHORIZED, "A valid token is needed")
+    }
+
+    /// The worker has too much to do already.
+    pub(super) fn overloaded() -> Self {
+        Self::policy(metrics::Handshake::Overloaded, StatusCode::SERVICE_UNAVAILABLE, "This node is overloaded")
+            .hint(RETRY_AFTER, "1")
+    }
+
+    /// A body above the limit.
+    pub(super) fn too_large() -> Self {
+        Self::malformed(StatusCode::PAYLOAD_TOO_LARGE, 3, "The payload is too large")
     }
 
     pub(super) fn hint(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -85,18 +108,21 @@ impl Refused {
 }
 
 /// RFC 6455 §4.2.1. Returns the value of `Sec-WebSocket-Accept`.
-pub(super) fn check_websocket(request: &Request<Body>) -> Result<String, Refused> {
-    let headers = request.headers();
+pub(super) fn check_websocket(request: &Parts) -> Result<String, Refused> {
+    let headers = &request.headers;
     let has_token = |name: HeaderName, token: &str| {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
     };
     let malformed = |status, text| Err(Refused::malformed(status, 3, text));
-    if request.version() < Version::HTTP_11 {
+    if request.version < Version::HTTP_11 {
         return malformed(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "A handshake is an HTTP/1.1 request");
     }
-    if request.method() != Method::GET {
+    if request.method != Method::GET {
         return malformed(StatusCode::METHOD_NOT_ALLOWED, "A handshake is a GET request");
+    }
+    if headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        return malformed(StatusCode::BAD_REQUEST, "A handshake has no body");
     }
     if !has_token(UPGRADE, "websocket") || !has_token(CONNECTION, "upgrade") {
         let refused = Refused::malformed(StatusCode::UPGRADE_REQUIRED, 3, "Connect with a WebSocket");

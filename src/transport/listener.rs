@@ -1,16 +1,23 @@
 //! Accepts connections and serves HTTP on them, until the node takes no more.
 
+use super::connection::{Claim, Connection};
+use super::worker::{Arrival, Errand};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{Handshake, NodeStats};
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// Connections that may be in their HTTP phase at once; WebSockets do not count. More wait in the listen backlog.
 const HTTP_CONNECTIONS_MAX: usize = 8_192;
@@ -18,8 +25,8 @@ const HTTP_CONNECTIONS_MAX: usize = 8_192;
 /// How long an HTTP connection lives; its client opens another one then. So nobody holds a place for ever.
 const HTTP_CONNECTION_LIFE: Duration = Duration::from_secs(60);
 
-type HttpConnection =
-    hyper::server::conn::http1::UpgradeableConnection<TokioIo<TcpStream>, TowerToHyperService<axum::Router>>;
+/// How long a worker may take to accept a new socket.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Largest request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -49,24 +56,24 @@ pub fn bind(address: SocketAddr, rules: AcceptRules) -> io::Result<TcpListener> 
     socket.listen(rules.backlog)
 }
 
-/// Serves `router` on every connection until the lifecycle's word comes, then stops accepting.
+/// Serves `router` on every connection until `close` comes, then stops accepting.
 pub async fn serve(
     listener: TcpListener,
     router: axum::Router,
     rules: AcceptRules,
     stats: Arc<NodeStats>,
     lifecycle: Lifecycle,
-    close: tokio_util::sync::CancellationToken,
+    close: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = close.cancelled() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -74,37 +81,83 @@ pub async fn serve(
             }
         };
         stats.connections.add_shared(1);
-        let spacious = slots.available_permits() > HTTP_CONNECTIONS_MAX / 2;
+        let spacious = places.available_permits() > HTTP_CONNECTIONS_MAX / 2;
         prepare(&stream, rules);
-        let (router, close, stats) = (router.clone(), close.clone(), Arc::clone(&stats));
-        lifecycle.spawn("http connection", async move {
-            let service = TowerToHyperService::new(router);
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(rules.head_timeout).max_buf_size(HEAD_BYTES_MAX);
-            http.keep_alive(spacious);
-            let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            let mut connection = std::pin::pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                () = close.cancelled() => finish(connection).await,
-                () = tokio::time::sleep(HTTP_CONNECTION_LIFE) => finish(connection).await,
-            };
-            if let Err(error) = outcome {
-                if error.is_timeout() {
-                    stats.handshake(Handshake::TimedOut);
-                }
-                tracing::debug!(%error, "an HTTP connection ended badly");
-            }
-            drop(slot);
-        });
+        let connection = Arc::new(Connection::new(peer, Arc::clone(&places), place));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(rules.head_timeout).max_buf_size(HEAD_BYTES_MAX);
+        http.keep_alive(spacious);
+        let talk = converse(http, stream, connection, router.clone(), Arc::clone(&stats), close.clone());
+        lifecycle.spawn("http connection", talk);
     }
 }
 
-/// Lets the request that is under way come to its end, and no other begin.
-async fn finish(mut connection: Pin<&mut HttpConnection>) -> hyper::Result<()> {
-    connection.as_mut().graceful_shutdown();
-    // What is still not done then is cut.
-    tokio::time::timeout(HTTP_CONNECTION_LIFE, connection).await.unwrap_or(Ok(()))
+/// Serves one connection until it ends or is taken over.
+async fn converse(
+    http: http1::Builder,
+    stream: TcpStream,
+    connection: Arc<Connection>,
+    router: axum::Router,
+    stats: Arc<NodeStats>,
+    close: CancellationToken,
+) {
+    let router = TowerToHyperService::new(router);
+    let own = Arc::clone(&connection);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&own));
+        router.call(request)
+    });
+    let mut talk = http.serve_connection(TokioIo::new(stream), service);
+    let mut last_orders = std::pin::pin!(async {
+        tokio::select! {
+            () = close.cancelled() => {}
+            () = tokio::time::sleep(HTTP_CONNECTION_LIFE) => {}
+        }
+    });
+    let mut finishing = false;
+    let ended = poll_fn(|cx| {
+        if !finishing && last_orders.as_mut().poll(cx).is_ready() {
+            // The request that is under way comes to its end, and no other begins.
+            finishing = true;
+            Pin::new(&mut talk).graceful_shutdown();
+        }
+        match Pin::new(&mut talk).poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Ended::Over(outcome)),
+            // The handler that claims a connection never answers: nothing is under way in the HTTP server then.
+            Poll::Pending => connection.claimed().map_or(Poll::Pending, |claim| Poll::Ready(Ended::Claimed(claim))),
+        }
+    });
+    // What is not done after twice that time is cut.
+    let ended = tokio::time::timeout(2 * HTTP_CONNECTION_LIFE, ended).await.unwrap_or(Ended::Over(Ok(())));
+    match ended {
+        Ended::Over(Ok(())) => {}
+        Ended::Over(Err(error)) => {
+            if error.is_timeout() {
+                stats.handshake(Handshake::TimedOut);
+            }
+            tracing::debug!(%error, "an HTTP connection ended badly");
+        }
+        Ended::Claimed(claim) => {
+            let parts = talk.into_parts();
+            // Copied, as `read_buf` owns the HTTP server's buffer of 8 KiB even when it is empty: it must not live on.
+            let early = parts.read_buf.to_vec();
+            hand_over(parts.io.into_inner(), early, claim).await;
+        }
+    }
+}
+
+/// How the HTTP phase of a connection ended.
+enum Ended {
+    Over(hyper::Result<()>),
+    Claimed(Claim),
+}
+
+async fn hand_over(stream: TcpStream, early: Vec<u8>, claim: Claim) {
+    let Ok(stream) = stream.into_std() else { return };
+    let arrival = Box::new(Arrival { stream, early, head: claim.head, guest: claim.guest });
+    if claim.worker.send_timeout(Errand::Arrive(arrival), HANDOVER_TIMEOUT).await.is_err() {
+        tracing::warn!("a worker took no new socket in time");
+    }
 }
 
 fn prepare(stream: &TcpStream, rules: AcceptRules) {

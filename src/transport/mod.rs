@@ -3,19 +3,25 @@
 //! | file | |
 //! |---|---|
 //! | [`listener`] | accepts connections and gives them to the HTTP router |
-//! | [`door`] | answers a WebSocket handshake and takes the socket over |
+//! | [`connection`] | a connection in its HTTP phase, and the way to take it over |
+//! | [`door`] | every request that wants a session: WebSocket, long-polling, event stream |
 //! | [`handshake`] | who may come in, and the answers to those who may not |
 //! | [`worker`] | one thread: its sockets, their timers, the turn that writes what is due |
-//! | [`socket`] | one connection: read once, decode in place, write once |
+//! | [`entry`] | a session and what carries it |
+//! | [`socket`] | a connection taken over: read once, decode in place, write once |
+//! | [`polling`] | a session whose requests come and go |
 //! | [`wheel`] | the timers of all sessions of a worker |
 
+pub mod connection;
 pub mod door;
+mod entry;
 mod handshake;
 pub mod listener;
+pub mod polling;
 mod socket;
 mod wheel;
 pub mod worker;
 
-pub use door::{Arrival, Doors};
+pub use door::{DoorRules, Doors};
 pub use handshake::Origins;
-pub use worker::{WorkerSeat, run};
+pub use worker::{Errand, WorkerSeat, run};

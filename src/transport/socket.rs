@@ -1,46 +1,33 @@
 //! One connection: read once per readiness into the worker's buffer, decode in place, write what is queued in one call.
 
-use crate::hub::Local;
+use crate::hub::{Local, OutboxId, Sid};
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::websocket::{Reader, write_close};
-use crate::session::{Context, Session};
+use crate::protocol::websocket::{Incoming, Limits, Reader};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::task::{Poll, Waker};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Frames written in one call: what fits in the kernel's fast path for vectors, and more than a turn usually queues.
 const SLICES: usize = 64;
 
-/// How long a closed connection may take to say its own goodbye.
-pub(super) const LINGER_MS: u64 = 2_000;
-
-/// A connection with its session.
+/// A live transport of its own connection: a WebSocket or an event stream.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
+    /// Tells the task that reads this socket from those of others.
     pub(super) generation: u32,
-    pub(super) session: Session,
     reader: Reader,
     /// Wakes the task that polls this socket.
     pub(super) waker: Option<Waker>,
-    /// The wheel slot that counts; others are left-overs.
-    pub(super) slot: u64,
     /// When the kernel last took something, while it takes no more.
     pub(super) blocked_since: Option<u64>,
-    /// When the drain closes this one.
-    pub(super) drain_at: u64,
-    /// Set once the session has ended: when the connection is dropped at the latest.
-    pub(super) linger_until: Option<u64>,
     /// Whether it is on the list of blocked sockets.
     pub(super) watched: bool,
     goodbye: Goodbye,
-    /// Its place among the open sockets; free again when the socket is dropped.
-    _permit: OwnedSemaphorePermit,
-    /// A room whose fan-out this publisher has to wait for.
-    pub(super) congested: bool,
+    /// The id under which the session polled, if it did.
+    pub(super) upgraded_from: Option<Box<Sid>>,
 }
 
 /// What came in one read.
@@ -55,21 +42,16 @@ pub(super) enum Read {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, generation: u32, session: Session, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(stream: TcpStream, generation: u32) -> Self {
         Self {
             stream,
             generation,
-            session,
             reader: Reader::default(),
             waker: None,
-            slot: 0,
             blocked_since: None,
-            drain_at: u64::MAX,
-            linger_until: None,
             watched: false,
             goodbye: Goodbye::Unsaid,
-            _permit: permit,
-            congested: false,
+            upgraded_from: None,
         }
     }
 
@@ -92,27 +74,21 @@ impl Socket {
         }
     }
 
-    /// Hands whole messages in `bytes` from `at` on to the session. False when it stopped before the end, as outboxes
-    /// have to be written before they overflow.
-    pub(super) fn receive(
-        &mut self,
-        bytes: &mut [u8],
+    /// Takes the next message of `bytes` from `at` on.
+    ///
+    /// # Errors
+    /// The reason with which the connection has to end.
+    pub(super) fn next<'a>(
+        &'a mut self,
+        bytes: &'a mut [u8],
         at: &mut usize,
-        cx: &mut Context<'_>,
-    ) -> Result<bool, Disconnect> {
-        let limits = cx.rules.message;
-        while let Some(incoming) = self.reader.next(bytes, at, &limits)? {
-            self.session.receive(&incoming, cx)?;
-            if cx.hub.is_pressed() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        limits: &Limits,
+    ) -> Result<Option<Incoming<'a>>, Disconnect> {
+        self.reader.next(bytes, at, limits)
     }
 
     /// Writes what is queued, as far as the kernel takes it. When it takes no more, the waker is registered.
-    pub(super) fn write(&mut self, hub: &mut Local, now: u64) {
-        let id = self.session.outbox();
+    pub(super) fn write(&mut self, id: OutboxId, hub: &mut Local, now: u64) {
         loop {
             let Some(outbox) = hub.outbox(id).filter(|outbox| !outbox.is_empty()) else {
                 self.blocked_since = None;
@@ -145,28 +121,37 @@ impl Socket {
         }
     }
 
+    /// Writes a few bytes of the transport's own, past the outbox. False when the kernel does not take them at once.
+    pub(super) fn write_now(&self, bytes: &[u8]) -> bool {
+        // Not through tokio, which has not heard yet that a new socket can be written.
+        rustix::net::send(&self.stream, bytes, rustix::net::SendFlags::NOSIGNAL).is_ok_and(|sent| sent == bytes.len())
+    }
+
     /// Asks to be woken when the kernel takes more. False if it does already.
     fn wait_for_space(&self) -> bool {
         let Some(waker) = &self.waker else { return true };
         matches!(self.stream.poll_write_ready(&mut std::task::Context::from_waker(waker)), Poll::Pending)
     }
 
-    /// Says goodbye behind what waits already, and closes the sending side once all of it is written. True when the
+    /// Says `goodbye` behind what waits already, and closes the sending side once all of it is written. True when the
     /// connection can be dropped at once.
-    pub(super) fn say_goodbye(&mut self, disconnect: Disconnect, hub: &mut Local, now: u64) -> bool {
-        let id = self.session.outbox();
+    pub(super) fn say_goodbye(
+        &mut self,
+        disconnect: Disconnect,
+        goodbye: impl FnOnce() -> Vec<u8>,
+        id: OutboxId,
+        hub: &mut Local,
+        now: u64,
+    ) -> bool {
         let waits = |hub: &Local| hub.outbox(id).is_some_and(|outbox| !outbox.is_empty());
-        self.linger_until.get_or_insert(now.saturating_add(LINGER_MS));
         // A client that reads too slowly gets no goodbye: it would wait behind what it does not read.
         if disconnect == Disconnect::CONNECTION_LOST || (disconnect == Disconnect::SLOW_CONSUMER && waits(hub)) {
             return true;
         }
         if self.goodbye == Goodbye::Unsaid {
-            let mut frame = Vec::new();
-            write_close(disconnect, &mut frame);
-            hub.send_last(id, frame);
+            hub.send_last(id, goodbye());
             self.goodbye = Goodbye::Queued;
-            self.write(hub, now);
+            self.write(id, hub, now);
         }
         if self.goodbye == Goodbye::Queued && !waits(hub) {
             self.goodbye = Goodbye::Said;

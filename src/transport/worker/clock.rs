@@ -15,7 +15,7 @@ impl Worker {
         let now = self.now;
         while let Some((slot, due)) = self.wheel.take_due(now) {
             for (id, generation) in due {
-                if self.live(id, generation).is_some_and(|socket| socket.slot == slot) {
+                if self.live(id, generation).is_some_and(|entry| entry.slot == slot) {
                     self.fire(id, now);
                 }
             }
@@ -24,12 +24,15 @@ impl Worker {
     }
 
     pub(super) fn fire(&mut self, id: OutboxId, now: u64) {
-        let Some(socket) = &mut self.sockets[id.0 as usize] else { return };
-        if socket.linger_until.is_some_and(|until| now >= until) {
+        let Some(entry) = &mut self.entries[id.0 as usize] else { return };
+        if entry.linger_until.is_some_and(|until| now >= until) {
             return self.remove(id);
         }
-        if socket.linger_until.is_none() && now >= socket.drain_at {
-            let reconnect_after_ms = u64::from(socket.generation.wrapping_mul(2_654_435_761) >> 22);
+        if entry.polling().is_some_and(|polling| polling.candidate.is_some() && now >= polling.upgrade_due) {
+            entry.polling().into_iter().for_each(|polling| polling.candidate = None);
+        }
+        if entry.linger_until.is_none() && now >= entry.drain_at {
+            let reconnect_after_ms = u64::from(entry.generation.wrapping_mul(2_654_435_761) >> 22);
             self.with_session(id, |session, cx| session.warn_of_drain(reconnect_after_ms, cx));
             self.end(id, Disconnect::RESTART);
         }
@@ -48,9 +51,11 @@ impl Worker {
             }
             None => return,
         };
-        let Some(socket) = &mut self.sockets[id.0 as usize] else { return };
-        let due = socket.linger_until.unwrap_or_else(|| due.min(socket.drain_at));
-        socket.slot = self.wheel.insert((id, socket.generation), due);
+        let Some(entry) = &mut self.entries[id.0 as usize] else { return };
+        let upgrade = entry.polling().filter(|polling| polling.candidate.is_some());
+        let due = due.min(upgrade.map_or(u64::MAX, |polling| polling.upgrade_due));
+        let due = entry.linger_until.unwrap_or_else(|| due.min(entry.drain_at));
+        entry.slot = self.wheel.insert((id, entry.generation), due);
         if self.hub.dirty_len() > 0 {
             self.wake_turn();
         }
@@ -60,7 +65,7 @@ impl Worker {
         let mut blocked = std::mem::take(&mut self.blocked);
         blocked.retain(|(id, generation)| {
             let patience = self.slow_consumer_ms;
-            let Some(socket) = self.live(*id, *generation) else { return false };
+            let Some(socket) = self.live(*id, *generation).and_then(|entry| entry.socket()) else { return false };
             let Some(since) = socket.blocked_since else {
                 socket.watched = false;
                 return false;
@@ -82,13 +87,13 @@ impl Worker {
     pub(super) fn drain(&mut self, order: DrainOrder) {
         let now = self.now;
         let ids: Vec<_> =
-            (0u32..).zip(&self.sockets).filter(|(_, slot)| slot.is_some()).map(|(id, _)| OutboxId(id)).collect();
+            (0u32..).zip(&self.entries).filter(|(_, slot)| slot.is_some()).map(|(id, _)| OutboxId(id)).collect();
         let (count, window) = (ids.len().max(1) as u64, millis(order.window.min(order.deadline)));
         for (i, id) in (0u64..).zip(ids) {
-            if let Some(socket) = &mut self.sockets[id.0 as usize] {
-                let jitter = u64::from(socket.generation.wrapping_mul(2_654_435_761) >> 16) % (window / count + 50);
+            if let Some(entry) = &mut self.entries[id.0 as usize] {
+                let jitter = u64::from(entry.generation.wrapping_mul(2_654_435_761) >> 16) % (window / count + 50);
                 let after = (i * window / count + jitter).min(window);
-                socket.drain_at = now.saturating_add(after);
+                entry.drain_at = now.saturating_add(after);
             }
             self.schedule(id);
         }

@@ -60,8 +60,8 @@ impl Worker {
         f: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
     ) -> Option<T> {
         let now = self.now;
-        let socket = self.sockets.get_mut(id.0 as usize)?.as_mut()?;
+        let entry = self.entries.get_mut(id.0 as usize)?.as_mut()?;
         let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
-        Some(f(&mut socket.session, &mut cx))
+        Some(f(&mut entry.session, &mut cx))
     }
 }

@@ -6,18 +6,20 @@
 
 mod clock;
 mod commands;
+mod errands;
 mod reading;
+mod upgrade;
 mod writing;
 
-use super::door::Arrival;
-use super::socket::Socket;
+use super::entry::Entry;
 use super::wheel::{SLOT_MS, Wheel};
 use crate::config::Settings;
 use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
 use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::{Context, Question, Rules, Session};
+use crate::session::{Question, Rules};
 use crate::telemetry::Throttle;
+pub use errands::{Arrival, Errand};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{self, Poll, Waker};
@@ -48,8 +50,8 @@ pub struct WorkerSeat {
     pub hub: Hub,
     /// What other threads ask.
     pub inbox: Inbox,
-    /// New sockets.
-    pub arrivals: mpsc::Receiver<Arrival>,
+    /// What the doors want.
+    pub errands: mpsc::Receiver<Errand>,
     /// Who may connect.
     pub access: crate::session::Access,
     /// Name of the node in hello packets.
@@ -60,7 +62,7 @@ pub struct WorkerSeat {
 struct Worker {
     hub: Local,
     rules: Rules,
-    sockets: Vec<Option<Box<Socket>>>,
+    entries: Vec<Option<Box<Entry>>>,
     open: usize,
     generation: u32,
     scratch: Box<[u8]>,
@@ -82,12 +84,12 @@ struct Worker {
 
 /// Runs a worker on the current thread until it has been drained.
 pub async fn run(seat: WorkerSeat, settings: Settings) {
-    let WorkerSeat { index, hub, mut inbox, mut arrivals, access, node } = seat;
+    let WorkerSeat { index, hub, mut inbox, mut errands, access, node } = seat;
     let local = Local::new(&hub, index, HubLimits::new(&settings.limits, &settings.delivery));
     let worker = Worker {
         hub: local,
         rules: Rules::new(&settings, access, node),
-        sockets: Vec::new(),
+        entries: Vec::new(),
         open: 0,
         generation: 0,
         scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
@@ -107,7 +109,7 @@ pub async fn run(seat: WorkerSeat, settings: Settings) {
     let mut ticks = tokio::time::interval(Duration::from_millis(SLOT_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        let turn = poll_fn(|cx| with(|worker| worker.turn(cx, &mut inbox, &mut arrivals, &mut ticks))).await;
+        let turn = poll_fn(|cx| with(|worker| worker.turn(cx, &mut inbox, &mut errands, &mut ticks))).await;
         match turn {
             Turn::More => tokio::task::yield_now().await,
             Turn::Over => break,
@@ -140,7 +142,7 @@ impl Worker {
         &mut self,
         cx: &mut task::Context<'_>,
         inbox: &mut Inbox,
-        arrivals: &mut mpsc::Receiver<Arrival>,
+        errands: &mut mpsc::Receiver<Errand>,
         ticks: &mut Interval,
     ) -> Poll<Turn> {
         if !self.turn.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -149,8 +151,8 @@ impl Worker {
         self.look_at_clock();
         let mut more = false;
         for i in 0..=TURN_COMMANDS {
-            let Poll::Ready(Some(arrival)) = arrivals.poll_recv(cx) else { break };
-            self.admit(arrival);
+            let Poll::Ready(Some(errand)) = errands.poll_recv(cx) else { break };
+            self.run_errand(errand);
             more |= i == TURN_COMMANDS;
         }
         for i in 0..=TURN_COMMANDS {
@@ -180,42 +182,6 @@ impl Worker {
         Poll::Pending
     }
 
-    fn admit(&mut self, arrival: Arrival) {
-        let Arrival { stream, mut early, handshake, permit } = arrival;
-        let stream = match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%error, "a new socket could not be registered"),
-        };
-        if self.send_buffer > 0 {
-            let set = socket2::SockRef::from(&stream).set_send_buffer_size(self.send_buffer);
-            if let Err(error) = set {
-                tracing::debug!(%error, "the send buffer could not be set");
-            }
-        }
-        let now = self.now;
-        let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
-        let session = Session::open(handshake, &mut cx);
-        let id = session.outbox();
-        let place = id.0 as usize;
-        if self.sockets.len() <= place {
-            self.sockets.resize_with(place + 1, || None);
-        }
-        self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        self.sockets[place] = Some(Box::new(Socket::new(stream, generation, session, permit)));
-        self.open += 1;
-        self.hub.stats().open_sockets.add(1);
-        self.schedule(id);
-        if !early.is_empty() {
-            // Bytes that came right behind the handshake.
-            self.receive(id, &mut early);
-        }
-        if self.draining {
-            self.hub.close(id, Disconnect::RESTART);
-        }
-        lifecycle::spawn_on_worker(poll_fn(move |cx| with(|worker| worker.poll_socket(id, generation, cx))));
-    }
-
     /// Ends the session at once: it leaves its rooms, and says goodbye when its outbox is written.
     fn end(&mut self, id: OutboxId, disconnect: Disconnect) {
         self.with_session(id, |session, cx| session.say_farewell(disconnect, cx));
@@ -224,19 +190,19 @@ impl Worker {
     }
 
     fn remove(&mut self, id: OutboxId) {
-        let Some(mut socket) = self.sockets[id.0 as usize].take() else { return };
-        socket.session.end(&mut self.hub);
+        let Some(mut entry) = self.entries[id.0 as usize].take() else { return };
+        entry.session.end(&mut self.hub);
         self.hub.close_outbox(id);
         self.open -= 1;
-        self.hub.stats().open_sockets.sub(1);
-        if let Some(waker) = socket.waker.take() {
+        self.hub.stats().open_sockets[entry.session.transport().index()].sub(1);
+        if let Some(waker) = entry.socket().and_then(|socket| socket.waker.take()) {
             waker.wake();
         }
     }
 
-    fn live(&mut self, id: OutboxId, generation: u32) -> Option<&mut Box<Socket>> {
-        let slot = self.sockets.get_mut(id.0 as usize)?;
-        slot.as_mut().filter(|socket| socket.generation == generation)
+    fn live(&mut self, id: OutboxId, generation: u32) -> Option<&mut Box<Entry>> {
+        let slot = self.entries.get_mut(id.0 as usize)?;
+        slot.as_mut().filter(|entry| entry.generation == generation)
     }
 }
 

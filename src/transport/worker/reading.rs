@@ -5,13 +5,14 @@ use crate::hub::OutboxId;
 use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::Context;
-use crate::transport::socket::Read;
+use crate::transport::entry::Carrier;
+use crate::transport::socket::{Read, Socket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{self, Poll};
 
 impl Worker {
     pub(super) fn poll_socket(&mut self, id: OutboxId, generation: u32, cx: &mut task::Context<'_>) -> Poll<()> {
-        let Some(socket) = self.live(id, generation) else { return Poll::Ready(()) };
+        let Some((socket, _)) = self.socket(id, generation) else { return Poll::Ready(()) };
         if !socket.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             socket.waker = Some(cx.waker().clone());
         }
@@ -20,16 +21,16 @@ impl Worker {
         }
         loop {
             let congested = self.hub.is_congested();
-            let Some(socket) = self.live(id, generation) else { return Poll::Ready(()) };
-            if congested && socket.congested {
+            if congested && self.entries[id.0 as usize].as_ref().is_some_and(|entry| entry.congested) {
                 self.stalled.push(cx.waker().clone());
                 self.wake_turn();
                 return Poll::Pending;
             }
+            let Some((socket, _)) = self.socket(id, generation) else { return Poll::Ready(()) };
             if socket.stream.poll_read_ready(cx).is_pending() {
                 return Poll::Pending;
             }
-            if self.read_one(id) == Read::Full {
+            if self.read_one(id, generation) == Read::Full {
                 // One buffer a turn: a publisher that always has more lets the others go first.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -37,11 +38,24 @@ impl Worker {
         }
     }
 
-    pub(super) fn read_one(&mut self, id: OutboxId) -> Read {
-        let Some(socket) = &self.sockets[id.0 as usize] else { return Read::Ended };
-        let (lingers, marked) = (socket.linger_until.is_some(), self.hub.dirty_len());
+    /// A socket, and whether it is one that may become its session's transport.
+    fn socket(&mut self, id: OutboxId, generation: u32) -> Option<(&mut Socket, bool)> {
+        let (socket, is_candidate) = match &mut self.entries.get_mut(id.0 as usize)?.as_mut()?.carrier {
+            Carrier::Socket(socket) => (socket, false),
+            Carrier::Polling(polling) => (polling.candidate.as_mut()?, true),
+        };
+        (socket.generation == generation).then_some((socket, is_candidate))
+    }
+
+    pub(super) fn read_one(&mut self, id: OutboxId, generation: u32) -> Read {
         let mut scratch = std::mem::take(&mut self.scratch);
+        let Some((socket, is_candidate)) = self.socket(id, generation) else {
+            self.scratch = scratch;
+            return Read::Ended;
+        };
         let read = socket.read(&mut scratch);
+        let marked = self.hub.dirty_len();
+        let lingers = self.entries[id.0 as usize].as_ref().is_some_and(|entry| entry.linger_until.is_some());
         let taken = match read {
             Read::Drained(taken) => taken,
             Read::Full => scratch.len(),
@@ -49,8 +63,9 @@ impl Worker {
         };
         match read {
             Read::Ended if lingers => self.remove(id),
-            Read::Ended => self.end(id, Disconnect::CONNECTION_LOST),
+            Read::Ended => self.lose_socket(id, is_candidate),
             _ if lingers || taken == 0 => {}
+            Read::Drained(_) | Read::Full if is_candidate => self.receive_probe(id, &mut scratch[..taken]),
             Read::Drained(_) | Read::Full => self.receive(id, &mut scratch[..taken]),
         }
         self.scratch = scratch;
@@ -65,10 +80,10 @@ impl Worker {
         let broadcasts = self.hub.stats().broadcasts.get();
         self.hub.stats().bytes_received.add(bytes.len() as u64);
         loop {
-            let Some(mut socket) = self.sockets[id.0 as usize].take() else { return };
-            let outcome = self.guarded(|cx| socket.receive(bytes, &mut at, cx), now);
-            socket.congested = self.hub.take_congestion();
-            self.sockets[id.0 as usize] = Some(socket);
+            let Some(mut entry) = self.entries[id.0 as usize].take() else { return };
+            let outcome = self.guarded(|cx| entry.receive(bytes, &mut at, cx), now);
+            entry.congested = self.hub.take_congestion();
+            self.entries[id.0 as usize] = Some(entry);
             self.ask_questions();
             self.relieve();
             match outcome {

@@ -2,6 +2,8 @@
 
 use super::Worker;
 use crate::hub::{Outbox, OutboxId};
+use crate::protocol::disconnect::Disconnect;
+use crate::transport::entry::{Carrier, LINGER_MS};
 
 /// Outboxes written right after the read that filled them. More wait for the turn, so that others can add to them.
 const EAGER_OUTBOXES: usize = 16;
@@ -55,27 +57,47 @@ impl Worker {
 
     pub(super) fn write_one(&mut self, id: OutboxId) {
         let now = self.now;
-        let Some(socket) = self.sockets.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
-        socket.write(&mut self.hub, now);
-        if socket.blocked_since.is_some() && !std::mem::replace(&mut socket.watched, true) {
-            self.blocked.push((id, socket.generation));
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        match &mut entry.carrier {
+            Carrier::Polling(polling) => polling.flush(id, &mut self.hub),
+            Carrier::Socket(socket) => {
+                socket.write(id, &mut self.hub, now);
+                if socket.blocked_since.is_some() && !std::mem::replace(&mut socket.watched, true) {
+                    self.blocked.push((id, entry.generation));
+                }
+            }
         }
-        let Some(disconnect) = self.hub.outbox(id).and_then(Outbox::closing) else { return };
-        let fresh = socket.linger_until.is_none();
+        if let Some(disconnect) = self.hub.outbox(id).and_then(Outbox::closing) {
+            self.close_one(id, disconnect);
+        }
+    }
+
+    /// Brings a session that has ended to its end: its goodbye is written behind everything else.
+    fn close_one(&mut self, id: OutboxId, disconnect: Disconnect) {
+        let now = self.now;
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let fresh = entry.linger_until.is_none();
         if fresh {
+            entry.linger_until = Some(now.saturating_add(LINGER_MS));
             self.hub.stats().closed(disconnect);
-            socket.session.end(&mut self.hub);
+            entry.session.end(&mut self.hub);
             if disconnect.is_fault()
                 && let Some(left_out) = self.fault_log.admit(now)
             {
-                let peer = socket.stream.peer_addr().ok();
+                let peer = entry.socket().and_then(|socket| socket.stream.peer_addr().ok());
                 tracing::info!(reason = disconnect.reason, code = disconnect.code, ?peer, left_out, "closed a session");
             }
         }
-        if socket.say_goodbye(disconnect, &mut self.hub, now) {
-            return self.remove(id);
-        }
-        if fresh {
+        let session = &entry.session;
+        let done = match &mut entry.carrier {
+            Carrier::Polling(polling) => polling.say_goodbye(disconnect, id, &mut self.hub),
+            Carrier::Socket(socket) => {
+                socket.say_goodbye(disconnect, || session.goodbye(disconnect), id, &mut self.hub, now)
+            }
+        };
+        if done {
+            self.remove(id);
+        } else if fresh {
             self.schedule(id);
         }
     }

@@ -1,7 +1,7 @@
 //! Single sessions: they are ended, spoken to, and asked.
 
 use super::{get, post, request};
-use crate::support::{Client, Heard, NativeClient, RawSocket, TestServer, beside, eventually, frame};
+use crate::support::{Client, Heard, NativeClient, RawSocket, SPEAKING, TestServer, beside, eventually, frame};
 use roomcast::protocol::Wire;
 use serde_json::json;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[tokio::test]
 async fn a_session_is_ended_once() {
     let server = TestServer::start(|_| ());
-    for wire in Wire::ALL {
+    for wire in SPEAKING {
         let mut client = Client::connect(&server, wire).await;
         let path = format!("/api/v1/sessions/{}", client.sid());
         let ended = request(server.public, "DELETE", &path, "", "").await;
@@ -27,7 +27,7 @@ async fn a_session_is_ended_once() {
 #[tokio::test]
 async fn an_event_for_one_session_reaches_that_one_only() {
     let server = TestServer::start(|_| ());
-    for wire in Wire::ALL {
+    for wire in SPEAKING {
         let (mut one, mut other) = (Client::member(&server, wire, "r").await, Client::member(&server, wire, "r").await);
         let path = format!("/api/v1/sessions/{}/events", one.sid());
         let answer = post(&server, &path, json!({"event": "for-you", "args": [1, 2]})).await;

@@ -74,7 +74,10 @@ impl Heard {
     }
 }
 
-/// A client of any wire.
+/// The wires on which clients speak; an event stream only listens.
+pub(crate) const SPEAKING: [Wire; 3] = [Wire::SocketIo, Wire::Json, Wire::MsgPack];
+
+/// A client of any wire on which clients speak.
 pub(crate) enum Client {
     SocketIo(Box<SocketIoClient>),
     Native(Box<NativeClient>),
@@ -85,6 +88,7 @@ impl Client {
         match wire {
             Wire::SocketIo => Self::SocketIo(Box::new(SocketIoClient::connect(server).await)),
             Wire::Json | Wire::MsgPack => Self::Native(Box::new(NativeClient::connect(server, wire).await)),
+            Wire::Sse => unreachable!("an event stream only listens"),
         }
     }
 

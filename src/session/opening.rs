@@ -1,0 +1,58 @@
+//! How a session begins: what its handshake says it is, and its first words.
+
+use super::limit::Limit;
+use super::raw::Framing;
+use super::{Context, Dialect, Handshake, Session, ack, native, socketio, sse};
+use crate::hub::Sid;
+use crate::protocol::Wire;
+use crate::protocol::heartbeat::Heartbeat;
+
+impl Session {
+    /// Opens a session and says hello, behind `head`: what the answer to its handshake begins with. Returns the id that an
+    /// Engine.IO transport goes by.
+    pub fn open(handshake: Handshake, head: Vec<u8>, cx: &mut Context<'_>) -> (Self, Option<Sid>) {
+        let Handshake { wire, transport, identity, rooms, entrance } = handshake;
+        let outbox = cx.hub.open_outbox(wire);
+        let spread = u64::from(outbox.0.wrapping_mul(2_654_435_761) >> 16) % (cx.rules.rhythm.interval_ms / 2 + 1);
+        let mut session = Self {
+            outbox,
+            transport,
+            dialect: match (entrance, wire) {
+                (Some(entrance), _) => Dialect::Raw(entrance),
+                (None, Wire::SocketIo) => Dialect::SocketIo(socketio::SocketIo::default()),
+                (None, Wire::Json | Wire::MsgPack) => Dialect::Native(native::Native::default()),
+                (None, Wire::Sse) => Dialect::Sse(sse::Sse::default()),
+            },
+            heartbeat: Heartbeat::new(cx.now, cx.rules.rhythm, spread),
+            handshake_due: cx.now.saturating_add(cx.rules.handshake_timeout_ms),
+            packets: Limit::default(),
+            joins: Limit::default(),
+            refused: 0,
+            identity,
+            acks: ack::Acks::default(),
+        };
+        let sid = session.greet(rooms, head, cx);
+        (session, sid)
+    }
+
+    fn greet(&mut self, rooms: Vec<String>, head: Vec<u8>, cx: &mut Context<'_>) -> Option<Sid> {
+        if let Dialect::Sse(_) = self.dialect {
+            self.dialect = Dialect::Sse(self.sse_open(&rooms, &head, cx));
+            return None;
+        }
+        if !head.is_empty() {
+            cx.hub.send_bytes(self.outbox, head);
+        }
+        match &self.dialect {
+            Dialect::SocketIo(_) => return Some(self.engineio_open(cx)),
+            Dialect::Native(_) => self.native_open(rooms, cx),
+            Dialect::Raw(entrance) => {
+                let framing = entrance.framing;
+                let _first = self.finish_handshake();
+                return (framing == Framing::EngineIo).then(|| self.engineio_open(cx));
+            }
+            Dialect::Sse(_) => {}
+        }
+        None
+    }
+}

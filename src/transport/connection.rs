@@ -1,0 +1,75 @@
+//! A TCP connection in its HTTP phase, as the handlers of its requests see it: who is at the other end, its place among
+//! such connections, and the way to take it away from the HTTP server.
+
+use super::worker::Errand;
+use crate::hub::Sid;
+use crate::session::Handshake;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// A connection in its HTTP phase. Every request carries a reference to its own in its extensions.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    places: Arc<Semaphore>,
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+    claim: Mutex<Option<Claim>>,
+}
+
+/// The wish to take a connection over: its request has been checked and needs no answer from the HTTP server any more.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The way to the worker that gets the socket.
+    pub(super) worker: mpsc::Sender<Errand>,
+    /// What the worker writes first: the head of the answer, where it is known already.
+    pub(super) head: Vec<u8>,
+    /// Who comes.
+    pub(super) guest: Guest,
+}
+
+/// Whom a socket is for.
+#[derive(Debug)]
+pub(super) enum Guest {
+    /// A new session, with its place among the open sockets, taken before the handshake was answered.
+    New(Box<Handshake>, OwnedSemaphorePermit),
+    /// The session of this id, which is polling until now.
+    Upgrade(Sid),
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr, places: Arc<Semaphore>, place: OwnedSemaphorePermit) -> Self {
+        Self { peer, places, place: Mutex::new(Some(place)), claim: Mutex::default() }
+    }
+
+    /// Takes the connection away from the HTTP server, which hands it to a worker as soon as the handler of the request
+    /// waits: it must never answer.
+    pub(super) fn take_over(&self, claim: Claim) {
+        *lock(&self.claim) = Some(claim);
+    }
+
+    /// What [`Connection::take_over`] left.
+    pub(super) fn claimed(&self) -> Option<Claim> {
+        lock(&self.claim).take()
+    }
+
+    /// Gives the connection's place to others while a request on it waits for something that takes long.
+    pub(super) fn leave_place(&self) {
+        *lock(&self.place) = None;
+    }
+
+    /// Takes a place again, if there is one.
+    pub(super) fn retake_place(&self) {
+        *lock(&self.place) = Arc::clone(&self.places).try_acquire_owned().ok();
+    }
+
+    /// Whether it has a place. Without one it should end with the answer that is being made.
+    pub(super) fn has_place(&self) -> bool {
+        lock(&self.place).is_some()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

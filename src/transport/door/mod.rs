@@ -1,0 +1,209 @@
+//! The ways in: every request that wants a session is checked here, and its socket or its polls handed to a worker.
+//!
+//! | door | |
+//! |---|---|
+//! | [`socketio`] | Engine.IO's address: which transport, which session |
+//! | [`websocket`] | answers a WebSocket handshake; the plain protocol's address |
+//! | [`polling`] | long-polling: one request at a time for each direction |
+//! | [`sse`] | server-sent events |
+
+mod polling;
+mod socketio;
+mod sse;
+mod websocket;
+
+use super::connection::{Claim, Connection};
+use super::handshake::{Origins, Refused};
+use super::worker::Errand;
+use crate::config::Settings;
+use crate::hub::{Hub, Identity};
+use crate::lifecycle::{self, Lifecycle};
+use crate::metrics::{self, Metrics};
+use crate::protocol::{Transport, Wire};
+use crate::session::{Access, Entrance, Handshake};
+use crate::telemetry::Throttle;
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{Request, Response, StatusCode, Uri};
+use axum::routing::any;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Log lines a second about refused handshakes; the rest is counted.
+const REFUSAL_LINES_PER_SECOND: u32 = 5;
+
+/// Everything a handshake needs.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    access: Access,
+    origins: Origins,
+    hub: Hub,
+    workers: Vec<mpsc::Sender<Errand>>,
+    next: AtomicUsize,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    /// One for each session that may be open.
+    places: Arc<Semaphore>,
+    max_rooms: usize,
+    max_payload: usize,
+    body_timeout: Duration,
+    started: Instant,
+    refusal_log: Mutex<Throttle>,
+}
+
+/// Why the doors let somebody in or not, and where the sessions are.
+#[derive(Debug)]
+pub struct DoorRules {
+    /// Who may connect.
+    pub access: Access,
+    /// Which pages may connect.
+    pub origins: Origins,
+    /// Where sessions are found by their ids.
+    pub hub: Hub,
+    /// The ways to the workers.
+    pub workers: Vec<mpsc::Sender<Errand>>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl Doors {
+    /// Doors that lead to these workers.
+    #[must_use]
+    pub fn new(settings: &Settings, rules: DoorRules, lifecycle: Lifecycle) -> Self {
+        let DoorRules { access, origins, hub, workers, metrics } = rules;
+        let limits = &settings.limits;
+        let inner = Inner {
+            access,
+            origins,
+            hub,
+            workers,
+            next: AtomicUsize::new(0),
+            metrics,
+            lifecycle,
+            places: Arc::new(Semaphore::new(limits.max_sockets.min(Semaphore::MAX_PERMITS))),
+            max_rooms: limits.max_rooms_per_session,
+            max_payload: limits.max_packet_bytes,
+            body_timeout: limits.handshake_timeout,
+            started: lifecycle::now(),
+            refusal_log: Mutex::new(Throttle::new(REFUSAL_LINES_PER_SECOND)),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The routes of the doors; `entrances` are those of the application.
+    pub fn router<S: Clone + Send + Sync + 'static>(
+        self,
+        socketio_path: &str,
+        entrances: &[Arc<Entrance>],
+    ) -> Router<S> {
+        let mut router = Router::new().route("/ws", any(websocket::enter_plain)).route("/sse", any(sse::enter));
+        for path in both_forms(socketio_path) {
+            router = router.route(&path, any(socketio::enter));
+        }
+        for entrance in entrances {
+            for path in both_forms(&entrance.path) {
+                let entrance = Arc::clone(entrance);
+                let enter =
+                    move |state, request: Request<Body>| socketio::enter_raw(state, request, Arc::clone(&entrance));
+                router = router.route(&path, any(enter));
+            }
+        }
+        router.with_state(self)
+    }
+
+    /// Checks what is checked at every door: origin, token, and whether there is a place.
+    async fn admit(
+        &self,
+        request: &Parts,
+        wire: Wire,
+        transport: Transport,
+    ) -> Result<(Box<Handshake>, OwnedSemaphorePermit), Refused> {
+        self.check_origin(&request.headers)?;
+        let identity = self.identify(&request.headers, &request.uri).await?;
+        let permit = Arc::clone(&self.inner.places).try_acquire_owned();
+        let Some(permit) = permit.ok().filter(|_| !self.inner.lifecycle.is_stopping()) else {
+            let (result, status) = (metrics::Handshake::Overloaded, StatusCode::SERVICE_UNAVAILABLE);
+            return Err(Refused::policy(result, status, "This node takes no more sockets").hint(RETRY_AFTER, "5"));
+        };
+        let rooms = query(&request.uri, "room").take(self.inner.max_rooms).collect();
+        Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None }), permit))
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let origin = headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("invalid"));
+        let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+        if self.inner.origins.allows(origin, host) {
+            return Ok(());
+        }
+        Err(Refused::policy(metrics::Handshake::ForeignOrigin, StatusCode::FORBIDDEN, "Origin not allowed"))
+    }
+
+    /// Who a token in the handshake says this is. A wrong one is refused here; none at all may still come later.
+    async fn identify(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Refused> {
+        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let Some(token) = header.map(str::to_owned).or_else(|| query(uri, "token").next()) else { return Ok(None) };
+        let identity = std::future::ready(self.inner.access.identify(&token)).await;
+        identity.map(Some).ok_or_else(Refused::unauthenticated)
+    }
+
+    /// The way to the worker whose turn it is.
+    fn next_worker(&self) -> &mpsc::Sender<Errand> {
+        let workers = &self.inner.workers;
+        &workers[self.inner.next.fetch_add(1, Ordering::Relaxed) % workers.len()]
+    }
+
+    /// Counts, logs and answers a refusal.
+    fn refuse(&self, refused: Refused, headers: &HeaderMap) -> Response<Body> {
+        self.inner.metrics.node().handshake(refused.result);
+        let since = lifecycle::now().saturating_duration_since(self.inner.started);
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let admitted = self.inner.refusal_log.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
+        if let Some(left_out) = admitted {
+            tracing::info!(result = ?refused.result, text = refused.text, left_out, "refused a handshake");
+        }
+        let response = refused.into_response();
+        if self.check_origin(headers).is_ok() { allow_origin(response, headers) } else { response }
+    }
+}
+
+/// Gives the connection of a request to a worker. Never answers: the worker does.
+async fn hand_over(request: Parts, claim: Claim) -> Infallible {
+    if let Some(connection) = request.extensions.get::<Arc<Connection>>() {
+        connection.take_over(claim);
+    }
+    std::future::pending().await
+}
+
+/// Lets the page that asked read the answer; its origin has been checked.
+fn allow_origin(mut response: Response<Body>, headers: &HeaderMap) -> Response<Body> {
+    use axum::http::header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, VARY};
+    if let Some(origin) = headers.get(ORIGIN) {
+        let answer = response.headers_mut();
+        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        answer.insert(VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+/// A path with and without a slash at its end.
+fn both_forms(path: &str) -> [String; 2] {
+    let path = path.trim_matches('/');
+    [format!("/{path}"), format!("/{path}/")]
+}
+
+/// The values of a key in the query string, decoded.
+fn query<'a>(uri: &'a Uri, key: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    pairs.filter(move |(name, _)| name == key).map(|(_, value)| value.into_owned())
+}

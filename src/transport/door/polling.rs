@@ -1,0 +1,168 @@
+//! The door of long-polling: a GET waits for what the server says, a POST brings what the client says.
+//!
+//! A GET that waits gives its place among the HTTP connections to others: there are as many of them as there are sessions.
+
+use super::{Doors, allow_origin};
+use crate::hub::Sid;
+use crate::metrics;
+use crate::protocol::{Transport, Wire};
+use crate::session::Entrance;
+use crate::transport::connection::Connection;
+use crate::transport::handshake::Refused;
+use crate::transport::polling::{Polled, Refusal};
+use crate::transport::worker::Errand;
+use axum::body::Body;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
+use axum::http::request::Parts;
+use axum::http::{Method, Response, StatusCode};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a browser may remember what a preflight said.
+const PREFLIGHT_SECONDS: &str = "600";
+
+/// Longest list of headers that a preflight may ask for.
+const PREFLIGHT_HEADERS_MAX_BYTES: usize = 1_024;
+
+/// Opens a session; the answer is its first payload.
+pub(super) async fn open(doors: &Doors, request: &Parts, entrance: Option<Arc<Entrance>>) -> Response<Body> {
+    let opened = async {
+        let (mut handshake, permit) = doors.admit(request, Wire::SocketIo, Transport::Polling).await?;
+        handshake.entrance = entrance;
+        let (reply, answer) = oneshot::channel();
+        let sent = doors.next_worker().try_send(Errand::OpenPolling(handshake, permit, reply));
+        sent.map_err(|_| Refused::overloaded())?;
+        match answer.await {
+            Ok(Polled::Payload(payload)) => Ok(payload),
+            Ok(Polled::Refused(_)) | Err(_) => Err(Refused::overloaded()),
+        }
+    };
+    match opened.await {
+        Ok(payload) => {
+            doors.inner.metrics.node().handshake(metrics::Handshake::Accepted);
+            text(StatusCode::OK, Body::from(payload), &request.headers)
+        }
+        Err(refused) => doors.refuse(refused, &request.headers),
+    }
+}
+
+/// A request of a session that is open.
+pub(super) async fn serve(doors: &Doors, request: &Parts, body: Body, sid: Sid) -> Response<Body> {
+    let headers = &request.headers;
+    let connection = request.extensions.get::<Arc<Connection>>();
+    let outcome = match (doors.check_origin(headers), &request.method) {
+        (Err(refused), _) => Err(refused),
+        (Ok(()), &Method::GET) => poll(doors, sid, connection.map(AsRef::as_ref)).await,
+        (Ok(()), &Method::POST) => post(doors, sid, body).await,
+        (Ok(()), _) => Err(Refused::malformed(StatusCode::BAD_REQUEST, 3, "Bad request")),
+    };
+    let mut response = match outcome {
+        Ok(body) => text(StatusCode::OK, Body::from(body), headers),
+        Err(refused) => doors.refuse(refused, headers),
+    };
+    if connection.is_some_and(|connection| !connection.has_place()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn poll(doors: &Doors, sid: Sid, connection: Option<&Connection>) -> Result<Bytes, Refused> {
+    let worker = doors.worker_of(sid).ok_or_else(Refused::unknown_session)?;
+    let (reply, answer) = oneshot::channel();
+    worker.try_send(Errand::Poll(sid, reply)).map_err(|_| Refused::overloaded())?;
+    // A client that cuts its poll ends its session, and this future is dropped with the connection.
+    let mut abandoned = Abandoned { worker, sid, armed: true };
+    connection.inspect(|connection| connection.leave_place());
+    let answer = answer.await;
+    abandoned.armed = false;
+    connection.inspect(|connection| connection.retake_place());
+    match answer {
+        Ok(Polled::Payload(payload)) => Ok(payload),
+        Ok(Polled::Refused(refusal)) => Err(refused(refusal)),
+        Err(_) => Err(Refused::unknown_session()),
+    }
+}
+
+async fn post(doors: &Doors, sid: Sid, body: Body) -> Result<Bytes, Refused> {
+    // Announced first: nobody's body is read for a session that does not exist.
+    let begun = doors.ask(sid, |reply| Errand::BeginPost(sid, reply)).await;
+    begun.unwrap_or(Err(Refusal::Unknown)).map_err(refused)?;
+    let worker = doors.worker_of(sid).ok_or_else(Refused::unknown_session)?;
+    let mut abandoned = Abandoned { worker, sid, armed: true };
+    let body = axum::body::to_bytes(body, doors.inner.max_payload);
+    let body = match tokio::time::timeout(doors.inner.body_timeout, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return Err(Refused::too_large()),
+        Err(_) => return Err(Refused::malformed(StatusCode::REQUEST_TIMEOUT, 3, "The body took too long")),
+    };
+    let taken = doors.ask(sid, |reply| Errand::Post(sid, body, reply)).await;
+    abandoned.armed = false;
+    taken.unwrap_or(Err(Refusal::Unknown)).map_err(refused)?;
+    Ok(Bytes::from_static(b"ok"))
+}
+
+/// Tells the worker when a request ended before its time.
+struct Abandoned {
+    worker: mpsc::Sender<Errand>,
+    sid: Sid,
+    armed: bool,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if self.armed && self.worker.try_send(Errand::Abandon(self.sid)).is_err() {
+            tracing::debug!("a worker is too busy to hear that a client went away: its heartbeat will tell");
+        }
+    }
+}
+
+impl Doors {
+    /// The way to the worker of a session of this node.
+    pub(super) fn worker_of(&self, sid: Sid) -> Option<mpsc::Sender<Errand>> {
+        self.inner.workers.get(self.inner.hub.worker_of(sid)?).cloned()
+    }
+
+    /// Asks the worker of a session. `None`: there is none, or it does not answer.
+    pub(super) async fn ask<T>(&self, sid: Sid, errand: impl FnOnce(oneshot::Sender<T>) -> Errand) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.worker_of(sid)?.try_send(errand(reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
+fn refused(refusal: Refusal) -> Refused {
+    match refusal {
+        Refusal::Unknown => Refused::unknown_session(),
+        Refusal::Bad => Refused::malformed(StatusCode::BAD_REQUEST, 3, "Bad request"),
+    }
+}
+
+/// Answers a browser that asks whether it may ask (Fetch standard, CORS preflight).
+pub(super) fn preflight(doors: &Doors, headers: &HeaderMap) -> Response<Body> {
+    if let Err(refused) = doors.check_origin(headers) {
+        return doors.refuse(refused, headers);
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let answer = response.headers_mut();
+    answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+    answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_SECONDS));
+    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|list| list.len() <= PREFLIGHT_HEADERS_MAX_BYTES);
+    if let Some(asked) = asked {
+        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    allow_origin(response, headers)
+}
+
+fn text(status: StatusCode, body: Body, headers: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let answer = response.headers_mut();
+    answer.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    allow_origin(response, headers)
+}

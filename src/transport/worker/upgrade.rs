@@ -1,0 +1,93 @@
+//! From long-polling to a WebSocket, without losing or reordering a packet: the client probes the new way, lets its polls
+//! come to their end, and says so; what waits by then is written on the new way.
+
+use super::Worker;
+use crate::hub::OutboxId;
+use crate::protocol::Transport;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::websocket::{Incoming, Opcode, write_frame};
+use crate::transport::entry::Carrier;
+
+/// What a client says first on the new way, and what it is answered.
+const PROBE: &str = "2probe";
+const PROBED: &[u8] = b"3probe";
+/// What a client says when its polls have ended.
+const UPGRADE: &str = "5";
+
+impl Worker {
+    /// Bytes on a WebSocket that is not its session's transport yet.
+    pub(super) fn receive_probe(&mut self, id: OutboxId, bytes: &mut [u8]) {
+        let (mut at, limits) = (0, self.rules.message);
+        while let Some(polling) = self.polling(id) {
+            let Some(candidate) = &mut polling.candidate else { return };
+            let step = match candidate.next(bytes, &mut at, &limits) {
+                Ok(None) => return,
+                Ok(Some(Incoming::Text(PROBE))) => Step::Probed,
+                Ok(Some(Incoming::Text(UPGRADE))) => Step::Upgraded,
+                Ok(Some(Incoming::Pong)) => continue,
+                Ok(Some(_)) | Err(_) => Step::Failed,
+            };
+            match step {
+                Step::Probed => {
+                    let mut frame = Vec::new();
+                    write_frame(Opcode::Text, PROBED, &mut frame);
+                    if !candidate.write_now(&frame) {
+                        polling.candidate = None;
+                        return;
+                    }
+                    polling.release(b"6");
+                }
+                Step::Upgraded => {
+                    self.upgrade(id);
+                    break;
+                }
+                Step::Failed => {
+                    polling.candidate = None;
+                    return;
+                }
+            }
+        }
+        // It is the session's transport now: what follows is for the session.
+        if at < bytes.len() {
+            self.receive(id, &mut bytes[at..]);
+        }
+    }
+
+    fn upgrade(&mut self, id: OutboxId) {
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(polling) = entry.polling() else { return };
+        let Some(mut socket) = polling.candidate.take() else { return };
+        polling.release(b"6");
+        socket.upgraded_from = Some(Box::new(polling.sid));
+        entry.carrier = Carrier::Socket(socket);
+        entry.session.upgraded();
+        let stats = self.hub.stats();
+        stats.open_sockets[Transport::Polling.index()].sub(1);
+        stats.open_sockets[Transport::WebSocket.index()].add(1);
+        self.hub.wrote(id, 0, false);
+        self.write_one(id);
+        self.schedule(id);
+    }
+
+    /// The WebSocket of an upgrade is gone, or took too long: the session goes on polling.
+    pub(super) fn give_up_upgrade(&mut self, id: OutboxId) {
+        if let Some(polling) = self.polling(id) {
+            polling.candidate = None;
+        }
+    }
+
+    /// A socket has ended. Says whether that ends its session.
+    pub(super) fn lose_socket(&mut self, id: OutboxId, is_candidate: bool) {
+        if is_candidate {
+            self.give_up_upgrade(id);
+        } else {
+            self.end(id, Disconnect::CONNECTION_LOST);
+        }
+    }
+}
+
+enum Step {
+    Probed,
+    Upgraded,
+    Failed,
+}
