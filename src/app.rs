@@ -4,10 +4,11 @@ use crate::config::{Secret, Settings};
 use crate::http::{self, Api, ApiKeys};
 use crate::hub::{DrainOrder, Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
+use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::session::{Access, Claims, TokenKey};
-use crate::transport::listener::{self, AcceptRules};
-use crate::transport::{self, DoorRules, Doors, Errand, Origins, WorkerSeat};
+use crate::transport::listener::{self, AcceptRules, Front};
+use crate::transport::{self, Doors, Errand, Gate, Origins, WorkerSeat};
 use anyhow::Context as _;
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -110,14 +111,17 @@ impl App {
         let rules = accept_rules(&settings);
         let stats = metrics.node();
         let api = Api::new(&settings, hub.clone(), metrics.clone(), keys, &node);
-        let rules_of_doors = DoorRules { access, origins, hub: hub.clone(), workers, metrics: metrics.clone() };
-        let doors = Doors::new(&settings, rules_of_doors, lifecycle.clone());
+        let limiter = Limiter::new(&settings, stats.clone());
+        lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
+        let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
+        let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone());
         let public_router = doors.router(&settings.listen.socketio_path, &[]).merge(http::public_router(api.clone()));
-        let serve = |listener, router, close: &CancellationToken| {
-            listener::serve(listener, router, rules, stats.clone(), lifecycle.clone(), close.clone())
-        };
-        lifecycle.spawn("public listener", serve(public, public_router, &close_public));
-        lifecycle.spawn("admin listener", serve(admin, http::admin_router(api), &close_admin));
+        let serve =
+            |front, close: &CancellationToken| listener::serve(front, stats.clone(), lifecycle.clone(), close.clone());
+        let public = Front { listener: public, router: public_router, rules, limiter: Some(limiter) };
+        let admin = Front { listener: admin, router: http::admin_router(api), rules, limiter: None };
+        lifecycle.spawn("public listener", serve(public, &close_public));
+        lifecycle.spawn("admin listener", serve(admin, &close_admin));
 
         stop.await;
         let began = lifecycle::now();

@@ -9,6 +9,7 @@
 //! | [`hub`] | who is in which room on this node, and fan-out |
 //! | [`session`] | one client from handshake to goodbye |
 //! | [`transport`] | sockets: the only place that reads from and writes to clients |
+//! | [`limiter`] | what strangers may cost, by address and by key |
 //! | [`http`] | REST for services and operators |
 //! | [`app`] | wires, runs, drains; the only one that knows everyone |
 //! | [`cli`] | the commands of the program |
@@ -22,6 +23,7 @@ pub mod config;
 pub mod http;
 pub mod hub;
 pub mod lifecycle;
+pub mod limiter;
 pub mod metrics;
 pub mod protocol;
 pub mod session;

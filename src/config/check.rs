@@ -36,6 +36,7 @@ impl Settings {
         let mut problems = Problems(self.auth.check());
         self.check_doors(&mut problems);
         self.check_limits(&mut problems);
+        self.check_abuse(&mut problems);
         self.check_delivery(&mut problems);
         self.check_times(&mut problems);
         problems.0
@@ -92,6 +93,15 @@ impl Settings {
         }
     }
 
+    fn check_abuse(&self, problems: &mut Problems) {
+        let abuse = &self.abuse;
+        problems.unless(
+            abuse.handshakes_per_second_per_address == 0 || abuse.handshakes_burst_per_address > 0,
+            || "handshakes-burst-per-address is 0, so nobody would be let in; for no limit set handshakes-per-second-per-address to 0".into(),
+        );
+        problems.unless(abuse.max_rate_limit_keys > 0, || "max-rate-limit-keys is 0; it has to be at least 1".into());
+    }
+
     fn check_delivery(&self, problems: &mut Problems) {
         let (delivery, packet) = (&self.delivery, self.limits.max_packet_bytes);
         for (name, bytes) in [("outbox-bytes", delivery.outbox_bytes), ("inbox-bytes", delivery.inbox_bytes)] {
@@ -120,6 +130,7 @@ impl Settings {
             ("slow-consumer-timeout", delivery.slow_consumer_timeout, true),
             ("tcp-user-timeout", delivery.tcp_user_timeout, false),
             ("ack-timeout", delivery.ack_timeout, true),
+            ("rate-limit-sweep", self.abuse.rate_limit_sweep, true),
             ("drain-deadline", drain.drain_deadline, false),
         ];
         for (name, time, needed) in times {
@@ -199,6 +210,9 @@ mod tests {
             ("--auth-secret short", "auth-secret has 5 bytes"),
             ("--max-sockets 0", "max-sockets is 0"),
             ("--packets-burst 0", "packets-burst is 0"),
+            ("--handshakes-burst-per-address 0", "handshakes-burst-per-address is 0"),
+            ("--max-rate-limit-keys 0", "max-rate-limit-keys is 0"),
+            ("--rate-limit-sweep 0", "rate-limit-sweep is 0"),
             ("--slow-consumer-room =latest", "no room name"),
             ("--listen-backlog 0", "listen-backlog"),
         ] {
@@ -213,6 +227,7 @@ mod tests {
             "--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0",
             "--listen 127.0.0.1:3001 --admin-listen 127.0.0.2:3001",
             "--socketio-path /a/b --namespace /chat,/news --allow-origin *,https://a.example:8443,capacitor://localhost",
+            "--exempt-address none --trusted-proxy 10.0.0.0/8,fd00::/8 --handshakes-per-second-per-address 0 --handshakes-burst-per-address 0",
             "--packets-per-second 0 --packets-burst 0 --drain-delay 0 --drain-window 0 --drain-deadline 0",
         ] {
             assert_eq!(check(flags), Vec::<String>::new(), "{flags}");

@@ -3,6 +3,7 @@
 //! Each setting is a flag, an environment variable and a key of the optional TOML file, in falling order of precedence;
 //! all three names derive from the one declaration here, and so does the table in the README.
 
+mod abuse;
 mod auth;
 mod check;
 mod environment;
@@ -10,15 +11,18 @@ mod file;
 mod layers;
 mod limits;
 mod listen;
+mod network;
 mod show;
 mod units;
 
+pub use abuse::AbuseSettings;
 pub use auth::{API_KEY_MIN_CHARS, AUTH_SECRET_MIN_BYTES, AuthSettings, Secret};
 pub use environment::wants_colour;
 pub use file::SettingsFile;
 pub use layers::{FileArg, Loaded, deepest, load};
 pub use limits::{DeliverySettings, HeartbeatSettings, LimitSettings, RoomPolicyRule, SlowConsumerPolicy};
 pub use listen::{DrainSettings, ListenSettings, LogFormat, LogSettings};
+pub use network::Network;
 pub use show::{effective, reference};
 pub use units::{parse_bytes, parse_duration, parse_log_filter, show_bytes, show_duration};
 
@@ -34,6 +38,9 @@ pub struct Settings {
     /// What clients may cost.
     #[command(flatten)]
     pub limits: LimitSettings,
+    /// What strangers may cost.
+    #[command(flatten)]
+    pub abuse: AbuseSettings,
     /// How delivery works and what happens to slow consumers.
     #[command(flatten)]
     pub delivery: DeliverySettings,

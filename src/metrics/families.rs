@@ -61,12 +61,6 @@ impl Metrics {
         sum(&self.workers, cell)
     }
 
-    /// Open sockets of all transports.
-    #[must_use]
-    pub fn open_sockets(&self) -> u64 {
-        Transport::ALL.iter().map(|transport| self.sum(|stats| &stats.open_sockets[transport.index()])).sum()
-    }
-
     /// How far the slowest worker is behind at `now_ms` since 1970, in microseconds: its newest lag, or the time for which
     /// it has not ticked at all, if that is longer.
     #[must_use]
@@ -102,6 +96,7 @@ impl Collector for Families {
         let mut families = self.sessions();
         families.extend(self.delivery());
         families.extend(self.ends());
+        families.extend(self.node.guards());
         families
     }
 }
@@ -273,7 +268,7 @@ fn seconds_gauge(us: u64) -> proto::Metric {
     proto::Metric::from_gauge(gauge)
 }
 
-fn single_gauge(name: &str, help: &str, value: u64) -> MetricFamily {
+pub(super) fn single_gauge(name: &str, help: &str, value: u64) -> MetricFamily {
     family(name, help, MetricType::GAUGE, vec![gauge(&[], value)])
 }
 
@@ -282,7 +277,12 @@ fn gauges<'a>(name: &str, help: &str, label: &str, values: impl IntoIterator<Ite
     family(name, help, MetricType::GAUGE, metrics.collect())
 }
 
-fn counters<'a>(name: &str, help: &str, label: &str, values: impl IntoIterator<Item = (&'a str, u64)>) -> MetricFamily {
+pub(super) fn counters<'a>(
+    name: &str,
+    help: &str,
+    label: &str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
+) -> MetricFamily {
     let metrics = values.into_iter().map(|(key, value)| {
         let mut counter = proto::Counter::default();
         counter.set_value(float(value));

@@ -6,9 +6,11 @@
 
 mod cells;
 mod families;
+mod guards;
 
 pub use cells::{Cell, Histogram};
 pub use families::Metrics;
+pub use guards::LimitHit;
 
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
@@ -113,6 +115,14 @@ impl WorkerStats {
     }
 }
 
+impl Metrics {
+    /// Open sockets of all transports.
+    #[must_use]
+    pub fn open_sockets(&self) -> u64 {
+        Transport::ALL.iter().map(|transport| self.sum(|stats| &stats.open_sockets[transport.index()])).sum()
+    }
+}
+
 /// Results of handshakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handshake {
@@ -128,12 +138,21 @@ pub enum Handshake {
     Overloaded,
     /// The request was not complete in time.
     TimedOut,
+    /// An address that opens too many, or has too many open.
+    RateLimited,
 }
 
 impl Handshake {
     /// Every result.
-    pub const ALL: [Self; 6] =
-        [Self::Accepted, Self::Malformed, Self::ForeignOrigin, Self::Unauthenticated, Self::Overloaded, Self::TimedOut];
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Malformed,
+        Self::ForeignOrigin,
+        Self::Unauthenticated,
+        Self::Overloaded,
+        Self::TimedOut,
+        Self::RateLimited,
+    ];
 
     const fn label(self) -> &'static str {
         match self {
@@ -143,6 +162,7 @@ impl Handshake {
             Self::Unauthenticated => "unauthenticated",
             Self::Overloaded => "overloaded",
             Self::TimedOut => "timed-out",
+            Self::RateLimited => "rate-limited",
         }
     }
 }
@@ -162,6 +182,10 @@ pub struct NodeStats {
     pub rooms: Cell,
     /// 1 while the node is draining.
     pub draining: Cell,
+    /// Times that a limit against abuse was hit, by limit.
+    pub limit_hits: [Cell; LimitHit::ALL.len()],
+    /// Keys and addresses whose rates are remembered.
+    pub rate_limit_keys: Cell,
     /// Sessions that the drain has not closed yet, when it ended at the deadline.
     pub drain_left: Cell,
 }
@@ -170,5 +194,10 @@ impl NodeStats {
     /// Counts a handshake.
     pub fn handshake(&self, result: Handshake) {
         self.handshakes[result as usize].add_shared(1);
+    }
+
+    /// Counts that a limit was hit.
+    pub fn limit_hit(&self, hit: LimitHit) {
+        self.limit_hits[hit as usize].add_shared(1);
     }
 }

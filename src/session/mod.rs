@@ -6,7 +6,6 @@
 pub mod ack;
 pub mod auth;
 mod context;
-pub mod limit;
 mod native;
 mod opening;
 mod raw;
@@ -20,6 +19,8 @@ pub use context::{Context, Handshake, Question, ReplyTo};
 pub use raw::{Entrance, Framing, RawAnswers, RawHandler, RawMessage};
 pub use rules::Rules;
 pub use vocabulary::write_presence;
+
+pub use crate::limiter::rate as limit;
 
 use crate::hub::{Identity, Local, MemberId, OutboxId};
 use crate::protocol::disconnect::Disconnect;

@@ -1,20 +1,20 @@
-//! A TCP connection in its HTTP phase, as the handlers of its requests see it: who is at the other end, its place among
-//! such connections, and the way to take it away from the HTTP server.
+//! A TCP connection in its HTTP phase, as the handlers of its requests see it: its place among such connections, and the
+//! way to take it away from the HTTP server.
 
+use super::gate::Place;
 use super::worker::Errand;
 use crate::hub::Sid;
+use crate::limiter::Held;
 use crate::session::Handshake;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// A connection in its HTTP phase. Every request carries a reference to its own in its extensions.
 #[derive(Debug)]
 pub struct Connection {
-    /// The other end.
-    pub peer: SocketAddr,
     places: Arc<Semaphore>,
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Its place among those of the node, and of its address.
+    place: Mutex<Option<(OwnedSemaphorePermit, Held)>>,
     claim: Mutex<Option<Claim>>,
 }
 
@@ -33,14 +33,14 @@ pub(super) struct Claim {
 #[derive(Debug)]
 pub(super) enum Guest {
     /// A new session, with its place among the open sockets, taken before the handshake was answered.
-    New(Box<Handshake>, OwnedSemaphorePermit),
+    New(Box<Handshake>, Place),
     /// The session of this id, which is polling until now.
     Upgrade(Sid),
 }
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr, places: Arc<Semaphore>, place: OwnedSemaphorePermit) -> Self {
-        Self { peer, places, place: Mutex::new(Some(place)), claim: Mutex::default() }
+    pub(super) fn new(places: Arc<Semaphore>, place: OwnedSemaphorePermit, held: Held) -> Self {
+        Self { places, place: Mutex::new(Some((place, held))), claim: Mutex::default() }
     }
 
     /// Takes the connection away from the HTTP server, which hands it to a worker as soon as the handler of the request
@@ -61,7 +61,8 @@ impl Connection {
 
     /// Takes a place again, if there is one.
     pub(super) fn retake_place(&self) {
-        *lock(&self.place) = Arc::clone(&self.places).try_acquire_owned().ok();
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        *lock(&self.place) = place.map(|place| (place, Held::uncounted()));
     }
 
     /// Whether it has a place. Without one it should end with the answer that is being made.

@@ -1,12 +1,12 @@
 //! A session in its worker's table: what carries its bytes, and when it is looked at next.
 
+use super::gate::Place;
 use super::polling::Polling;
 use super::socket::Socket;
 use crate::hub::Sid;
 use crate::protocol::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::{Context, Session};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a closed connection may take to say its own goodbye.
 pub(super) const LINGER_MS: u64 = 2_000;
@@ -26,8 +26,8 @@ pub(super) struct Entry {
     pub(super) linger_until: Option<u64>,
     /// A room whose fan-out this publisher has to wait for.
     pub(super) congested: bool,
-    /// Its place among the open sockets; free again when this is dropped.
-    _permit: OwnedSemaphorePermit,
+    /// Free again when this is dropped.
+    _place: Place,
 }
 
 /// What carries a session's bytes.
@@ -40,7 +40,7 @@ pub(super) enum Carrier {
 }
 
 impl Entry {
-    pub(super) fn new(session: Session, carrier: Carrier, generation: u32, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(session: Session, carrier: Carrier, generation: u32, place: Place) -> Self {
         Self {
             session,
             carrier,
@@ -49,7 +49,7 @@ impl Entry {
             drain_at: u64::MAX,
             linger_until: None,
             congested: false,
-            _permit: permit,
+            _place: place,
         }
     }
 

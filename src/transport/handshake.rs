@@ -57,7 +57,7 @@ pub(super) struct Refused {
     pub(super) code: u8,
     pub(super) text: &'static str,
     /// A header that says what to do instead.
-    hint: Option<(HeaderName, &'static str)>,
+    hint: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refused {
@@ -82,7 +82,7 @@ impl Refused {
     /// The worker has too much to do already.
     pub(super) fn overloaded() -> Self {
         Self::policy(metrics::Handshake::Overloaded, StatusCode::SERVICE_UNAVAILABLE, "This node is overloaded")
-            .hint(RETRY_AFTER, "1")
+            .hint(RETRY_AFTER, 1_u64)
     }
 
     /// A body above the limit.
@@ -90,8 +90,8 @@ impl Refused {
         Self::malformed(StatusCode::PAYLOAD_TOO_LARGE, 3, "The payload is too large")
     }
 
-    pub(super) fn hint(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.hint = Some((name, value));
+    pub(super) fn hint(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.hint = Some((name, value.into()));
         self
     }
 
@@ -101,7 +101,7 @@ impl Refused {
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some((name, value)) = self.hint {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response.headers_mut().insert(name, value);
         }
         response
     }
@@ -126,11 +126,11 @@ pub(super) fn check_websocket(request: &Parts) -> Result<String, Refused> {
     }
     if !has_token(UPGRADE, "websocket") || !has_token(CONNECTION, "upgrade") {
         let refused = Refused::malformed(StatusCode::UPGRADE_REQUIRED, 3, "Connect with a WebSocket");
-        return Err(refused.hint(UPGRADE, "websocket"));
+        return Err(refused.hint(UPGRADE, HeaderValue::from_static("websocket")));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let refused = Refused::malformed(StatusCode::UPGRADE_REQUIRED, 3, "WebSocket version 13 is needed");
-        return Err(refused.hint(SEC_WEBSOCKET_VERSION, "13"));
+        return Err(refused.hint(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
     let decoded = base64::engine::general_purpose::STANDARD.decode(key);

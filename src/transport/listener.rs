@@ -2,7 +2,8 @@
 
 use super::connection::{Claim, Connection};
 use super::worker::{Arrival, Errand};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{self, Lifecycle};
+use crate::limiter::{Held, Limiter, Peer};
 use crate::metrics::{Handshake, NodeStats};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -56,15 +57,22 @@ pub fn bind(address: SocketAddr, rules: AcceptRules) -> io::Result<TcpListener> 
     socket.listen(rules.backlog)
 }
 
-/// Serves `router` on every connection until `close` comes, then stops accepting.
-pub async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    rules: AcceptRules,
-    stats: Arc<NodeStats>,
-    lifecycle: Lifecycle,
-    close: CancellationToken,
-) {
+/// Where connections come in.
+#[derive(Debug)]
+pub struct Front {
+    /// Where they are accepted.
+    pub listener: TcpListener,
+    /// What answers them.
+    pub router: axum::Router,
+    /// How they are accepted.
+    pub rules: AcceptRules,
+    /// How many each address may have, if that is limited here.
+    pub limiter: Option<Limiter>,
+}
+
+/// Serves every connection until `close` comes, then stops accepting.
+pub async fn serve(front: Front, stats: Arc<NodeStats>, lifecycle: Lifecycle, close: CancellationToken) {
+    let Front { listener, router, rules, limiter } = front;
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -81,13 +89,15 @@ pub async fn serve(
             }
         };
         stats.connections.add_shared(1);
+        let held = limiter.as_ref().map(|limiter| limiter.hold_connection(peer.ip(), lifecycle::now()));
+        let Some(held) = held.unwrap_or(Some(Held::uncounted())) else { continue };
         let spacious = places.available_permits() > HTTP_CONNECTIONS_MAX / 2;
         prepare(&stream, rules);
-        let connection = Arc::new(Connection::new(peer, Arc::clone(&places), place));
+        let connection = Arc::new(Connection::new(Arc::clone(&places), place, held));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(rules.head_timeout).max_buf_size(HEAD_BYTES_MAX);
         http.keep_alive(spacious);
-        let talk = converse(http, stream, connection, router.clone(), Arc::clone(&stats), close.clone());
+        let talk = converse(http, (stream, Peer(peer)), connection, router.clone(), Arc::clone(&stats), close.clone());
         lifecycle.spawn("http connection", talk);
     }
 }
@@ -95,7 +105,7 @@ pub async fn serve(
 /// Serves one connection until it ends or is taken over.
 async fn converse(
     http: http1::Builder,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     connection: Arc<Connection>,
     router: axum::Router,
     stats: Arc<NodeStats>,
@@ -105,6 +115,7 @@ async fn converse(
     let own = Arc::clone(&connection);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&own));
+        request.extensions_mut().insert(peer);
         router.call(request)
     });
     let mut talk = http.serve_connection(TokioIo::new(stream), service);

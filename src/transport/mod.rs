@@ -5,6 +5,7 @@
 //! | [`listener`] | accepts connections and gives them to the HTTP router |
 //! | [`connection`] | a connection in its HTTP phase, and the way to take it over |
 //! | [`door`] | every request that wants a session: WebSocket, long-polling, event stream |
+//! | [`gate`] | who may come in now: rates and places |
 //! | [`handshake`] | who may come in, and the answers to those who may not |
 //! | [`worker`] | one thread: its sockets, their timers, the turn that writes what is due |
 //! | [`entry`] | a session and what carries it |
@@ -15,6 +16,7 @@
 pub mod connection;
 pub mod door;
 mod entry;
+mod gate;
 mod handshake;
 pub mod listener;
 pub mod polling;
@@ -22,6 +24,7 @@ mod socket;
 mod wheel;
 pub mod worker;
 
-pub use door::{DoorRules, Doors};
+pub use door::Doors;
+pub use gate::{Gate, Place};
 pub use handshake::Origins;
 pub use worker::{Errand, WorkerSeat, run};

@@ -13,18 +13,19 @@ mod sse;
 mod websocket;
 
 use super::connection::{Claim, Connection};
-use super::handshake::{Origins, Refused};
+use super::gate::{Gate, Place};
+use super::handshake::Refused;
 use super::worker::Errand;
 use crate::config::Settings;
 use crate::hub::{Hub, Identity};
 use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::{self, Metrics};
 use crate::protocol::{Transport, Wire};
-use crate::session::{Access, Entrance, Handshake};
+use crate::session::{Entrance, Handshake};
 use crate::telemetry::Throttle;
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, Uri};
 use axum::routing::any;
@@ -32,7 +33,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// Log lines a second about refused handshakes; the rest is counted.
 const REFUSAL_LINES_PER_SECOND: u32 = 5;
@@ -45,15 +46,12 @@ pub struct Doors {
 
 #[derive(Debug)]
 struct Inner {
-    access: Access,
-    origins: Origins,
+    gate: Gate,
     hub: Hub,
     workers: Vec<mpsc::Sender<Errand>>,
     next: AtomicUsize,
     metrics: Metrics,
     lifecycle: Lifecycle,
-    /// One for each session that may be open.
-    places: Arc<Semaphore>,
     max_rooms: usize,
     max_payload: usize,
     body_timeout: Duration,
@@ -61,36 +59,25 @@ struct Inner {
     refusal_log: Mutex<Throttle>,
 }
 
-/// Why the doors let somebody in or not, and where the sessions are.
-#[derive(Debug)]
-pub struct DoorRules {
-    /// Who may connect.
-    pub access: Access,
-    /// Which pages may connect.
-    pub origins: Origins,
-    /// Where sessions are found by their ids.
-    pub hub: Hub,
-    /// The ways to the workers.
-    pub workers: Vec<mpsc::Sender<Errand>>,
-    /// What is counted.
-    pub metrics: Metrics,
-}
-
 impl Doors {
     /// Doors that lead to these workers.
     #[must_use]
-    pub fn new(settings: &Settings, rules: DoorRules, lifecycle: Lifecycle) -> Self {
-        let DoorRules { access, origins, hub, workers, metrics } = rules;
+    pub fn new(
+        settings: &Settings,
+        gate: Gate,
+        hub: Hub,
+        workers: Vec<mpsc::Sender<Errand>>,
+        metrics: Metrics,
+        lifecycle: Lifecycle,
+    ) -> Self {
         let limits = &settings.limits;
         let inner = Inner {
-            access,
-            origins,
+            gate,
             hub,
             workers,
             next: AtomicUsize::new(0),
             metrics,
             lifecycle,
-            places: Arc::new(Semaphore::new(limits.max_sockets.min(Semaphore::MAX_PERMITS))),
             max_rooms: limits.max_rooms_per_session,
             max_payload: limits.max_packet_bytes,
             body_timeout: limits.handshake_timeout,
@@ -127,22 +114,20 @@ impl Doors {
         request: &Parts,
         wire: Wire,
         transport: Transport,
-    ) -> Result<(Box<Handshake>, OwnedSemaphorePermit), Refused> {
+    ) -> Result<(Box<Handshake>, Place), Refused> {
         self.check_origin(&request.headers)?;
+        let caller = self.inner.gate.caller(request);
+        self.inner.gate.take_handshake(caller)?;
         let identity = self.identify(&request.headers, &request.uri).await?;
-        let permit = Arc::clone(&self.inner.places).try_acquire_owned();
-        let Some(permit) = permit.ok().filter(|_| !self.inner.lifecycle.is_stopping()) else {
-            let (result, status) = (metrics::Handshake::Overloaded, StatusCode::SERVICE_UNAVAILABLE);
-            return Err(Refused::policy(result, status, "This node takes no more sockets").hint(RETRY_AFTER, "5"));
-        };
+        let place = self.inner.gate.take_place(caller, self.inner.lifecycle.is_stopping())?;
         let rooms = query(&request.uri, "room").take(self.inner.max_rooms).collect();
-        Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None }), permit))
+        Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None }), place))
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let origin = headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("invalid"));
         let host = headers.get(HOST).and_then(|value| value.to_str().ok());
-        if self.inner.origins.allows(origin, host) {
+        if self.inner.gate.origins.allows(origin, host) {
             return Ok(());
         }
         Err(Refused::policy(metrics::Handshake::ForeignOrigin, StatusCode::FORBIDDEN, "Origin not allowed"))
@@ -152,7 +137,7 @@ impl Doors {
     async fn identify(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Refused> {
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let Some(token) = header.map(str::to_owned).or_else(|| query(uri, "token").next()) else { return Ok(None) };
-        let identity = std::future::ready(self.inner.access.identify(&token)).await;
+        let identity = std::future::ready(self.inner.gate.access.identify(&token)).await;
         identity.map(Some).ok_or_else(Refused::unauthenticated)
     }
 

@@ -6,28 +6,28 @@ use crate::metrics;
 use crate::protocol::{Transport, Wire};
 use crate::session::Handshake;
 use crate::transport::connection::{Claim, Guest};
+use crate::transport::gate::Place;
 use crate::transport::handshake::Refused;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{HeaderMap, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, StatusCode, Version};
-use tokio::sync::OwnedSemaphorePermit;
 
 pub(super) async fn enter(State(doors): State<Doors>, request: Request<Body>) -> Response<Body> {
     let request = request.into_parts().0;
     match admit(&doors, &request).await {
-        Ok((handshake, permit)) => {
+        Ok((handshake, place)) => {
             doors.inner.metrics.node().handshake(metrics::Handshake::Accepted);
             let head = cors_lines(&request.headers);
-            let claim = Claim { worker: doors.next_worker().clone(), head, guest: Guest::New(handshake, permit) };
+            let claim = Claim { worker: doors.next_worker().clone(), head, guest: Guest::New(handshake, place) };
             match hand_over(request, claim).await {}
         }
         Err(refused) => doors.refuse(refused, &request.headers),
     }
 }
 
-async fn admit(doors: &Doors, request: &Parts) -> Result<(Box<Handshake>, OwnedSemaphorePermit), Refused> {
+async fn admit(doors: &Doors, request: &Parts) -> Result<(Box<Handshake>, Place), Refused> {
     let malformed = |status, text| Err(Refused::malformed(status, 3, text));
     if request.method != Method::GET {
         return malformed(StatusCode::METHOD_NOT_ALLOWED, "A stream is a GET request");
@@ -38,11 +38,11 @@ async fn admit(doors: &Doors, request: &Parts) -> Result<(Box<Handshake>, OwnedS
     if query(&request.uri, "room").next().is_none() {
         return malformed(StatusCode::BAD_REQUEST, "Name the rooms to listen to: /sse?room=a&room=b");
     }
-    let (handshake, permit) = doors.admit(request, Wire::Sse, Transport::Sse).await?;
-    if handshake.identity.is_none() && !doors.inner.access.is_open() {
+    let (handshake, place) = doors.admit(request, Wire::Sse, Transport::Sse).await?;
+    if handshake.identity.is_none() && !doors.inner.gate.access.is_open() {
         return Err(Refused::unauthenticated());
     }
-    Ok((handshake, permit))
+    Ok((handshake, place))
 }
 
 /// Lines of the answer's head that let the page that asked read it; its origin has been checked.

@@ -36,9 +36,9 @@ pub(super) async fn open(
 ) -> Response<Body> {
     let admitted = async {
         let head = switching_protocols(&check_websocket(&request)?, subprotocol);
-        let (mut handshake, permit) = doors.admit(&request, wire, Transport::WebSocket).await?;
+        let (mut handshake, place) = doors.admit(&request, wire, Transport::WebSocket).await?;
         handshake.entrance = entrance;
-        Ok((head, Guest::New(handshake, permit)))
+        Ok((head, Guest::New(handshake, place)))
     };
     match admitted.await {
         Ok((head, guest)) => {

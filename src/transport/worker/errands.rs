@@ -9,11 +9,12 @@ use crate::protocol::websocket::{Incoming, write_close};
 use crate::session::{Context, Handshake, Session};
 use crate::transport::connection::Guest;
 use crate::transport::entry::{Carrier, Entry};
+use crate::transport::gate::Place;
 use crate::transport::polling::{Polled, Polling, Refusal};
 use crate::transport::socket::Socket;
 use bytes::Bytes;
 use std::future::poll_fn;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 /// How long a WebSocket may take to become the transport of a session that polls.
 const UPGRADE_MS: u64 = 10_000;
@@ -26,7 +27,7 @@ pub enum Errand {
     /// Is a session of this id open?
     Knock(Sid, oneshot::Sender<bool>),
     /// A session that polls is to be opened, and has its place among the open sockets; the answer is its first payload.
-    OpenPolling(Box<Handshake>, OwnedSemaphorePermit, oneshot::Sender<Polled>),
+    OpenPolling(Box<Handshake>, Place, oneshot::Sender<Polled>),
     /// A poll waits.
     Poll(Sid, oneshot::Sender<Polled>),
     /// The body of a POST is about to be read.
@@ -56,7 +57,7 @@ impl Worker {
         match errand {
             Errand::Arrive(arrival) => self.arrive(*arrival),
             Errand::Knock(sid, reply) => send(reply, self.knows(sid)),
-            Errand::OpenPolling(handshake, permit, reply) => self.open_polling(*handshake, permit, reply),
+            Errand::OpenPolling(handshake, seat, reply) => self.open_polling(*handshake, seat, reply),
             Errand::Poll(sid, reply) => self.poll(sid, reply),
             Errand::BeginPost(sid, reply) => {
                 let begun = self.begin_post(sid);
@@ -90,21 +91,14 @@ impl Worker {
         self.generation = self.generation.wrapping_add(1);
         let socket = Socket::new(stream, self.generation);
         match guest {
-            Guest::New(handshake, permit) => self.open_socket(*handshake, permit, socket, head, early),
+            Guest::New(handshake, seat) => self.open_socket(*handshake, seat, socket, head, early),
             Guest::Upgrade(sid) => self.probe(sid, socket, &head, early),
         }
     }
 
-    fn open_socket(
-        &mut self,
-        handshake: Handshake,
-        permit: OwnedSemaphorePermit,
-        socket: Socket,
-        head: Vec<u8>,
-        mut early: Vec<u8>,
-    ) {
+    fn open_socket(&mut self, handshake: Handshake, seat: Place, socket: Socket, head: Vec<u8>, mut early: Vec<u8>) {
         let generation = socket.generation;
-        let (id, _) = self.open(handshake, head, permit, generation, |_| Carrier::Socket(socket));
+        let (id, _) = self.open(handshake, head, seat, generation, |_| Carrier::Socket(socket));
         if !early.is_empty() {
             // Bytes that came right behind the handshake.
             self.receive(id, &mut early);
@@ -117,7 +111,7 @@ impl Worker {
         &mut self,
         handshake: Handshake,
         head: Vec<u8>,
-        permit: OwnedSemaphorePermit,
+        seat: Place,
         generation: u32,
         carrier: impl FnOnce(Option<Sid>) -> Carrier,
     ) -> (OutboxId, u32) {
@@ -129,7 +123,7 @@ impl Worker {
         if self.entries.len() <= place {
             self.entries.resize_with(place + 1, || None);
         }
-        self.entries[place] = Some(Box::new(Entry::new(session, carrier(sid), generation, permit)));
+        self.entries[place] = Some(Box::new(Entry::new(session, carrier(sid), generation, seat)));
         self.open += 1;
         self.hub.stats().open_sockets[transport.index()].add(1);
         self.schedule(id);
@@ -139,7 +133,7 @@ impl Worker {
         (id, generation)
     }
 
-    fn open_polling(&mut self, handshake: Handshake, permit: OwnedSemaphorePermit, reply: oneshot::Sender<Polled>) {
+    fn open_polling(&mut self, handshake: Handshake, seat: Place, reply: oneshot::Sender<Polled>) {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let carrier = |sid: Option<Sid>| {
@@ -148,7 +142,7 @@ impl Worker {
             polling.wait(reply);
             Carrier::Polling(Box::new(polling))
         };
-        let (id, _) = self.open(handshake, Vec::new(), permit, generation, carrier);
+        let (id, _) = self.open(handshake, Vec::new(), seat, generation, carrier);
         self.write_one(id);
     }
 

@@ -55,6 +55,15 @@ impl RawSocket {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// A TCP connection from another address of this machine.
+    pub(crate) async fn connect_from(local: [u8; 4], address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((local, 0))).unwrap();
+        let stream = within("a connection", socket.connect(address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
     /// A WebSocket on `path`, and nothing more said or read.
     pub(crate) async fn websocket(server: &TestServer, path: &str) -> Self {
         let mut socket = Self::connect(server.public).await;
@@ -93,6 +102,23 @@ impl RawSocket {
                 return 0;
             }
         }
+    }
+
+    /// Status, head in lower case, and body of an answer that says how long it is.
+    pub(crate) async fn answer(&mut self) -> (u16, String, String) {
+        while !self.buffer.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert!(self.more().await, "the server hung up");
+        }
+        let end = self.buffer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap().to_ascii_lowercase();
+        let length =
+            head.split_once("\r\ncontent-length: ").map_or("0", |(_, rest)| rest.split("\r\n").next().unwrap());
+        let length: usize = length.parse().unwrap();
+        while self.buffer.len() < length {
+            assert!(self.more().await, "the server hung up");
+        }
+        let body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head, body)
     }
 
     /// Everything up to the end of the connection.

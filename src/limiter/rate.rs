@@ -1,5 +1,8 @@
 //! A rate limit in eight bytes: GCRA, the leaky bucket without a bucket. `now` is an argument, in milliseconds.
 
+use super::Verdict;
+use std::time::Duration;
+
 /// How much is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -16,6 +19,22 @@ impl Rate {
         let interval_us = if per_second == 0 { 0 } else { 1_000_000 / per_second as u64 };
         let burst = if burst == 0 { 1 } else { burst };
         Self { interval_us, tolerance_us: interval_us * burst as u64 }
+    }
+
+    /// Whether nothing is ever refused.
+    #[must_use]
+    pub const fn is_unlimited(self) -> bool {
+        self.interval_us == 0
+    }
+
+    /// How long it takes until the whole burst is there again after it was used up.
+    #[must_use]
+    pub const fn window(self) -> Duration {
+        Duration::from_micros(self.tolerance_us)
+    }
+
+    fn units(self, us: u64) -> u32 {
+        u32::try_from(us.checked_div(self.interval_us).unwrap_or_default()).unwrap_or(u32::MAX)
     }
 }
 
@@ -42,6 +61,25 @@ impl Limit {
         Ok(())
     }
 
+    /// Takes one unit if it is there, and says how things stand then.
+    pub fn check(&mut self, now_ms: u64, rate: Rate) -> Verdict {
+        let outcome = self.take(now_ms, 1, rate);
+        let owed = self.paid_at_us.saturating_sub(now_ms.saturating_mul(1_000));
+        Verdict {
+            allowed: outcome.is_ok(),
+            limit: rate.units(rate.tolerance_us),
+            remaining: rate.units(rate.tolerance_us.saturating_sub(owed)),
+            reset_after: Duration::from_micros(owed),
+            retry_after: Duration::from_millis(outcome.err().unwrap_or_default()),
+        }
+    }
+
+    /// Whether nothing is owed any more: then it is as if it were new.
+    #[must_use]
+    pub const fn is_paid(self, now_ms: u64) -> bool {
+        self.paid_at_us <= now_ms.saturating_mul(1_000)
+    }
+
     /// Gives back one unit that was taken.
     pub fn give_back(&mut self, rate: Rate) {
         self.paid_at_us = self.paid_at_us.saturating_sub(rate.interval_us);
@@ -63,6 +101,20 @@ mod tests {
         assert_eq!(limit.take(1_050, 1, rate), Ok(()));
         let taken = (0..1_000).filter(|ms| limit.take(2_000 + ms, 1, rate).is_ok()).count();
         assert!((19..=39).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_verdict_says_how_much_is_left_and_when_it_is_back() {
+        let (mut limit, rate) = (Limit::default(), Rate::per_second(10, 3));
+        let seconds = Duration::from_secs_f64;
+        let verdicts = [0, 0, 0, 0, 100].map(|now| limit.check(now, rate));
+        let remaining = verdicts.map(|verdict| (verdict.allowed, verdict.remaining));
+        assert_eq!(remaining, [(true, 2), (true, 1), (true, 0), (false, 0), (true, 0)]);
+        let refused = verdicts[3];
+        assert_eq!((refused.limit, refused.retry_after, refused.reset_after), (3, seconds(0.1), seconds(0.3)));
+        assert_eq!(verdicts[0].retry_after, Duration::ZERO);
+        assert!(!limit.is_paid(399) && limit.is_paid(400));
+        assert_eq!(rate.window(), seconds(0.3));
     }
 
     #[test]

@@ -1,0 +1,275 @@
+//! What strangers may cost: rates and counts by address and by key, for every door of the node.
+//!
+//! | file | |
+//! |---|---|
+//! | [`rate`] | one rate limit in eight bytes |
+//! | [`keyed`] | a table of them, swept |
+//! | [`held`] | how many of something an address has |
+//! | [`address`] | whose request it is, behind proxies too |
+//!
+//! Whoever asks gets a [`Verdict`] and does not know where it was found: [`Limiter::check`] is the one place that would
+//! ask other nodes.
+
+pub mod address;
+mod held;
+mod keyed;
+pub mod rate;
+mod sharded;
+
+pub use address::{AddressKey, Peer};
+pub use held::{Hold, Holders};
+pub use keyed::KeyedLimits;
+
+use crate::config::{Network, Settings};
+use crate::lifecycle::{self, Lifecycle};
+use crate::metrics::{LimitHit, NodeStats};
+use crate::telemetry::Throttle;
+use axum::http::HeaderMap;
+use rate::Rate;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Log lines a second about each limit that is hit; the rest is counted.
+const HIT_LINES_PER_SECOND: u32 = 1;
+
+/// What a rate is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// New sessions.
+    Handshakes,
+}
+
+impl Scope {
+    const ALL: [Self; 1] = [Self::Handshakes];
+
+    const fn hit(self) -> LimitHit {
+        match self {
+            Self::Handshakes => LimitHit::HandshakesPerAddress,
+        }
+    }
+}
+
+/// Who a rate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key(u64);
+
+impl From<AddressKey> for Key {
+    fn from(address: AddressKey) -> Self {
+        Self(address.id())
+    }
+}
+
+/// How a rate stands after something was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// How many may be done at once; 0 when there is no limit.
+    pub limit: u32,
+    /// How many more may be done now.
+    pub remaining: u32,
+    /// When all of them may be done again.
+    pub reset_after: Duration,
+    /// When to try again; zero when it was allowed.
+    pub retry_after: Duration,
+}
+
+impl Verdict {
+    /// There is no limit.
+    pub const UNLIMITED: Self =
+        Self { allowed: true, limit: 0, remaining: 0, reset_after: Duration::ZERO, retry_after: Duration::ZERO };
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The address that counts.
+    pub address: IpAddr,
+    /// Whether it says that it asks for another, but is no proxy that is believed.
+    pub unproven: bool,
+}
+
+impl From<IpAddr> for Caller {
+    fn from(address: IpAddr) -> Self {
+        Self { address, unproven: false }
+    }
+}
+
+/// The limits of this node that are kept by address or key.
+#[derive(Debug, Clone)]
+pub struct Limiter {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    rates: [Rate; Scope::ALL.len()],
+    limits: KeyedLimits<(Scope, Key)>,
+    sockets: Counted,
+    connections: Counted,
+    trusted: Vec<Network>,
+    exempt: Vec<Network>,
+    sweep: Duration,
+    stats: Arc<NodeStats>,
+    log: [Mutex<Throttle>; LimitHit::ALL.len()],
+    started: Instant,
+}
+
+/// A number of things that one address may have at once.
+#[derive(Debug)]
+struct Counted {
+    holders: Holders,
+    /// 0 = no limit.
+    most: u32,
+    hit: LimitHit,
+}
+
+impl Limiter {
+    /// The limits that the settings name.
+    #[must_use]
+    pub fn new(settings: &Settings, stats: Arc<NodeStats>) -> Self {
+        let abuse = &settings.abuse;
+        let counted = |most, hit| Counted { holders: Holders::new(), most, hit };
+        let rates = Scope::ALL.map(|scope| match scope {
+            Scope::Handshakes => {
+                Rate::per_second(abuse.handshakes_per_second_per_address, abuse.handshakes_burst_per_address)
+            }
+        });
+        let inner = Inner {
+            rates,
+            limits: KeyedLimits::new(abuse.max_rate_limit_keys),
+            sockets: counted(abuse.max_sockets_per_address, LimitHit::SocketsPerAddress),
+            connections: counted(abuse.max_http_connections_per_address, LimitHit::ConnectionsPerAddress),
+            trusted: abuse.trusted_proxies.clone(),
+            exempt: abuse.exempt_addresses.clone(),
+            sweep: abuse.rate_limit_sweep,
+            stats,
+            log: std::array::from_fn(|_| Mutex::new(Throttle::new(HIT_LINES_PER_SECOND))),
+            started: lifecycle::now(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Whose request it is that came from `peer`.
+    #[must_use]
+    pub fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> Caller {
+        let address = address::client_address(peer, headers, &self.inner.trusted);
+        Caller { address, unproven: address == peer.to_canonical() && address::is_forwarded(headers) }
+    }
+
+    /// Takes one unit of a rate.
+    #[must_use]
+    pub fn check(&self, scope: Scope, key: Key, now: Instant) -> Verdict {
+        let rate = self.inner.rates[scope as usize];
+        if rate.is_unlimited() {
+            return Verdict::UNLIMITED;
+        }
+        let verdict = self.inner.limits.check((scope, key), self.millis(now), rate);
+        self.inner.stats.rate_limit_keys.set(self.inner.limits.len() as u64);
+        // Whoever can fill the table has so many addresses that a rate for each stops nobody; to refuse those that come
+        // later would only hit the others. The limits of the node still hold.
+        verdict.unwrap_or_else(|| {
+            self.note(LimitHit::RateLimitKeys, None, now);
+            Verdict::UNLIMITED
+        })
+    }
+
+    /// Takes one unit of a caller's rate.
+    #[must_use]
+    pub fn check_caller(&self, scope: Scope, caller: Caller, now: Instant) -> Verdict {
+        if self.is_exempt(caller.address) {
+            return Verdict::UNLIMITED;
+        }
+        let verdict = self.check(scope, AddressKey::of(caller.address).into(), now);
+        if !verdict.allowed {
+            self.note(scope.hit(), Some(caller), now);
+        }
+        verdict
+    }
+
+    /// Takes a place among the open sockets of an address. `None`: it has as many as it may.
+    #[must_use]
+    pub fn hold_socket(&self, caller: Caller, now: Instant) -> Option<Held> {
+        self.hold(&self.inner.sockets, caller, now)
+    }
+
+    /// Takes a place among the connections of an address that speak HTTP. `None`: it has as many as it may. Proxies
+    /// have as many as they need.
+    #[must_use]
+    pub fn hold_connection(&self, peer: IpAddr, now: Instant) -> Option<Held> {
+        if self.inner.trusted.iter().any(|network| network.contains(peer)) {
+            return Some(Held(None));
+        }
+        self.hold(&self.inner.connections, peer.into(), now)
+    }
+
+    fn hold(&self, counted: &Counted, caller: Caller, now: Instant) -> Option<Held> {
+        if counted.most == 0 || self.is_exempt(caller.address) {
+            return Some(Held(None));
+        }
+        let hold = counted.holders.hold(AddressKey::of(caller.address), counted.most);
+        if hold.is_none() {
+            self.note(counted.hit, Some(caller), now);
+        }
+        hold.map(|hold| Held(Some(hold)))
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.inner.exempt.iter().any(|network| network.contains(address))
+    }
+
+    /// Counts that a limit was hit, and says so in the log, now and then.
+    pub fn note(&self, hit: LimitHit, caller: Option<Caller>, now: Instant) {
+        self.inner.stats.limit_hit(hit);
+        let mut throttle = self.inner.log[hit as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left_out) = throttle.admit(self.millis(now)) else { return };
+        drop(throttle);
+        let limit = hit.label();
+        match caller {
+            Some(Caller { address, unproven: true }) => {
+                tracing::warn!(limit, %address, left_out, "a limit was hit; if this address is a proxy, name it as trusted-proxy")
+            }
+            Some(Caller { address, unproven: false }) => tracing::warn!(limit, %address, left_out, "a limit was hit"),
+            None => tracing::warn!(limit, left_out, "a limit was hit"),
+        }
+    }
+
+    /// Forgets what needs no remembering, now and then, until the process ends.
+    pub async fn sweep(self, lifecycle: Lifecycle) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.inner.sweep) => {}
+                () = lifecycle.stopping() => return,
+            }
+            let now = self.millis(lifecycle::now());
+            for _forgotten in self.inner.limits.sweep(now) {
+                tokio::task::yield_now().await;
+            }
+            self.inner.stats.rate_limit_keys.set(self.inner.limits.len() as u64);
+        }
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.inner.started);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A place that an address takes, until this is dropped. Nothing is counted where there is no limit.
+#[derive(Debug)]
+pub struct Held(Option<Hold>);
+
+impl Held {
+    /// A place that nobody counts.
+    #[must_use]
+    pub const fn uncounted() -> Self {
+        Self(None)
+    }
+
+    /// Whether it counts.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        self.0.is_some()
+    }
+}

@@ -1,0 +1,81 @@
+//! Who may come in now: rates, and places among the open sockets, taken before a handshake is answered.
+
+use super::handshake::{Origins, Refused};
+use crate::lifecycle;
+use crate::limiter::{Caller, Held, Limiter, Peer, Scope, Verdict};
+use crate::metrics::Handshake;
+use crate::session::Access;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::request::Parts;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// When whoever finds no place may try again.
+const FULL_RETRY_SECONDS: u64 = 5;
+
+/// A place among the open sockets of the node and among those of its address. Free again when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    _node: OwnedSemaphorePermit,
+    _address: Held,
+}
+
+/// What decides who may come in.
+#[derive(Debug)]
+pub struct Gate {
+    /// Whose tokens are valid.
+    pub access: Access,
+    /// Which pages may connect.
+    pub origins: Origins,
+    limiter: Limiter,
+    /// One for each socket that may be open.
+    places: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// A gate to a node that takes so many sockets.
+    #[must_use]
+    pub fn new(access: Access, origins: Origins, limiter: Limiter, max_sockets: usize) -> Self {
+        let places = Arc::new(Semaphore::new(max_sockets.min(Semaphore::MAX_PERMITS)));
+        Self { access, origins, limiter, places }
+    }
+
+    /// Whose request it is.
+    pub(super) fn caller(&self, request: &Parts) -> Option<Caller> {
+        let peer = request.extensions.get::<Peer>()?;
+        Some(self.limiter.caller(peer.0.ip(), &request.headers))
+    }
+
+    /// Counts a handshake against its address's rate, whatever becomes of it: guessing tokens costs too.
+    pub(super) fn take_handshake(&self, caller: Option<Caller>) -> Result<(), Refused> {
+        let check = |caller| self.limiter.check_caller(Scope::Handshakes, caller, lifecycle::now());
+        let verdict = caller.map_or(Verdict::UNLIMITED, check);
+        if verdict.allowed {
+            return Ok(());
+        }
+        Err(too_many("Too many handshakes from this address", verdict.retry_after))
+    }
+
+    /// Takes a place for a new session, unless the node or the address has no more.
+    pub(super) fn take_place(&self, caller: Option<Caller>, stopping: bool) -> Result<Place, Refused> {
+        let node = Arc::clone(&self.places).try_acquire_owned();
+        let Some(node) = node.ok().filter(|_| !stopping) else {
+            let (result, status) = (Handshake::Overloaded, StatusCode::SERVICE_UNAVAILABLE);
+            let refused = Refused::policy(result, status, "This node takes no more sockets");
+            return Err(refused.hint(RETRY_AFTER, FULL_RETRY_SECONDS));
+        };
+        let address = match caller {
+            Some(caller) => self.limiter.hold_socket(caller, lifecycle::now()),
+            None => Some(Held::uncounted()),
+        };
+        let full = || too_many("This address has too many sockets", Duration::from_secs(FULL_RETRY_SECONDS));
+        Ok(Place { _node: node, _address: address.ok_or_else(full)? })
+    }
+}
+
+fn too_many(text: &'static str, retry_after: Duration) -> Refused {
+    let refused = Refused::policy(Handshake::RateLimited, StatusCode::TOO_MANY_REQUESTS, text);
+    refused.hint(RETRY_AFTER, retry_after.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX))
+}
