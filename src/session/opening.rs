@@ -13,7 +13,9 @@ impl Session {
     pub fn open(handshake: Handshake, head: Vec<u8>, cx: &mut Context<'_>) -> (Self, Option<Sid>) {
         let Handshake { wire, transport, identity, rooms, entrance } = handshake;
         let outbox = cx.hub.open_outbox(wire);
-        let spread = u64::from(outbox.0.wrapping_mul(2_654_435_761) >> 16) % (cx.rules.rhythm.interval_ms / 2 + 1);
+        // The first ping comes after a half to seven eighths of the interval, so that not all come at the same moment.
+        let interval = cx.rules.rhythm.interval_ms;
+        let spread = interval / 8 + u64::from(outbox.0.wrapping_mul(2_654_435_761) >> 16) % (interval * 3 / 8 + 1);
         let mut session = Self {
             outbox,
             transport,

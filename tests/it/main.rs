@@ -26,6 +26,8 @@ mod memory;
 #[cfg(test)]
 mod native;
 #[cfg(test)]
+mod polling;
+#[cfg(test)]
 mod rates;
 #[cfg(test)]
 mod rooms;
@@ -35,6 +37,8 @@ mod slow;
 mod socketio;
 #[cfg(test)]
 mod source;
+#[cfg(test)]
+mod sse;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -77,6 +77,8 @@ async fn poll(doors: &Doors, sid: Sid, connection: Option<&Connection>) -> Resul
     // A client that cuts its poll ends its session, and this future is dropped with the connection.
     let mut abandoned = Abandoned { worker, sid, armed: true };
     connection.inspect(|connection| connection.leave_place());
+    // Polled twice, the HTTP server looks for the end of the connection while the request waits; polled once it does not.
+    tokio::task::yield_now().await;
     let answer = answer.await;
     abandoned.armed = false;
     connection.inspect(|connection| connection.retake_place());

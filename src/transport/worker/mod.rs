@@ -12,7 +12,7 @@ mod upgrade;
 mod writing;
 
 use super::entry::Entry;
-use super::wheel::{SLOT_MS, Wheel};
+use super::wheel::Wheel;
 use crate::config::Settings;
 use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
 use crate::lifecycle;
@@ -86,6 +86,9 @@ struct Worker {
 pub async fn run(seat: WorkerSeat, settings: Settings) {
     let WorkerSeat { index, hub, mut inbox, mut errands, access, node } = seat;
     let local = Local::new(&hub, index, HubLimits::new(&settings.limits, &settings.delivery));
+    let heartbeat = &settings.heartbeat;
+    let wheel = Wheel::new(millis(heartbeat.ping_interval.min(heartbeat.ping_timeout)));
+    let mut ticks = tokio::time::interval(Duration::from_millis(wheel.slot_ms()));
     let worker = Worker {
         hub: local,
         rules: Rules::new(&settings, access, node),
@@ -93,7 +96,7 @@ pub async fn run(seat: WorkerSeat, settings: Settings) {
         open: 0,
         generation: 0,
         scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
-        wheel: Wheel::new(),
+        wheel,
         blocked: Vec::new(),
         stalled: Vec::new(),
         questions: Vec::new(),
@@ -106,7 +109,6 @@ pub async fn run(seat: WorkerSeat, settings: Settings) {
         fault_log: Throttle::new(FAULT_LINES_PER_SECOND),
     };
     WORKER.set(Some(worker));
-    let mut ticks = tokio::time::interval(Duration::from_millis(SLOT_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let turn = poll_fn(|cx| with(|worker| worker.turn(cx, &mut inbox, &mut errands, &mut ticks))).await;

@@ -106,11 +106,7 @@ impl RawSocket {
 
     /// Status, head in lower case, and body of an answer that says how long it is.
     pub(crate) async fn answer(&mut self) -> (u16, String, String) {
-        while !self.buffer.windows(4).any(|four| four == b"\r\n\r\n") {
-            assert!(self.more().await, "the server hung up");
-        }
-        let end = self.buffer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap().to_ascii_lowercase();
+        let (status, head) = self.head().await;
         let length =
             head.split_once("\r\ncontent-length: ").map_or("0", |(_, rest)| rest.split("\r\n").next().unwrap());
         let length: usize = length.parse().unwrap();
@@ -118,13 +114,42 @@ impl RawSocket {
             assert!(self.more().await, "the server hung up");
         }
         let body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), head, body)
+        (status, head, body)
     }
 
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> String {
         while self.more().await {}
         String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
+    }
+
+    /// The next chunk of an answer that has them; empty at the last one. `None` when the connection has ended.
+    pub(crate) async fn chunk(&mut self) -> Option<String> {
+        loop {
+            let line = self.buffer.windows(2).position(|two| two == b"\r\n");
+            if let Some(line) = line {
+                let length = std::str::from_utf8(&self.buffer[..line]).unwrap();
+                let end = line + 2 + usize::from_str_radix(length, 16).unwrap();
+                if self.buffer.len() >= end + 2 {
+                    let chunk = self.buffer[line + 2..end].to_vec();
+                    self.buffer.drain(..end + 2);
+                    return Some(String::from_utf8(chunk).unwrap());
+                }
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// Status and head, in lower case, of an answer.
+    pub(crate) async fn head(&mut self) -> (u16, String) {
+        while !self.buffer.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert!(self.more().await, "the server hung up");
+        }
+        let end = self.buffer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap().to_ascii_lowercase();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head)
     }
 
     /// The next frame: opcode and payload. `None` when the connection has ended.
