@@ -6,13 +6,14 @@ use crate::hub::{DrainOrder, Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
-use crate::session::{Access, Claims, TokenKey};
+use crate::session::{Access, Application, Claims, Namespace, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front};
 use crate::transport::{self, Doors, Errand, Gate, Origins, WorkerSeat};
 use anyhow::Context as _;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -37,6 +38,7 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct App {
     settings: Settings,
+    application: Arc<Application>,
     access: Access,
     keys: ApiKeys,
     public: TcpListener,
@@ -48,12 +50,34 @@ pub struct App {
     node: String,
 }
 
-impl App {
+/// A server in the making: what it does with its clients.
+#[derive(Debug, Default)]
+pub struct Builder {
+    namespaces: Vec<(String, Namespace)>,
+    keep_handshakes: bool,
+}
+
+impl Builder {
+    /// Describes a namespace. `/` and the namespaces of the settings are there anyway, with the built-in vocabulary.
+    #[must_use]
+    pub fn namespace(mut self, name: &str, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
+        self.namespaces.push((name.to_owned(), describe(Namespace::default())));
+        self
+    }
+
+    /// Has sessions keep what their handshakes and CONNECTs said, at the cost of its size in memory for each.
+    #[must_use]
+    pub fn keep_handshake(self, keep: bool) -> Self {
+        Self { keep_handshakes: keep, ..self }
+    }
+
     /// Checks the settings against each other and binds the addresses; nothing is served yet.
     ///
     /// # Errors
-    /// When a key is missing, or an address cannot be bound.
-    pub fn build(mut settings: Settings, mode: Mode) -> anyhow::Result<Self> {
+    /// When a key is missing, a name is not valid, or an address cannot be bound.
+    pub fn build(self, mut settings: Settings, mode: Mode) -> anyhow::Result<App> {
+        let names = &settings.listen.namespaces;
+        let application = Application::new(names, self.namespaces, self.keep_handshakes).map_err(anyhow::Error::msg)?;
         let access = access(settings.auth.auth_secret.as_ref(), mode)?;
         let api_keys = std::mem::take(&mut settings.auth.api_keys); // only their digests live on
         let keys = if mode == Mode::Open { ApiKeys::open() } else { ApiKeys::new(&api_keys) };
@@ -66,11 +90,34 @@ impl App {
         let public = bind(settings.listen.listen, "--listen")?;
         let admin = bind(settings.listen.admin_listen, "--admin-listen")?;
         let metrics = Metrics::new(workers);
-        let namespaces = std::iter::once("/".to_owned()).chain(settings.listen.namespaces.iter().cloned()).collect();
-        let (hub, inboxes) = Hub::new(namespaces, workers, settings.delivery.inbox_bytes, metrics.clone());
+        let names = application.names().to_vec();
+        let (hub, inboxes) = Hub::new(names, workers, settings.delivery.inbox_bytes, metrics.clone());
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Ok(Self { settings, access, keys, public, admin, hub, inboxes, metrics, origins, node })
+        let application = Arc::new(application);
+        Ok(App { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, node })
+    }
+}
+
+impl App {
+    /// Starts to describe a server with events of one's own.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A server with the built-in vocabulary and nothing else; see [`Builder::build`].
+    ///
+    /// # Errors
+    /// When a key is missing, or an address cannot be bound.
+    pub fn build(settings: Settings, mode: Mode) -> anyhow::Result<Self> {
+        Self::builder().build(settings, mode)
+    }
+
+    /// All rooms and sessions, for whatever else the process does.
+    #[must_use]
+    pub fn hub(&self) -> Hub {
+        self.hub.clone()
     }
 
     /// The address that clients connect to.
@@ -94,15 +141,16 @@ impl App {
     /// # Errors
     /// When a worker cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Vec<&'static str>> {
-        let Self { settings, access, keys, public, admin, hub, inboxes, metrics, origins, node } = self;
+        let Self { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, node } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let mut workers = Vec::new();
         for (index, inbox) in (0u8..).zip(inboxes) {
             let (errand, errands) = mpsc::channel::<Errand>(ERRANDS_MAX);
             workers.push(errand);
-            let seat =
-                WorkerSeat { index, hub: hub.clone(), inbox, errands, access: access.clone(), node: node.clone() };
+            let (hub, access, application, node) =
+                (hub.clone(), access.clone(), Arc::clone(&application), node.clone());
+            let seat = WorkerSeat { index, hub, inbox, errands, access, application, node };
             let settings = settings.clone();
             lifecycle
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
@@ -114,7 +162,8 @@ impl App {
         let limiter = Limiter::new(&settings, stats.clone());
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
-        let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone());
+        let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone())
+            .keeping_details(application.keeps_handshakes());
         let public_router = doors.router(&settings.listen.socketio_path, &[]).merge(http::public_router(api.clone()));
         let serve =
             |front, close: &CancellationToken| listener::serve(front, stats.clone(), lifecycle.clone(), close.clone());

@@ -13,7 +13,6 @@ mod serve;
 mod signals;
 mod tail;
 mod token;
-mod utc;
 
 use crate::config::{FileArg, Loaded, Settings, load};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};

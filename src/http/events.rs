@@ -166,7 +166,7 @@ impl Api {
         let raw = raw_event(fields, self.limits)?;
         let except = fields.excepted_rooms(self.limits.rooms)?;
         let own = |names: &Rooms<'_>| names.iter().map(|name| name.as_ref().into()).collect();
-        let event = Event { raw, attachments: &[] };
+        let event = Event { raw, attachments: &[], ack: None };
         match self.hub.broadcast(Broadcast::new(namespace, own(rooms), own(&except), event)) {
             0 => {
                 self.metrics.node().http_published.add_shared(1);

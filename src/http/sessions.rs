@@ -5,7 +5,9 @@ use super::events::{fields, present, raw_event};
 use super::input::{JsonText, Params, SessionId, no_session, page_limit, parse, session_cursor};
 use super::problem::{PROBLEM_JSON, Problem, ProblemBody};
 use crate::hub::{Kick, MemberInfo, SessionEvent, SessionQuery};
+use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
+use crate::protocol::refusal::Refusal;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -158,13 +160,15 @@ pub(super) async fn emit(
     if ack_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > most) {
         return Err(Problem::bad_request(format!("\"ack_timeout_ms\" is a number from 1 to {}", most.as_millis())));
     }
-    let event = SessionEvent { name: raw.name.into(), args: raw.args.into(), arity: raw.arity, ack_timeout };
+    let arguments = Arguments::relay(raw.args, raw.arity, &[]).map_err(Refusal::from)?;
+    let event = SessionEvent { name: raw.name.into(), arguments, ack_timeout };
     let answer = api.hub.emit(sid, event).await?.ok_or_else(no_session)?;
     let Some(timeout) = ack_timeout else {
         return Ok((StatusCode::ACCEPTED, Json(Emitted { sid: sid.to_string() })).into_response());
     };
     match tokio::time::timeout(timeout, answer).await {
-        Ok(Ok(args)) => {
+        Ok(Ok(answer)) => {
+            let args = answer.to_text().map_err(|_| Problem::internal("an answer has a broken placeholder"))?;
             let answer =
                 RawValue::from_string(format!("[{args}]")).map_err(|_| Problem::internal("an answer is not JSON"))?;
             Ok(Json(Answer { answer }).into_response())

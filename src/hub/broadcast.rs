@@ -13,14 +13,24 @@ use std::sync::OnceLock;
 pub struct Cast<'a, S> {
     /// Namespace of the rooms.
     pub namespace: NamespaceId,
-    /// Every member of any of them gets the event once.
+    /// Every member of any of them gets the event once. Without any, everybody in the namespace does. The id of a session
+    /// is a room that it alone is in.
     pub rooms: &'a [S],
     /// Members of any of these get nothing.
     pub except: &'a [S],
     /// The session that is left out, if the sender does not want its own event.
     pub exclude: Option<OutboxId>,
+    /// Whether sessions that take nothing at the moment are left out, rather than it waits for them.
+    pub volatile: bool,
     /// What is said.
     pub event: Event<'a>,
+}
+
+impl<S> Cast<'_, S> {
+    /// Whether nothing but its room says who gets it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.except.is_empty() && !self.volatile && self.event.ack.is_none()
+    }
 }
 
 /// A broadcast on its way to workers, with the frames that have been encoded so far.
@@ -28,14 +38,17 @@ pub struct Cast<'a, S> {
 pub struct Broadcast {
     /// Namespace of the rooms.
     pub namespace: NamespaceId,
-    /// Every member of any of them gets the event once.
+    /// Every member of any of them gets the event once; without any, everybody in the namespace.
     pub rooms: Vec<Box<str>>,
     /// Members of any of these get nothing.
     pub except: Vec<Box<str>>,
+    /// Whether sessions that take nothing at the moment are left out.
+    pub volatile: bool,
     name: Box<str>,
     args: Box<str>,
     arity: u32,
     attachments: Vec<Bytes>,
+    ack: Option<u64>,
     frames: [OnceLock<Result<Bytes, DecodeError>>; Wire::COUNT],
 }
 
@@ -47,10 +60,12 @@ impl Broadcast {
             namespace,
             rooms,
             except,
+            volatile: false,
             name: event.raw.name.into(),
             args: event.raw.args.into(),
             arity: event.raw.arity,
             attachments: event.attachments.to_vec(),
+            ack: event.ack,
             frames: Default::default(),
         }
     }
@@ -58,7 +73,8 @@ impl Broadcast {
     /// A copy of a session's broadcast, with the frames that its own worker has encoded.
     pub(super) fn of_cast<S: AsRef<str>>(cast: &Cast<'_, S>, encoded: &Encoded<'_, S>) -> Self {
         let own = |names: &[S]| names.iter().map(|name| name.as_ref().into()).collect();
-        let broadcast = Self::new(cast.namespace, own(cast.rooms), own(cast.except), cast.event);
+        let mut broadcast = Self::new(cast.namespace, own(cast.rooms), own(cast.except), cast.event);
+        broadcast.volatile = cast.volatile;
         for (slot, bytes) in broadcast.frames.iter().zip(&encoded.frames) {
             if let Some(bytes) = bytes {
                 let fresh = slot.set(Ok(bytes.clone()));
@@ -73,7 +89,19 @@ impl Broadcast {
         Event {
             raw: RawEvent { name: &self.name, args: &self.args, arity: self.arity },
             attachments: &self.attachments,
+            ack: self.ack,
         }
+    }
+
+    /// Has every recipient answer under this number.
+    pub(super) fn ask_for_answers(&mut self, number: u32) {
+        self.ack = Some(number.into());
+        self.frames = Default::default();
+    }
+
+    /// The number under which recipients answer, if they do.
+    pub(super) fn ack_number(&self) -> Option<u32> {
+        self.ack.and_then(|ack| u32::try_from(ack).ok())
     }
 
     /// Bytes that this takes in an inbox, roughly.

@@ -6,7 +6,7 @@
 use super::broadcast::{Broadcast, Cast, Encoded};
 use super::local::Local;
 use super::outbox::{Frame, OutboxId};
-use super::room::{Room, RoomId, Sealed};
+use super::room::{RoomId, Sealed};
 use crate::metrics::Drop;
 use crate::protocol::event::Scope;
 use crate::protocol::refusal::{Code, Refusal};
@@ -41,7 +41,7 @@ impl Local {
         let here = self.deliver(cast, &mut encoded);
         let mut full = 0;
         if shared.mailboxes.len() > 1 {
-            let others = shared.index.workers_of_any(cast.namespace, cast.rooms) & !(1 << self.worker);
+            let others = shared.workers_of(cast.namespace, cast.rooms) & !(1 << self.worker);
             if others != 0 {
                 full = shared.post(&Arc::new(Broadcast::of_cast(cast, &encoded)), others);
             }
@@ -61,7 +61,8 @@ impl Local {
         let event = broadcast.event();
         let mut encoded = Encoded::new(event, Scope { namespace, rooms: &broadcast.rooms }, Some(broadcast));
         let (rooms, except) = (&broadcast.rooms[..], &broadcast.except[..]);
-        let cast = Cast { namespace: broadcast.namespace, rooms, except, exclude: None, event };
+        let volatile = broadcast.volatile;
+        let cast = Cast { namespace: broadcast.namespace, rooms, except, exclude: None, volatile, event };
         if self.deliver(&cast, &mut encoded).is_err() {
             tracing::debug!("a large room dropped a broadcast: its fan-out is busy");
         }
@@ -79,11 +80,16 @@ impl Local {
     fn deliver<S: AsRef<str>>(&mut self, cast: &Cast<'_, S>, encoded: &mut Encoded<'_, S>) -> Result<(), Refusal> {
         self.stats.broadcasts.add(1);
         let outcome = match cast.rooms {
-            [room] if cast.except.is_empty() => match self.room(cast.namespace, room.as_ref()) {
-                Some(room) => self.deliver_to_room(room, cast.exclude, encoded),
-                None => Ok(()),
-            },
-            rooms => self.deliver_to_union(rooms, cast, encoded),
+            [] => self.deliver_to_namespace(cast, encoded),
+            [name] if cast.is_plain() => {
+                let room = self.room(cast.namespace, name.as_ref());
+                match (room, self.session_named(cast.namespace, name.as_ref())) {
+                    (Some(room), None) => self.deliver_to_room(room, cast.exclude, encoded),
+                    (None, None) => Ok(()),
+                    (_, Some(_)) => self.deliver_to_union(cast, encoded),
+                }
+            }
+            _ => self.deliver_to_union(cast, encoded),
         };
         outcome.map_err(|error| {
             self.stats.dropped(if error == DecodeError::Packet { Drop::FanoutFull } else { Drop::Encoding }, 1);
@@ -164,72 +170,6 @@ impl Local {
         Ok(())
     }
 
-    /// Several rooms, or rooms with exceptions: each session once. Rare enough to be served at once, after whatever is
-    /// still on its way to the large ones among them, so that the order in each room is kept.
-    fn deliver_to_union<S: AsRef<str>>(
-        &mut self,
-        rooms: &[S],
-        cast: &Cast<'_, S>,
-        encoded: &mut Encoded<'_, S>,
-    ) -> Result<(), DecodeError> {
-        let stamp = self.next_stamp();
-        for name in cast.except {
-            if let Some(id) = self.room(cast.namespace, name.as_ref()) {
-                for place in &self.rooms[id.0 as usize].places {
-                    self.outboxes[place.outbox.0 as usize].stamp = stamp;
-                }
-            }
-        }
-        if let Some(outbox) = cast.exclude.and_then(|id| self.outboxes.get_mut(id.0 as usize)) {
-            outbox.stamp = stamp;
-        }
-        let ids: Vec<RoomId> = rooms.iter().filter_map(|name| self.room(cast.namespace, name.as_ref())).collect();
-        let bounds = self.limits.outbox;
-        let busy = |room: &Room| room.backlog.as_ref().is_some_and(|backlog| backlog.exceeds(bounds));
-        if ids.iter().any(|id| busy(&self.rooms[id.0 as usize])) {
-            return Err(DecodeError::Packet);
-        }
-        for id in &ids {
-            while self.rooms[id.0 as usize].backlog.is_some() {
-                self.serve_large_room(*id, usize::MAX);
-            }
-        }
-        let mut delivered = 0;
-        for id in ids {
-            let (policy, serial) = (self.rooms[id.0 as usize].policy, self.rooms[id.0 as usize].serial);
-            let mut frames: [Option<Rc<Frame>>; Wire::COUNT] = Default::default();
-            for i in 0..self.rooms[id.0 as usize].places.len() {
-                let outbox_id = self.rooms[id.0 as usize].places[i].outbox;
-                let outbox = &mut self.outboxes[outbox_id.0 as usize];
-                if std::mem::replace(&mut outbox.stamp, stamp) == stamp {
-                    continue;
-                }
-                let wire = outbox.wire;
-                let slot = &mut frames[wire.index()];
-                if slot.is_none() {
-                    *slot = Some(Frame::of_room(encoded.frame(wire)?.clone(), 1, serial, policy));
-                }
-                if let Some(frame) = slot {
-                    delivered += u64::from(self.push(outbox_id, frame));
-                }
-            }
-        }
-        self.stats.deliveries.add(delivered);
-        Ok(())
-    }
-
-    /// A number that no outbox carries. When the numbers come round, all outboxes are wiped first.
-    fn next_stamp(&mut self) -> u32 {
-        self.stamp = self.stamp.wrapping_add(1);
-        if self.stamp == 0 {
-            for (_, outbox) in &mut self.outboxes {
-                outbox.stamp = 0;
-            }
-            self.stamp = 1;
-        }
-        self.stamp
-    }
-
     // === large rooms ===
 
     /// Whether a large room waits to be served.
@@ -258,7 +198,7 @@ impl Local {
         }
     }
 
-    fn serve_large_room(&mut self, id: RoomId, most: usize) {
+    pub(super) fn serve_large_room(&mut self, id: RoomId, most: usize) {
         let room = &mut self.rooms[id.0 as usize];
         let pending = room.backlog.as_ref().map_or(0, |backlog| backlog.pending_bytes);
         let served = room.backlog.as_ref().is_none_or(|backlog| backlog.left == 0);

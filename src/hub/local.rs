@@ -1,10 +1,12 @@
 //! One worker's part of the hub: its outboxes, its members, its rooms. Used by that worker's thread alone.
 
+use super::address::Sid;
+use super::gather::Gathering;
+use super::limits::HubLimits;
 use super::member::Member;
-use super::outbox::{Bounds, Frame, Outbox, OutboxId, Pushed};
+use super::outbox::{Frame, Outbox, OutboxId, Pushed};
 use super::room::{Room, RoomId};
 use super::{Hub, NamespaceId, Shared};
-use crate::config::{DeliverySettings, LimitSettings, RoomPolicyRule, SlowConsumerPolicy};
 use crate::metrics::{Drop, WorkerStats};
 use crate::protocol::Wire;
 use crate::protocol::disconnect::Disconnect;
@@ -13,34 +15,6 @@ use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// The limits that the hub keeps.
-#[derive(Debug, Clone)]
-pub struct HubLimits {
-    pub(super) outbox: Bounds,
-    pub(super) rooms_per_session: usize,
-    pub(super) rooms: usize,
-    policy: SlowConsumerPolicy,
-    policies: Vec<RoomPolicyRule>,
-}
-
-impl HubLimits {
-    /// Takes them from the settings.
-    #[must_use]
-    pub fn new(limits: &LimitSettings, delivery: &DeliverySettings) -> Self {
-        Self {
-            outbox: Bounds { bytes: delivery.outbox_bytes, frames: delivery.outbox_frames },
-            rooms_per_session: limits.max_rooms_per_session,
-            rooms: limits.max_rooms,
-            policy: delivery.slow_consumer,
-            policies: delivery.slow_consumer_rooms.clone(),
-        }
-    }
-
-    pub(super) fn policy_of(&self, room: &str) -> SlowConsumerPolicy {
-        self.policies.iter().find(|rule| rule.matches(room)).map_or(self.policy, |rule| rule.policy)
-    }
-}
 
 /// A worker's part of the hub.
 #[derive(Debug)]
@@ -67,6 +41,10 @@ pub struct Local {
     pub(super) congested: bool,
     /// Bytes that are pending in large rooms.
     pub(super) pending_bytes: usize,
+    /// Broadcasts whose recipients still have to answer, by the number that they answer under.
+    pub(super) gatherings: HashMap<u32, Gathering>,
+    /// The recipients of the broadcast at hand, if they are to answer.
+    pub(super) asked: Vec<Sid>,
 }
 
 impl Local {
@@ -93,6 +71,8 @@ impl Local {
             pressed: Vec::new(),
             congested: false,
             pending_bytes: 0,
+            gatherings: HashMap::new(),
+            asked: Vec::new(),
             shared,
         }
     }
@@ -130,6 +110,15 @@ impl Local {
         OutboxId(key(self.outboxes.insert(Outbox::new(wire))))
     }
 
+    /// Has an outbox speak another encoding. Only before its session is in any room: rooms count their members by wire.
+    pub fn switch_wire(&mut self, id: OutboxId, wire: Wire) {
+        if let Some(outbox) = self.outboxes.get_mut(id.0 as usize) {
+            self.stats.sessions[outbox.wire.index()].sub(1);
+            self.stats.sessions[wire.index()].add(1);
+            outbox.wire = wire;
+        }
+    }
+
     /// Removes an outbox; what waits in it is counted as dropped.
     pub fn close_outbox(&mut self, id: OutboxId) {
         let Some(outbox) = self.outboxes.try_remove(id.0 as usize) else { return };
@@ -165,6 +154,14 @@ impl Local {
     /// Queues bytes for one session.
     pub fn send_bytes(&mut self, id: OutboxId, bytes: Vec<u8>) {
         self.push(id, &Frame::direct(Bytes::from(bytes)));
+    }
+
+    /// Takes back a frame that was queued in this call, and everything that was queued behind it.
+    pub fn take_back(&mut self, id: OutboxId, frame: &Rc<Frame>) {
+        let Some(outbox) = self.outboxes.get_mut(id.0 as usize) else { return };
+        let (events, bytes) = outbox.take_back(frame);
+        self.queued_bytes -= bytes;
+        self.stats.dropped(Drop::SessionEnded, events);
     }
 
     /// Queues the last bytes of a session that is closing, whatever the limits: its close frame.

@@ -56,6 +56,27 @@ impl Local {
         self.members.get(id.0 as usize).map_or(NamespaceId::DEFAULT, |member| member.namespace)
     }
 
+    /// The id of a member.
+    #[must_use]
+    pub fn sid_of(&self, id: MemberId) -> Option<Sid> {
+        self.members.get(id.0 as usize).map(|member| member.sid)
+    }
+
+    /// The outbox of a member.
+    #[must_use]
+    pub fn outbox_of(&self, id: MemberId) -> Option<OutboxId> {
+        self.members.get(id.0 as usize).map(|member| member.outbox)
+    }
+
+    /// The rooms that a member is in, sorted.
+    #[must_use]
+    pub fn rooms_of(&self, id: MemberId) -> Vec<String> {
+        let seats = self.members.get(id.0 as usize).map_or(&[][..], |member| &member.seats);
+        let mut rooms: Vec<_> = seats.iter().map(|seat| self.rooms[seat.room.0 as usize].name.to_string()).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
     /// Sessions that match, in the order of their sids.
     #[must_use]
     pub fn sessions(&self, query: &SessionQuery) -> Vec<MemberInfo> {

@@ -11,29 +11,38 @@
 
 mod address;
 mod broadcast;
+mod cluster;
 mod fanout;
+mod gather;
 mod index;
+mod limits;
 mod local;
 mod member;
 mod membership;
 mod outbox;
 mod presence;
 mod room;
+mod union;
 mod worker;
 
 pub use address::{Address, Sid};
 pub use broadcast::{Broadcast, Cast};
+pub use cluster::{Action, Selection, SocketInfo};
+pub use gather::{Answers, BROADCAST_ACKS, Gathered};
 pub use index::{RoomListing, RoomPage};
-pub use local::{HubLimits, Local};
+pub use limits::HubLimits;
+pub use local::Local;
 pub use member::{Identity, MemberId};
 pub use outbox::{Frame, Outbox, OutboxId};
 pub use presence::{MemberInfo, Presence};
-pub use worker::{Command, DrainOrder, Inbox, Kick, SessionEvent, SessionQuery};
+pub use worker::{Command, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery};
 
 use crate::metrics::Metrics;
+use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use index::Index;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use tokio::sync::oneshot;
 use worker::Mailbox;
 
@@ -60,6 +69,8 @@ struct Shared {
     metrics: Metrics,
     /// Distinguishes the sids of this process from those of others.
     node: [u8; 3],
+    /// Numbers the broadcasts that are to be answered.
+    broadcast_acks: AtomicU32,
 }
 
 impl Hub {
@@ -73,7 +84,19 @@ impl Hub {
         let mut node = [0; 3];
         getrandom::fill(&mut node).expect("the operating system has randomness");
         let index = Index::new(namespaces.len(), Arc::clone(metrics.node()));
-        (Self { shared: Arc::new(Shared { namespaces, index, mailboxes, metrics, node }) }, inboxes)
+        (
+            Self {
+                shared: Arc::new(Shared {
+                    namespaces,
+                    index,
+                    mailboxes,
+                    metrics,
+                    node,
+                    broadcast_acks: AtomicU32::new(0),
+                }),
+            },
+            inboxes,
+        )
     }
 
     /// The namespaces that exist, by id.
@@ -84,7 +107,7 @@ impl Hub {
 
     /// Posts a broadcast to every worker that has members of its rooms. Returns how many of them had no space left.
     pub fn broadcast(&self, broadcast: Broadcast) -> usize {
-        let workers = self.shared.index.workers_of_any(broadcast.namespace, &broadcast.rooms);
+        let workers = self.shared.workers_of(broadcast.namespace, &broadcast.rooms);
         self.shared.post(&Arc::new(broadcast), workers)
     }
 
@@ -121,7 +144,7 @@ impl Hub {
     ///
     /// # Errors
     /// When too many answers of the session are awaited, or its worker does not answer.
-    pub async fn emit(&self, sid: Sid, event: SessionEvent) -> Result<Option<oneshot::Receiver<String>>, Refusal> {
+    pub async fn emit(&self, sid: Sid, event: SessionEvent) -> Result<Option<oneshot::Receiver<Arguments>>, Refusal> {
         let Some(worker) = self.worker_of(sid) else { return Ok(None) };
         self.ask(worker, |reply| Command::Emit { sid, event, reply }).await.unwrap_or_else(|| Err(no_answer()))
     }
@@ -176,6 +199,22 @@ fn no_answer() -> Refusal {
 }
 
 impl Shared {
+    /// The workers that have members of any of the rooms, or sessions that are named like one; all, without rooms.
+    fn workers_of<S: AsRef<str>>(&self, namespace: NamespaceId, rooms: &[S]) -> u64 {
+        if rooms.is_empty() {
+            return u64::MAX >> (64 - self.mailboxes.len().clamp(1, 64));
+        }
+        let home = |room: &S| self.home_of(room.as_ref()).map_or(0, |worker| 1 << worker);
+        rooms.iter().fold(self.index.workers_of_any(namespace, rooms), |workers, room| workers | home(room))
+    }
+
+    /// The worker that has made this session id, if one has.
+    fn home_of(&self, name: &str) -> Option<u8> {
+        let sid = (name.len() == Sid::LEN).then(|| Sid::parse(name)).flatten()?;
+        let worker = sid.address(self.node)?.worker;
+        (usize::from(worker) < self.mailboxes.len()).then_some(worker)
+    }
+
     /// Posts to the workers in the bit set. Returns how many had no space left.
     fn post(&self, broadcast: &Arc<Broadcast>, workers: u64) -> usize {
         let mut full = 0;

@@ -36,6 +36,11 @@ impl Frame {
         u64::from(self.events)
     }
 
+    /// A frame for everybody in a namespace: no room's policy holds for it.
+    pub(super) fn of_namespace(bytes: Bytes) -> Rc<Self> {
+        Rc::new(Self { bytes, events: 1, room: None, policy: SlowConsumerPolicy::Disconnect })
+    }
+
     /// A frame for single sessions: answers, pings, goodbyes.
     #[must_use]
     pub fn direct(bytes: Bytes) -> Rc<Self> {
@@ -174,6 +179,18 @@ impl Outbox {
     pub(super) fn push_last(&mut self, frame: &Rc<Frame>) {
         self.bytes += frame.bytes.len();
         self.queue.push_back(Rc::clone(frame));
+    }
+
+    /// Takes back a frame that nothing of has been written yet, and everything behind it. Returns events and bytes.
+    pub(super) fn take_back(&mut self, frame: &Rc<Frame>) -> (u64, usize) {
+        let Some(at) = self.queue.iter().position(|queued| Rc::ptr_eq(queued, frame)) else { return (0, 0) };
+        let (mut events, mut bytes) = (0, 0);
+        for frame in self.queue.drain(at..) {
+            events += u64::from(frame.events);
+            bytes += frame.bytes.len();
+        }
+        self.bytes -= bytes;
+        (events, bytes)
     }
 
     /// Bytes of a room that could be forgotten.

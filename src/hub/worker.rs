@@ -3,7 +3,10 @@
 use super::NamespaceId;
 use super::address::Sid;
 use super::broadcast::Broadcast;
+use super::cluster::{Action, Selection, SocketInfo};
+use super::gather::Gathered;
 use super::presence::MemberInfo;
+use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Refusal;
 use std::sync::Arc;
@@ -59,10 +62,53 @@ pub enum Command {
         /// What.
         event: SessionEvent,
         /// The way to its answer, if the session was found and takes it.
-        reply: oneshot::Sender<Result<Option<oneshot::Receiver<String>>, Refusal>>,
+        reply: oneshot::Sender<Result<Option<oneshot::Receiver<Arguments>>, Refusal>>,
+    },
+    /// Hand a session the answer to its request.
+    Answer {
+        /// Which one.
+        sid: Sid,
+        /// Where the answer belongs.
+        reply_to: ReplyTo,
+        /// The arguments of the ack.
+        answer: Arguments,
+    },
+    /// Fan this out to the members here, and gather what they answer.
+    Gather {
+        /// What is said.
+        broadcast: Arc<Broadcast>,
+        /// How long they have.
+        timeout: Duration,
+        /// Where the answers go.
+        reply: oneshot::Sender<Gathered>,
+    },
+    /// List the sessions here that an application means.
+    Fetch {
+        /// Which ones.
+        selection: Arc<Selection>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Vec<SocketInfo>>,
+    },
+    /// Have the sessions here that an application means do something.
+    Manage {
+        /// Which ones.
+        selection: Arc<Selection>,
+        /// What.
+        action: Arc<Action>,
+        /// How many there were.
+        reply: oneshot::Sender<usize>,
     },
     /// Close all sessions.
     Drain(DrainOrder),
+}
+
+/// Which request an answer belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyTo {
+    /// The id of a Socket.IO event.
+    SocketIo(u64),
+    /// The raw id of a plain packet.
+    Native(Box<str>),
 }
 
 /// How a session is ended by an operator.
@@ -77,10 +123,8 @@ pub struct Kick {
 pub struct SessionEvent {
     /// Name, a raw JSON string.
     pub name: String,
-    /// Arguments as raw JSON, separated by commas.
-    pub args: String,
-    /// How many there are.
-    pub arity: u32,
+    /// Its arguments.
+    pub arguments: Arguments,
     /// How long to wait for the client's acknowledgement; `None` asks for none.
     pub ack_timeout: Option<Duration>,
 }

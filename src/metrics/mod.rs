@@ -33,11 +33,13 @@ pub enum Drop {
     SessionEnded,
     /// It could not be encoded for a wire.
     Encoding,
+    /// It was said to be worth nothing later, and the session took nothing at the moment.
+    Volatile,
 }
 
 impl Drop {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SlowConsumer,
         Self::Oldest,
         Self::Conflated,
@@ -45,6 +47,7 @@ impl Drop {
         Self::FanoutFull,
         Self::SessionEnded,
         Self::Encoding,
+        Self::Volatile,
     ];
 
     const fn label(self) -> &'static str {
@@ -56,6 +59,7 @@ impl Drop {
             Self::FanoutFull => "fanout-full",
             Self::SessionEnded => "session-ended",
             Self::Encoding => "encoding",
+            Self::Volatile => "volatile",
         }
     }
 }

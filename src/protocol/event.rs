@@ -3,12 +3,14 @@
 use super::json::{unquote, write_string};
 use super::msgpack::{self, placeholder};
 use super::request::RawEvent;
-use super::socketio::{Kind, write_head};
+use super::socketio::{Head, Kind, write_head};
+use super::socketio_msgpack;
 use super::websocket::{Opcode, header_len, write_frame, write_header};
 use super::{DecodeError, Wire, sse};
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
+use std::fmt::Write as _;
 
 /// An event on its way to rooms.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +19,8 @@ pub struct Event<'a> {
     pub raw: RawEvent<'a>,
     /// What its placeholders stand for.
     pub attachments: &'a [Bytes],
+    /// The number under which recipients answer, if they are asked to.
+    pub ack: Option<u64>,
 }
 
 /// Where an event is said; part of what recipients see.
@@ -44,6 +48,11 @@ impl Event<'_> {
     pub fn encode<S: AsRef<str>>(&self, wire: Wire, scope: Scope<'_, S>, out: &mut Vec<u8>) -> Result<(), DecodeError> {
         match wire {
             Wire::SocketIo => self.encode_socketio(scope.namespace, out),
+            Wire::SocketIoMsgPack => {
+                let data = self.list();
+                let head = Head { kind: Kind::Event, namespace: scope.namespace, id: self.ack };
+                socketio_msgpack::write_packet(head, &data, self.attachments, out)?;
+            }
             Wire::Json => {
                 let args = with_base64(self.raw.args, self.attachments)?;
                 let text = self.native_text(&args, scope.rooms, true);
@@ -67,10 +76,10 @@ impl Event<'_> {
         let mut head = String::new();
         let kind = if self.attachments.is_empty() { Kind::Event } else { Kind::BinaryEvent };
         let comma = if args.is_empty() { "" } else { "," };
-        let head: &str = if kind == Kind::Event && namespace == "/" {
+        let head: &str = if kind == Kind::Event && namespace == "/" && self.ack.is_none() {
             "42"
         } else {
-            write_head(kind, self.attachments.len(), namespace, None, &mut head);
+            write_head(kind, self.attachments.len(), namespace, self.ack, &mut head);
             &head
         };
         let parts = [head, "[", name, comma, args, "]"];
@@ -83,6 +92,13 @@ impl Event<'_> {
         for attachment in self.attachments {
             write_frame(Opcode::Binary, attachment, out);
         }
+    }
+
+    /// The name and the arguments as one JSON array.
+    fn list(&self) -> String {
+        let RawEvent { name, args, .. } = self.raw;
+        let comma = if args.is_empty() { "" } else { "," };
+        ["[", name, comma, args, "]"].concat()
     }
 
     /// `{"room":…,"event":…,"data":…}`; `rooms` when the publisher named several, `args` unless there is one argument.
@@ -121,6 +137,9 @@ impl Event<'_> {
                 out.push(']');
             }
         }
+        if let Some(ack) = self.ack.filter(|_| named) {
+            let _infallible = write!(out, ",\"ack\":{ack}");
+        }
         if out.ends_with(',') {
             out.pop();
         }
@@ -130,7 +149,7 @@ impl Event<'_> {
 }
 
 /// The arguments with each placeholder as `{"$binary":"<base64>"}`: what a JSON wire shows of binary.
-fn with_base64<'a>(args: &'a str, attachments: &[Bytes]) -> Result<std::borrow::Cow<'a, str>, DecodeError> {
+pub(super) fn with_base64<'a>(args: &'a str, attachments: &[Bytes]) -> Result<std::borrow::Cow<'a, str>, DecodeError> {
     if attachments.is_empty() {
         return Ok(args.into());
     }
@@ -188,7 +207,7 @@ mod tests {
     }
 
     fn event<'a>(args: &'a str, arity: u32, attachments: &'a [Bytes]) -> Event<'a> {
-        Event { raw: RawEvent { name: "\"e\"", args, arity }, attachments }
+        Event { raw: RawEvent { name: "\"e\"", args, arity }, attachments, ack: None }
     }
 
     #[test]

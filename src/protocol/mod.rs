@@ -7,6 +7,7 @@
 //! | [`sse`] | | an event stream's chunks |
 //! | [`engineio`] | text | open, ping, pong, message, … |
 //! | [`socketio`], [`native`] | message | connect, event, ack; join, publish, … |
+//! | [`socketio_msgpack`] | binary message | the same packets |
 //! | [`event`] | name and raw JSON arguments | a frame: the final bytes, encoded once per wire |
 //!
 //! # Invariants
@@ -14,6 +15,7 @@
 //! - Decoding borrows from the input; lengths are checked before anything is allocated.
 //! - No input panics; the fuzz targets and the property tests hold that.
 
+pub mod arguments;
 pub mod disconnect;
 pub mod engineio;
 pub mod event;
@@ -22,11 +24,14 @@ pub mod json;
 pub mod msgpack;
 pub mod name;
 pub mod native;
+mod notepack;
 pub mod payload;
 pub mod refusal;
 pub mod request;
 pub mod socketio;
+pub mod socketio_msgpack;
 pub mod sse;
+pub mod utc;
 pub mod websocket;
 
 /// Why some input could not be decoded. Carries no text of the peer's: it is safe to log and to send.
@@ -66,13 +71,15 @@ pub enum Wire {
     MsgPack,
     /// Server-sent events.
     Sse,
+    /// Socket.IO v5 packets as MessagePack maps, one in each Engine.IO message: `socket.io-msgpack-parser`.
+    SocketIoMsgPack,
 }
 
 impl Wire {
     /// How many wires there are; the size of per-wire tables.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
     /// Every wire, in the order of [`Wire::index`].
-    pub const ALL: [Self; Self::COUNT] = [Self::SocketIo, Self::Json, Self::MsgPack, Self::Sse];
+    pub const ALL: [Self; Self::COUNT] = [Self::SocketIo, Self::Json, Self::MsgPack, Self::Sse, Self::SocketIoMsgPack];
 
     /// Position of this wire in per-wire tables.
     #[must_use]
@@ -88,6 +95,7 @@ impl Wire {
             Self::Json => "json",
             Self::MsgPack => "msgpack",
             Self::Sse => "sse",
+            Self::SocketIoMsgPack => "socketio-msgpack",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::DecodeError;
 use super::json::{DEPTH_MAX, Scanner, unquote, write_string};
+use super::notepack::{Extension, fixed_extensions};
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -25,11 +26,30 @@ pub struct Transcoded {
 /// When it is malformed, nested deeper than `depth_max`, holds extension types or keys that are not strings, or has
 /// more than `attachments_max` binary values.
 pub fn to_json(bytes: &[u8], depth_max: u8, attachments_max: usize) -> Result<Transcoded, DecodeError> {
+    transcode(bytes, depth_max, attachments_max, Vec::new())
+}
+
+/// The same where JavaScript's `undefined`, `Date` and `ArrayBuffer` may come as the extensions of `notepack.io`: members
+/// that are undefined are left out, as JSON.stringify does; dates are their ISO text; buffers are binary values.
+///
+/// # Errors
+/// As [`to_json`], but for those extensions.
+pub fn to_json_of_notepack(bytes: &[u8], depth_max: u8, attachments_max: usize) -> Result<Transcoded, DecodeError> {
+    transcode(bytes, depth_max, attachments_max, fixed_extensions(bytes))
+}
+
+fn transcode(
+    bytes: &[u8],
+    depth_max: u8,
+    attachments_max: usize,
+    extensions: Vec<bool>,
+) -> Result<Transcoded, DecodeError> {
     let mut out = Transcoded { json: String::with_capacity(bytes.len() + 16), attachments: Vec::new() };
-    let mut rest = bytes;
+    let (mut rest, mut undefined, mut extensions) = (bytes, false, extensions.into_iter());
     let mut source = rmp_serde::Deserializer::new(&mut rest);
     source.set_max_depth(usize::from(depth_max) + 1);
-    let outcome = ToJson { out: &mut out, attachments_max }.deserialize(&mut source);
+    let target = ToJson { out: &mut out, undefined: &mut undefined, attachments_max, extensions: &mut extensions };
+    let outcome = target.deserialize(&mut source);
     match outcome {
         Ok(()) if rest.is_empty() => Ok(out),
         Err(rmp_serde::decode::Error::DepthLimitExceeded) => Err(DecodeError::Depth),
@@ -143,12 +163,21 @@ fn unescape(inner: &str) -> Option<String> {
 
 struct ToJson<'a> {
     out: &'a mut Transcoded,
+    /// Whether the value that was written last is JavaScript's `undefined`.
+    undefined: &'a mut bool,
     attachments_max: usize,
+    /// Which of the extensions to come are fixed ones; none is understood when this is empty.
+    extensions: &'a mut std::vec::IntoIter<bool>,
 }
 
 impl ToJson<'_> {
     fn again(&mut self) -> ToJson<'_> {
-        ToJson { out: self.out, attachments_max: self.attachments_max }
+        ToJson {
+            out: self.out,
+            undefined: self.undefined,
+            attachments_max: self.attachments_max,
+            extensions: self.extensions,
+        }
     }
 
     fn number<E>(self, number: impl fmt::Display) -> Result<(), E> {
@@ -214,6 +243,7 @@ impl<'de> Visitor<'de> for ToJson<'_> {
         loop {
             let mark = self.out.json.len();
             self.out.json.push(separator);
+            *self.undefined = false; // an element that is not defined is null
             if items.next_element_seed(self.again())?.is_none() {
                 self.out.json.truncate(mark + usize::from(separator == '['));
                 self.out.json.push(']');
@@ -226,18 +256,32 @@ impl<'de> Visitor<'de> for ToJson<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<(), A::Error> {
         let mut separator = '{';
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
+            let mark = self.out.json.len();
             self.out.json.push(separator);
             write_string(&key, &mut self.out.json);
             self.out.json.push(':');
             entries.next_value_seed(self.again())?;
-            separator = ',';
+            if std::mem::take(self.undefined) {
+                self.out.json.truncate(mark);
+            } else {
+                separator = ',';
+            }
         }
         self.out.json.push_str(if separator == '{' { "{}" } else { "}" });
         Ok(())
     }
 
-    fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, _extension: D) -> Result<(), D::Error> {
-        Err(D::Error::custom("extension types have no JSON counterpart"))
+    fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, extension: D) -> Result<(), D::Error> {
+        let unknown = || D::Error::custom("an extension type without a JSON counterpart");
+        let fixed = self.extensions.next().ok_or_else(unknown)?;
+        match Extension::read(extension, fixed)?.ok_or_else(unknown)? {
+            Extension::Undefined => {
+                *self.undefined = true;
+                self.visit_unit()
+            }
+            Extension::Date(text) => self.visit_str(&text),
+            Extension::Buffer(data) => self.visit_bytes(&data),
+        }
     }
 }
 
@@ -274,6 +318,26 @@ mod tests {
             back("[123456789.123456789,18446744073709551615,-1]"),
             "[123456789.12345679,18446744073709551615,-1]"
         );
+    }
+
+    #[test]
+    fn what_only_javascript_says_is_understood_where_it_may_be_said() {
+        let back = |bytes: &[u8]| to_json_of_notepack(bytes, 8, 2);
+        let undefined = [0xd4, 0, 0];
+        let list = [&[0x92][..], &undefined, &[0x82, 0xa1, b'a'], &undefined, &[0xa1, b'b', 0x91], &undefined].concat();
+        assert_eq!(back(&list).unwrap().json, r#"[null,{"b":[null]}]"#);
+        assert_eq!(back(&undefined).unwrap().json, "null");
+        let date = [&[0xd7, 0][..], &1_763_692_491_007i64.to_be_bytes()].concat();
+        assert_eq!(back(&date).unwrap().json, "\"2025-11-21T02:34:51.007Z\"");
+        let buffer = back(&[0xc7, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        assert_eq!(buffer.json, r#"{"_placeholder":true,"num":0}"#);
+        assert_eq!(buffer.attachments, [&[1, 2, 3, 4, 5, 6, 7, 8][..]]);
+        for bad in [&undefined[..], &date, &[0xc7, 1, 0, 1]] {
+            assert_eq!(to_json(bad, 8, 2), Err(DecodeError::MsgPack), "{bad:?}");
+        }
+        for bad in [&[0xd4, 1, 0][..], &[0xd4, 0], &[0xd5, 0, 1, 2], &[0xc9, 0xff, 0xff, 0xff, 0xff, 0]] {
+            assert_eq!(back(bad), Err(DecodeError::MsgPack), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The one table of error codes that answer a packet which was understood but not obeyed.
 
+use super::DecodeError;
 use std::fmt::Write as _;
 
 /// Machine-readable part of a refusal; the code in `{error:{code,detail}}`.
@@ -76,6 +77,12 @@ impl Code {
             Self::Internal => 500,
             Self::Unavailable => 503,
         }
+    }
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        Self::new(Code::BadPacket, error.to_string())
     }
 }
 

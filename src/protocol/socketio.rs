@@ -3,6 +3,8 @@
 use super::DecodeError;
 use super::json::{Scanner, unquote};
 use super::request::{Fields, RawEvent, take_fields};
+use super::websocket::{Opcode, write_frame};
+use bytes::Bytes;
 use std::fmt::Write as _;
 
 /// Packet types.
@@ -157,6 +159,33 @@ pub fn parse_token(data: &str, depth_max: u8) -> Result<Option<String>, DecodeEr
     })?;
     scanner.end()?;
     Ok(token.and_then(|raw| unquote(raw).ok()).map(std::borrow::Cow::into_owned))
+}
+
+/// What a packet is and where it belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The kind; the one without attachments where there are two.
+    pub kind: Kind,
+    /// With its leading slash.
+    pub namespace: &'a str,
+    /// Asks for an ack, or answers one.
+    pub id: Option<u64>,
+}
+
+/// Appends the final frames of a packet with raw JSON as its data: its text, then its attachments.
+pub fn write_packet(head: Head<'_>, data: &str, attachments: &[Bytes], out: &mut Vec<u8>) {
+    let kind = match head.kind {
+        Kind::Event if !attachments.is_empty() => Kind::BinaryEvent,
+        Kind::Ack if !attachments.is_empty() => Kind::BinaryAck,
+        kind => kind,
+    };
+    let mut text = String::with_capacity(data.len() + 24);
+    write_head(kind, attachments.len(), head.namespace, head.id, &mut text);
+    text.push_str(data);
+    write_frame(Opcode::Text, text.as_bytes(), out);
+    for attachment in attachments {
+        write_frame(Opcode::Binary, attachment, out);
+    }
 }
 
 /// Appends the start of an Engine.IO message with a Socket.IO packet: `4`, type, attachments, namespace, id.

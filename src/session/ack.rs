@@ -1,5 +1,7 @@
 //! Answers that the server awaits from a client, each with its time-out.
 
+use crate::hub::BROADCAST_ACKS;
+use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use tokio::sync::oneshot;
 
@@ -20,7 +22,7 @@ struct Awaited(Vec<Pending>);
 struct Pending {
     id: u64,
     due: u64,
-    reply: oneshot::Sender<String>,
+    reply: oneshot::Sender<Arguments>,
 }
 
 impl Acks {
@@ -28,25 +30,24 @@ impl Acks {
     ///
     /// # Errors
     /// When too many are awaited already.
-    pub fn expect(&mut self, due: u64) -> Result<(u64, oneshot::Receiver<String>), Refusal> {
+    pub fn expect(&mut self, due: u64) -> Result<(u64, oneshot::Receiver<Arguments>), Refusal> {
         let awaited = &mut self.awaited.get_or_insert_default().0;
         if awaited.len() >= AWAITED_MAX {
             return Err(Refusal::new(Code::Unavailable, "too many answers of this session are awaited already"));
         }
         let (reply, answer) = oneshot::channel();
         let id = self.next_id;
-        self.next_id += 1;
+        self.next_id = (id + 1) % u64::from(BROADCAST_ACKS);
         awaited.push(Pending { id, due, reply });
         Ok((id, answer))
     }
 
-    /// An answer came: raw JSON. One that nobody awaits is ignored, as it may have come too late. Says whether it was
-    /// awaited.
-    pub fn answered(&mut self, id: u64, answer: &str) -> bool {
+    /// An answer came. One that nobody awaits is ignored, as it may have come too late. Says whether it was awaited.
+    pub fn answered(&mut self, id: u64, answer: Arguments) -> bool {
         let Some(awaited) = &mut self.awaited else { return false };
         let Some(at) = awaited.0.iter().position(|pending| pending.id == id) else { return false };
         // The asker may have gone away; then nobody needs the answer.
-        let _gone = awaited.0.swap_remove(at).reply.send(answer.to_owned());
+        let _gone = awaited.0.swap_remove(at).reply.send(answer);
         true
     }
 
@@ -71,12 +72,12 @@ mod tests {
         let mut acks = Acks::default();
         let (first, mut one) = acks.expect(100).unwrap();
         let (second, mut two) = acks.expect(200).unwrap();
-        assert!(acks.answered(first, "1"));
-        assert!(!acks.answered(first, "again"));
-        assert_eq!(one.try_recv(), Ok("1".to_owned()));
+        assert!(acks.answered(first, Arguments::json("1")));
+        assert!(!acks.answered(first, Arguments::json("2")));
+        assert_eq!(one.try_recv(), Ok(Arguments::json("1")));
         assert_eq!(acks.expire(150), 200);
         assert_eq!(acks.expire(200), u64::MAX);
-        assert!(!acks.answered(second, "late"));
+        assert!(!acks.answered(second, Arguments::json("3")));
         assert_eq!(two.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 

@@ -88,6 +88,12 @@ impl Access {
         matches!(self, Self::Open(_))
     }
 
+    /// Whether there is a key that tokens could be signed with. Without one they are the application's affair.
+    #[must_use]
+    pub fn reads_tokens(&self) -> bool {
+        !matches!(self, Self::Open(None))
+    }
+
     /// Who a token says somebody is.
     #[must_use]
     pub fn identify(&self, token: &str) -> Option<Arc<Identity>> {

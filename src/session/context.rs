@@ -2,8 +2,9 @@
 
 use super::raw::Entrance;
 use super::rules::Rules;
-use crate::hub::{Identity, Local, Sid};
+use crate::hub::{Identity, Local, NamespaceId, ReplyTo, Sid};
 use crate::protocol::{Transport, Wire};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// What a session needs from its worker for the length of one call.
@@ -34,15 +35,6 @@ pub struct Question {
     pub limit: usize,
 }
 
-/// Which request an answer belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReplyTo {
-    /// The id of a Socket.IO event.
-    SocketIo(u64),
-    /// The raw id of a plain packet.
-    Native(Box<str>),
-}
-
 /// How a connection came to be: what its handshake said.
 #[derive(Debug)]
 pub struct Handshake {
@@ -56,4 +48,43 @@ pub struct Handshake {
     pub rooms: Vec<String>,
     /// The application's own address that it came to.
     pub entrance: Option<Arc<Entrance>>,
+    /// All that it said, if the application wants to know.
+    pub details: Option<Box<HandshakeDetails>>,
+}
+
+/// What a handshake said, as far as an application may want to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HandshakeDetails {
+    /// Path and query.
+    pub url: String,
+    /// The query, decoded, in order.
+    pub query: Vec<(String, String)>,
+    /// The headers, in order; what is no text is left out.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What a session keeps for an application that asks for it.
+#[derive(Debug)]
+pub(super) struct Details {
+    pub(super) handshake: HandshakeDetails,
+    /// The auth objects of its CONNECTs, as raw JSON.
+    auths: Vec<(NamespaceId, Box<str>)>,
+}
+
+impl Details {
+    pub(super) fn new(handshake: HandshakeDetails) -> Self {
+        Self { handshake, auths: Vec::new() }
+    }
+
+    pub(super) fn keep_auth(&mut self, namespace: NamespaceId, auth: &str) {
+        self.auths.retain(|(known, _)| *known != namespace);
+        if !auth.is_empty() {
+            self.auths.push((namespace, auth.into()));
+        }
+    }
+
+    pub(super) fn auth_of(&self, namespace: NamespaceId) -> Option<Value> {
+        let (_, auth) = self.auths.iter().find(|(known, _)| *known == namespace)?;
+        serde_json::from_str(auth).ok()
+    }
 }

@@ -4,25 +4,35 @@
 //! [`vocabulary`]; an event stream ([`sse`]) only listens; and an application may have its own ([`raw`]). It knows no socket: bytes come in as decoded messages, and go out through the session's outbox.
 
 pub mod ack;
+mod application;
 pub mod auth;
+mod call;
+mod cast;
 mod context;
+mod later;
+mod membership;
 mod native;
 mod opening;
 mod raw;
 mod rules;
 mod socketio;
+mod speaking;
 mod sse;
 mod vocabulary;
 
+pub use crate::hub::ReplyTo;
+pub use crate::limiter::rate as limit;
+pub use application::{Application, ConnectHandler, DisconnectHandler, Handler, Namespace, Rejection};
 pub use auth::{Access, Claims, TokenKey};
-pub use context::{Context, Handshake, Question, ReplyTo};
+pub use call::{Answer, Call};
+pub use cast::To;
+pub use context::{Context, Handshake, HandshakeDetails, Question};
+pub use later::Later;
 pub use raw::{Entrance, Framing, RawAnswers, RawHandler, RawMessage};
 pub use rules::Rules;
 pub use vocabulary::write_presence;
 
-pub use crate::limiter::rate as limit;
-
-use crate::hub::{Identity, Local, MemberId, OutboxId};
+use crate::hub::{Identity, MemberId, OutboxId};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::heartbeat::{Action, Heartbeat};
 use crate::protocol::refusal::Refusal;
@@ -45,6 +55,10 @@ pub struct Session {
     refused: u32,
     identity: Option<Arc<Identity>>,
     acks: ack::Acks,
+    /// What the application wants to know about it.
+    details: Option<Box<context::Details>>,
+    /// Counts the answers that come later.
+    deferred: Option<Arc<()>>,
 }
 
 #[derive(Debug)]
@@ -101,7 +115,7 @@ impl Session {
         match incoming {
             Incoming::Close => Err(Disconnect::CLIENT_CLOSED),
             Incoming::Pong => {
-                if self.wire() != Wire::SocketIo {
+                if !matches!(self.wire(), Wire::SocketIo | Wire::SocketIoMsgPack) {
                     self.heartbeat.heard(cx.now, cx.rules.rhythm);
                 }
                 Ok(())
@@ -156,93 +170,36 @@ impl Session {
         Ok(due.min(self.handshake_due).min(next_ack))
     }
 
-    /// Sends the answer to a question, once it is known; `answer` is JSON.
-    pub fn answer(&mut self, member: MemberId, reply_to: &ReplyTo, answer: &str, cx: &mut Context<'_>) {
-        match reply_to {
-            ReplyTo::SocketIo(id) => self.socketio_ack(member, *id, answer, cx),
-            ReplyTo::Native(id) => self.native_answer(id, answer, cx),
-        }
-    }
-
-    /// Sends an event to this session alone. Returns the way to its answer if it asks for one.
-    ///
-    /// # Errors
-    /// When too many answers are awaited already.
-    pub fn emit(
-        &mut self,
-        member: MemberId,
-        event: &crate::hub::SessionEvent,
-        cx: &mut Context<'_>,
-    ) -> Result<Option<tokio::sync::oneshot::Receiver<String>>, Refusal> {
-        let mut waiting = None;
-        let mut id = None;
-        if let Some(timeout) = event.ack_timeout {
-            let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            let (new_id, receiver) = self.acks.expect(cx.now.saturating_add(ms))?;
-            (id, waiting) = (Some(new_id), Some(receiver));
-        }
-        match self.dialect {
-            Dialect::SocketIo(_) => self.socketio_emit(member, event, id, cx),
-            Dialect::Native(_) => self.native_emit(event, id, cx),
-            Dialect::Sse(_) => self.sse_emit(event, cx),
-            Dialect::Raw(_) => {}
-        }
-        Ok(waiting)
-    }
-
-    /// Tells the client that the node is going away.
-    pub fn warn_of_drain(&mut self, reconnect_after_ms: u64, cx: &mut Context<'_>) {
-        let event = crate::hub::SessionEvent {
-            name: "\"server.draining\"".to_owned(),
-            args: format!("{{\"reconnect_after_ms\":{reconnect_after_ms}}}"),
-            arity: 1,
-            ack_timeout: None,
-        };
-        if let Dialect::Sse(dialect) = &mut self.dialect {
-            dialect.come_back_after(reconnect_after_ms);
-        }
-        match &self.dialect {
-            Dialect::SocketIo(dialect) => {
-                for member in dialect.members() {
-                    self.socketio_emit(member, &event, None, cx);
-                }
-            }
-            Dialect::Native(_) => self.native_emit(&event, None, cx),
-            Dialect::Sse(_) => self.sse_emit(&event, cx),
-            Dialect::Raw(_) => {}
-        }
-    }
-
-    /// Tells a client that it is not wanted, in its own dialect: a stock Socket.IO client reconnects after a closed
-    /// transport, but not after a DISCONNECT packet.
-    pub fn say_farewell(&self, disconnect: Disconnect, cx: &mut Context<'_>) {
-        let unwanted = [Disconnect::KICKED, Disconnect::FLOOD, Disconnect::UNAUTHENTICATED, Disconnect::FORBIDDEN];
-        if let Dialect::SocketIo(dialect) = &self.dialect
-            && unwanted.contains(&disconnect)
-        {
-            for member in dialect.members() {
-                self.socketio_farewell(member, cx);
-            }
-        }
-    }
-
     /// Leaves all rooms. Nothing is said to the client: the transport does that.
-    pub fn end(&mut self, hub: &mut Local) {
+    pub fn end(&mut self, disconnect: Disconnect, cx: &mut Context<'_>) {
         match &mut self.dialect {
             Dialect::SocketIo(dialect) => {
-                std::mem::take(dialect).members().into_iter().for_each(|member| hub.exit(member))
+                for member in dialect.members() {
+                    self.leave_namespace(member, disconnect, false, cx);
+                }
             }
             Dialect::Native(dialect) => {
-                std::mem::take(dialect).member().into_iter().for_each(|member| hub.exit(member))
+                if let Some(member) = dialect.member() {
+                    self.leave_namespace(member, disconnect, false, cx);
+                }
             }
-            Dialect::Sse(dialect) => dialect.member().into_iter().for_each(|member| hub.exit(member)),
+            Dialect::Sse(dialect) => {
+                if let Some(member) = dialect.member() {
+                    self.leave_namespace(member, disconnect, false, cx);
+                }
+            }
             Dialect::Raw(_) => {}
         }
+    }
+
+    /// Leaves one namespace at the application's word.
+    pub fn expel(&mut self, member: MemberId, cx: &mut Context<'_>) {
+        self.leave_namespace(member, Disconnect::KICKED, true, cx);
     }
 
     fn wire(&self) -> Wire {
         match &self.dialect {
-            Dialect::SocketIo(_) => Wire::SocketIo,
+            Dialect::SocketIo(dialect) => dialect.wire(),
             Dialect::Native(dialect) if dialect.packed => Wire::MsgPack,
             Dialect::Native(_) => Wire::Json,
             Dialect::Sse(_) => Wire::Sse,

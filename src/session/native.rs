@@ -1,8 +1,9 @@
 //! The plain dialect: one object a message, JSON or MessagePack.
 
-use super::vocabulary::{event_of, published_answer};
-use super::{Context, Dialect, ReplyTo, Session, disconnect_of};
+use super::vocabulary::published_answer;
+use super::{Call, Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
+use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::json::{Scanner, unquote};
 use crate::protocol::name::check_room_name;
@@ -29,6 +30,12 @@ impl Native {
     pub(super) fn member(&self) -> Option<MemberId> {
         self.member.map(|(member, _)| member)
     }
+
+    /// Forgets that it is a member. `None` if it is not.
+    pub(super) fn forget(&mut self, member: MemberId) -> Option<(NamespaceId, Sid)> {
+        let (_, sid) = self.member.take_if(|(known, _)| *known == member)?;
+        Some((NamespaceId::DEFAULT, sid))
+    }
 }
 
 impl Session {
@@ -43,8 +50,12 @@ impl Session {
     pub(super) fn native_open(&mut self, rooms: Vec<String>, cx: &mut Context<'_>) {
         self.native().packed = cx.hub.outbox(self.outbox).is_some_and(|outbox| outbox.is_packed());
         self.native().rooms = rooms;
-        if self.identity.is_some() || cx.rules.access.is_open() {
-            self.native_enter(cx);
+        if !cx.rules.application.namespace(NamespaceId::DEFAULT).has_vocabulary() {
+            cx.hub.close(self.outbox, Disconnect::FORBIDDEN);
+        } else if (self.identity.is_some() || cx.rules.access.is_open())
+            && let Err(disconnect) = self.native_enter("", cx)
+        {
+            cx.hub.close(self.outbox, disconnect);
         }
     }
 
@@ -59,7 +70,7 @@ impl Session {
         }
     }
 
-    fn native_enter(&mut self, cx: &mut Context<'_>) -> Sid {
+    fn native_enter(&mut self, auth: &str, cx: &mut Context<'_>) -> Result<Sid, Disconnect> {
         let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
         self.native().member = Some((member, sid));
         let _first = self.finish_handshake();
@@ -67,8 +78,14 @@ impl Session {
         let (interval, max) = (cx.rules.rhythm.interval_ms, cx.rules.message.message_bytes);
         let _infallible = write!(hello, ",\"ping_interval_ms\":{interval},\"max_payload_bytes\":{max}}}}}");
         self.send_json(&hello, cx);
-        self.join_first_rooms(member, cx);
-        sid
+        match self.greet(NamespaceId::DEFAULT, member, sid, auth, cx) {
+            Ok(None) => {
+                self.join_first_rooms(member, cx);
+                Ok(sid)
+            }
+            Ok(Some(disconnect)) => Err(disconnect),
+            Err(_) => Err(Disconnect::FORBIDDEN),
+        }
     }
 
     pub(super) fn native_text(&mut self, text: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {
@@ -126,7 +143,7 @@ impl Session {
             Self::count_refusal(&unauthenticated(), cx);
             return Err(Disconnect::UNAUTHENTICATED);
         }
-        let sid = self.native_enter(cx);
+        let sid = self.native_enter(data, cx)?;
         if let Some(id) = packet.id {
             self.native_answer(id, &format!("{{\"sid\":\"{sid}\"}}"), cx);
         }
@@ -145,7 +162,7 @@ impl Session {
         match packet.verb {
             Some(Verb::Publish(rooms)) => {
                 let event = RawEvent::from_fields(&packet.fields)?;
-                self.publish(member, &room_list(rooms, most)?, &packet.fields, event_of(event, attachments), cx)?;
+                self.publish(member, &room_list(rooms, most)?, &packet.fields, Call::as_event(event, attachments), cx)?;
                 let fields = Fields { rooms: Some(rooms), ..Fields::default() };
                 Ok(packet.id.map(|_| published_answer(&fields)))
             }
@@ -159,7 +176,7 @@ impl Session {
             }
             Some(Verb::Ack(id)) => {
                 let id = id.parse().map_err(|_| Refusal::new(Code::BadPacket, "\"ack\" is the number of the event"))?;
-                self.acks.answered(id, packet.fields.data.unwrap_or("null"));
+                self.native_ack(id, packet.fields.data.unwrap_or("null"), attachments, sid, cx)?;
                 Ok(None)
             }
             Some(Verb::Connect(_)) | None => {
@@ -167,6 +184,18 @@ impl Session {
                 Err(Refusal::new(Code::UnknownEvent, detail))
             }
         }
+    }
+
+    fn native_ack(
+        &mut self,
+        id: u64,
+        data: &str,
+        attachments: &[Bytes],
+        sid: Sid,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        self.take_answer(id, sid, Arguments::relay(data, 1, attachments)?, cx);
+        Ok(())
     }
 
     fn native_refuse(&mut self, id: Option<&str>, refusal: &Refusal, cx: &mut Context<'_>) {
@@ -180,22 +209,31 @@ impl Session {
 
     pub(super) fn native_emit(&self, event: &SessionEvent, id: Option<u64>, cx: &mut Context<'_>) {
         let mut text = format!("{{\"event\":{}", event.name);
-        let _infallible = match event.arity {
+        let arguments = &event.arguments;
+        // A packed wire takes binary as it is; JSON has only text for it.
+        let attachments = if self.wire() == Wire::MsgPack { arguments.attachments() } else { &[] };
+        let args =
+            if attachments.is_empty() { arguments.to_text().unwrap_or_default() } else { arguments.args().into() };
+        let _infallible = match arguments.arity() {
             0 => Ok(()),
-            1 => write!(text, ",\"data\":{}", event.args),
-            _ => write!(text, ",\"args\":[{}]", event.args),
+            1 => write!(text, ",\"data\":{args}"),
+            _ => write!(text, ",\"args\":[{args}]"),
         };
         if let Some(id) = id {
             let _infallible = write!(text, ",\"ack\":{id}");
         }
         text.push('}');
-        self.send_json(&text, cx);
+        self.send_with(&text, attachments, cx);
     }
 
     fn send_json(&self, text: &str, cx: &mut Context<'_>) {
+        self.send_with(text, &[], cx);
+    }
+
+    fn send_with(&self, text: &str, attachments: &[Bytes], cx: &mut Context<'_>) {
         let mut frame = Vec::new();
         if self.wire() == Wire::MsgPack {
-            let packed = msgpack::from_json(text, &[]).unwrap_or_default();
+            let packed = msgpack::from_json(text, attachments).unwrap_or_default();
             write_frame(Opcode::Binary, &packed, &mut frame);
         } else {
             write_frame(Opcode::Text, text.as_bytes(), &mut frame);

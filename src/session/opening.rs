@@ -1,5 +1,6 @@
 //! How a session begins: what its handshake says it is, and its first words.
 
+use super::context::Details;
 use super::limit::Limit;
 use super::raw::Framing;
 use super::{Context, Dialect, Handshake, Session, ack, native, socketio, sse};
@@ -11,7 +12,7 @@ impl Session {
     /// Opens a session and says hello, behind `head`: what the answer to its handshake begins with. Returns the id that an
     /// Engine.IO transport goes by.
     pub fn open(handshake: Handshake, head: Vec<u8>, cx: &mut Context<'_>) -> (Self, Option<Sid>) {
-        let Handshake { wire, transport, identity, rooms, entrance } = handshake;
+        let Handshake { wire, transport, identity, rooms, entrance, details } = handshake;
         let outbox = cx.hub.open_outbox(wire);
         // The first ping comes after a half to seven eighths of the interval, so that not all come at the same moment.
         let interval = cx.rules.rhythm.interval_ms;
@@ -21,7 +22,7 @@ impl Session {
             transport,
             dialect: match (entrance, wire) {
                 (Some(entrance), _) => Dialect::Raw(entrance),
-                (None, Wire::SocketIo) => Dialect::SocketIo(socketio::SocketIo::default()),
+                (None, Wire::SocketIo | Wire::SocketIoMsgPack) => Dialect::SocketIo(socketio::SocketIo::default()),
                 (None, Wire::Json | Wire::MsgPack) => Dialect::Native(native::Native::default()),
                 (None, Wire::Sse) => Dialect::Sse(sse::Sse::default()),
             },
@@ -32,14 +33,16 @@ impl Session {
             refused: 0,
             identity,
             acks: ack::Acks::default(),
+            details: details.map(|details| Box::new(Details::new(*details))),
+            deferred: None,
         };
-        let sid = session.greet(rooms, head, cx);
+        let sid = session.say_hello(rooms, head, cx);
         (session, sid)
     }
 
-    fn greet(&mut self, rooms: Vec<String>, head: Vec<u8>, cx: &mut Context<'_>) -> Option<Sid> {
+    fn say_hello(&mut self, rooms: Vec<String>, head: Vec<u8>, cx: &mut Context<'_>) -> Option<Sid> {
         if let Dialect::Sse(_) = self.dialect {
-            self.dialect = Dialect::Sse(self.sse_open(&rooms, &head, cx));
+            self.sse_open(&rooms, &head, cx);
             return None;
         }
         if !head.is_empty() {

@@ -1,5 +1,6 @@
 //! What is allowed: the settings that sessions look at, made ready for use.
 
+use super::application::Application;
 use super::auth::Access;
 use super::limit::Rate;
 use crate::config::Settings;
@@ -11,6 +12,7 @@ use crate::protocol::sse::COMMENT;
 use crate::protocol::websocket::{Limits, Opcode, write_frame};
 use bytes::Bytes;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The rules of one worker's sessions.
@@ -38,13 +40,15 @@ pub struct Rules {
     pub access: Access,
     /// Name of this node in hello packets.
     pub node: String,
+    /// What is done with events.
+    pub application: Arc<Application>,
     pings: [Rc<Frame>; Wire::COUNT],
 }
 
 impl Rules {
     /// Takes them from the settings.
     #[must_use]
-    pub fn new(settings: &Settings, access: Access, node: String) -> Self {
+    pub fn new(settings: &Settings, access: Access, application: Arc<Application>, node: String) -> Self {
         let limits = &settings.limits;
         Self {
             message: Limits { message_bytes: limits.max_packet_bytes, fragments: limits.max_fragments },
@@ -61,6 +65,7 @@ impl Rules {
             handshake_timeout_ms: millis(limits.handshake_timeout),
             access,
             node,
+            application,
             pings: Wire::ALL.map(ping_frame),
         }
     }
@@ -78,7 +83,7 @@ fn millis(duration: Duration) -> u64 {
 fn ping_frame(wire: Wire) -> Rc<Frame> {
     let mut out = Vec::new();
     match wire {
-        Wire::SocketIo => write_frame(Opcode::Text, PING, &mut out),
+        Wire::SocketIo | Wire::SocketIoMsgPack => write_frame(Opcode::Text, PING, &mut out),
         Wire::Json | Wire::MsgPack => write_frame(Opcode::Ping, &[], &mut out),
         Wire::Sse => out.extend_from_slice(COMMENT),
     }

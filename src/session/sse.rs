@@ -1,7 +1,7 @@
 //! An event stream: a session that only listens. Its rooms are those of its address.
 
-use super::{Context, Session};
-use crate::hub::{MemberId, NamespaceId, SessionEvent};
+use super::{Context, Dialect, Session};
+use crate::hub::{Frame, MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::json::unquote;
 use crate::protocol::name::check_room_name;
@@ -16,14 +16,22 @@ const RETRY_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Sse {
     /// Set once it is open.
-    member: Option<MemberId>,
+    member: Option<(MemberId, Sid)>,
+    /// Whether the stream has begun, and so has to be ended.
+    begun: bool,
     /// How long the client should wait before it connects again.
     retry_ms: Option<u64>,
 }
 
 impl Sse {
     pub(super) fn member(&self) -> Option<MemberId> {
-        self.member
+        self.member.map(|(member, _)| member)
+    }
+
+    /// Forgets that it is a member. `None` if it is not.
+    pub(super) fn forget(&mut self, member: MemberId) -> Option<(NamespaceId, Sid)> {
+        let (_, sid) = self.member.take_if(|(known, _)| *known == member)?;
+        Some((NamespaceId::DEFAULT, sid))
     }
 
     pub(super) fn come_back_after(&mut self, ms: u64) {
@@ -33,7 +41,7 @@ impl Sse {
     /// What ends the stream; nothing if it was refused.
     pub(super) fn goodbye(&self, disconnect: Disconnect) -> Vec<u8> {
         let mut out = Vec::new();
-        if self.member.is_none() {
+        if !self.begun {
             return out;
         }
         if disconnect.reconnect {
@@ -50,34 +58,51 @@ impl Sse {
 
 impl Session {
     /// Joins all rooms and begins the stream, or refuses it as an HTTP answer. `headers` are lines of the answer's head.
-    pub(super) fn sse_open(&mut self, rooms: &[String], headers: &[u8], cx: &mut Context<'_>) -> Sse {
+    pub(super) fn sse_open(&mut self, rooms: &[String], headers: &[u8], cx: &mut Context<'_>) {
         let _first = self.finish_handshake();
         let headers = String::from_utf8_lossy(headers);
         let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
         let joined = rooms.iter().try_for_each(|room| check_room_name(room)).and_then(|()| {
+            if !cx.rules.application.namespace(NamespaceId::DEFAULT).has_vocabulary() {
+                return Err(Refusal::new(Code::RoomForbidden, "this server speaks to Socket.IO clients only"));
+            }
             let rooms = rooms.iter().map(|room| room.as_str().into()).collect();
             self.join(member, &rooms, cx)
         });
         if let Err(refusal) = joined {
-            Self::count_refusal(&refusal, cx);
-            cx.hub.exit(member);
-            cx.hub.send_bytes(self.outbox, refusal_answer(&refusal, &headers));
-            cx.hub.close(self.outbox, Disconnect::FORBIDDEN);
-            return Sse::default();
+            return self.sse_refuse(member, &refusal, &headers, cx);
         }
         let mut out = format!("{}{headers}\r\n", sse::HEAD).into_bytes();
         let hello = format!("{{\"sid\":\"{sid}\",\"node\":\"{}\"}}", cx.rules.node);
         sse::write_event("server.hello", &hello, &mut out);
-        cx.hub.send_bytes(self.outbox, out);
-        Sse { member: Some(member), retry_ms: None }
+        let hello = Frame::direct(out.into());
+        cx.hub.send(self.outbox, &hello);
+        self.dialect = Dialect::Sse(Sse { member: Some((member, sid)), begun: true, retry_ms: None });
+        match self.greet(NamespaceId::DEFAULT, member, sid, "", cx) {
+            Ok(None) => {}
+            Ok(Some(disconnect)) => cx.hub.close(self.outbox, disconnect),
+            Err(rejection) => {
+                cx.hub.take_back(self.outbox, &hello);
+                self.dialect = Dialect::Sse(Sse::default());
+                self.sse_refuse(member, &Refusal::new(Code::RoomForbidden, rejection.message), &headers, cx);
+            }
+        }
+    }
+
+    fn sse_refuse(&self, member: MemberId, refusal: &Refusal, headers: &str, cx: &mut Context<'_>) {
+        Self::count_refusal(refusal, cx);
+        cx.hub.exit(member);
+        cx.hub.send_bytes(self.outbox, refusal_answer(refusal, headers));
+        cx.hub.close(self.outbox, Disconnect::FORBIDDEN);
     }
 
     pub(super) fn sse_emit(&self, event: &SessionEvent, cx: &mut Context<'_>) {
         let Ok(name) = unquote(&event.name) else { return };
-        let data = match event.arity {
+        let args = event.arguments.to_text().unwrap_or_default();
+        let data = match event.arguments.arity() {
             0 => "{}".to_owned(),
-            1 => format!("{{\"data\":{}}}", event.args),
-            _ => format!("{{\"args\":[{}]}}", event.args),
+            1 => format!("{{\"data\":{args}}}"),
+            _ => format!("{{\"args\":[{args}]}}"),
         };
         let mut out = Vec::new();
         sse::write_event(&name, &data, &mut out);

@@ -1,17 +1,66 @@
 //! What every session can say, whichever dialect it speaks: join, leave, publish, presence.
 
 use super::limit::Limit;
-use super::{Context, Question, ReplyTo, Session};
+use super::{Answer, Call, Context, Question, ReplyTo, Session};
 use crate::hub::{Cast, MemberId, Presence, Sid};
 use crate::protocol::event::{Event, check_placeholders};
 use crate::protocol::json::{unquote, write_string};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent, Rooms, room_list};
-use bytes::Bytes;
 use std::fmt::Write as _;
 
 /// Members in a presence answer unless the client asks for fewer.
 const PRESENCE_PAGE: usize = 100;
+
+/// The vocabulary as handlers, by the names that Socket.IO clients say.
+pub(super) const EVENTS: [(&str, VocabularyHandler); 7] = [
+    ("join", join),
+    ("joinRoom", join),
+    ("leave", leave),
+    ("leaveRoom", leave),
+    ("message", message),
+    ("presence", presence),
+    ("publish", publish),
+];
+
+type VocabularyHandler = fn(&mut Call<'_, '_>) -> Result<Answer, Refusal>;
+
+fn join(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+    let rooms = call.fields.target_rooms(call.cx.rules.rooms_max)?;
+    call.session.join(call.member, &rooms, call.cx).map(Answer::raw)
+}
+
+fn leave(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+    let rooms = call.fields.target_rooms(call.cx.rules.rooms_max)?;
+    Session::leave(call.member, &rooms, call.cx).map(Answer::raw)
+}
+
+fn message(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+    publish_event(call, call.event)
+}
+
+fn publish(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+    publish_event(call, RawEvent::from_fields(&call.fields)?)
+}
+
+fn publish_event(call: &mut Call<'_, '_>, event: RawEvent<'_>) -> Result<Answer, Refusal> {
+    let fields = call.fields;
+    let rooms = fields.target_rooms(call.cx.rules.rooms_max)?;
+    let event = Call::as_event(event, call.attachments);
+    call.session.publish(call.member, &rooms, &fields, event, call.cx)?;
+    Ok(if call.wants_ack() { Answer::raw(published_answer(&fields)) } else { Answer::None })
+}
+
+fn presence(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+    let fields = call.fields;
+    if let [room] = &*fields.target_rooms(1)?
+        && let Some(reply_to) = call.reply_to.clone()
+    {
+        Session::ask_presence(call.member, call.sid, room, &fields, reply_to, call.cx)?;
+        call.reply_to = None; // its answer comes later
+    }
+    Ok(Answer::None)
+}
 
 impl Session {
     /// Joins rooms, all or none. Returns the answer.
@@ -26,7 +75,7 @@ impl Session {
         let mut fresh: Vec<&str> = Vec::new();
         for room in rooms {
             let was_in = cx.hub.is_in(member, room);
-            match may_join(room).and_then(|()| cx.hub.join(member, room)) {
+            match may_join(room, cx).and_then(|()| cx.hub.join(member, room)) {
                 Ok(count) => joined.push((room, count)),
                 Err(refusal) => {
                     fresh.iter().for_each(|room: &&str| {
@@ -65,7 +114,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         for room in rooms {
-            may_join(room)?;
+            may_join(room, cx)?;
             if !cx.rules.access.is_open() && !cx.hub.is_in(member, room) {
                 return Err(not_in(room));
             }
@@ -77,7 +126,7 @@ impl Session {
         let except = fields.excepted_rooms(cx.rules.rooms_max)?;
         let exclude = (!fields.wants_echo()).then_some(self.outbox);
         let namespace = cx.hub.namespace_of(member);
-        cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, event })
+        cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, volatile: false, event })
     }
 
     /// Asks who is in a room; the answer comes when all workers have given theirs.
@@ -89,7 +138,7 @@ impl Session {
         reply_to: ReplyTo,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        may_join(room)?;
+        may_join(room, cx)?;
         if !cx.rules.access.is_open() && !cx.hub.is_in(member, room) {
             return Err(not_in(room));
         }
@@ -103,11 +152,6 @@ impl Session {
         cx.questions.push(Question { sid, reply_to, room: room.into(), cursor: cursor.flatten(), limit });
         Ok(())
     }
-}
-
-/// The raw event and what its placeholders stand for.
-pub(super) fn event_of<'a>(raw: RawEvent<'a>, attachments: &'a [Bytes]) -> Event<'a> {
-    Event { raw, attachments }
 }
 
 /// Appends an answer about presence as JSON.
@@ -157,8 +201,12 @@ pub(super) fn published_answer(fields: &Fields<'_>) -> String {
     out
 }
 
-/// Names with a colon belong to the server: nobody joins them or publishes to them as they please.
-fn may_join(room: &str) -> Result<(), Refusal> {
+/// Names with a colon belong to the server: nobody joins them or publishes to them as they please. The id of a session is a
+/// room too, which belongs to that session.
+fn may_join(room: &str, cx: &Context<'_>) -> Result<(), Refusal> {
+    if cx.hub.is_session_name(room) {
+        return Err(Refusal::new(Code::RoomForbidden, "the ids of sessions are reserved"));
+    }
     if room.contains(':') {
         return Err(Refusal::new(Code::RoomForbidden, "room names with a colon are reserved"));
     }

@@ -1,6 +1,7 @@
 //! Who may come in: the checks of a WebSocket handshake, and the answers to those who may not.
 
 use crate::metrics;
+use crate::session::HandshakeDetails;
 use axum::body::Body;
 use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY,
@@ -105,6 +106,18 @@ impl Refused {
         }
         response
     }
+}
+
+/// What an application may want to know about a handshake.
+pub(super) fn details_of(request: &Parts) -> Box<HandshakeDetails> {
+    let uri = &request.uri;
+    let headers = request.headers.iter();
+    let text = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+    Box::new(HandshakeDetails {
+        url: uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        query: form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
+        headers: headers.filter_map(text).collect(),
+    })
 }
 
 /// RFC 6455 §4.2.1. Returns the value of `Sec-WebSocket-Accept`.

@@ -1,7 +1,7 @@
 //! One line for each event.
 
-use super::super::utc::{clock, rfc3339};
 use super::connection::Packet;
+use crate::protocol::utc::{clock, rfc3339};
 use serde::Serialize;
 use serde_json::value::RawValue;
 

@@ -14,7 +14,7 @@ mod websocket;
 
 use super::connection::{Claim, Connection};
 use super::gate::{Gate, Place};
-use super::handshake::Refused;
+use super::handshake::{Refused, details_of};
 use super::worker::Errand;
 use crate::config::Settings;
 use crate::hub::{Hub, Identity};
@@ -54,6 +54,7 @@ struct Inner {
     lifecycle: Lifecycle,
     max_rooms: usize,
     max_payload: usize,
+    keep_details: bool,
     body_timeout: Duration,
     started: Instant,
     refusal_log: Mutex<Throttle>,
@@ -80,11 +81,21 @@ impl Doors {
             lifecycle,
             max_rooms: limits.max_rooms_per_session,
             max_payload: limits.max_packet_bytes,
+            keep_details: false,
             body_timeout: limits.handshake_timeout,
             started: lifecycle::now(),
             refusal_log: Mutex::new(Throttle::new(REFUSAL_LINES_PER_SECOND)),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Keeps what handshakes said, for an application that wants to know.
+    #[must_use]
+    pub fn keeping_details(mut self, keep: bool) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.keep_details = keep;
+        }
+        self
     }
 
     /// The routes of the doors; `entrances` are those of the application.
@@ -121,7 +132,8 @@ impl Doors {
         let identity = self.identify(&request.headers, &request.uri).await?;
         let place = self.inner.gate.take_place(caller, self.inner.lifecycle.is_stopping())?;
         let rooms = query(&request.uri, "room").take(self.inner.max_rooms).collect();
-        Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None }), place))
+        let details = self.inner.keep_details.then(|| details_of(request));
+        Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None, details }), place))
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
@@ -136,6 +148,9 @@ impl Doors {
     /// Who a token in the handshake says this is. A wrong one is refused here; none at all may still come later.
     async fn identify(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Refused> {
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if !self.inner.gate.access.reads_tokens() {
+            return Ok(None);
+        }
         let Some(token) = header.map(str::to_owned).or_else(|| query(uri, "token").next()) else { return Ok(None) };
         let identity = std::future::ready(self.inner.gate.access.identify(&token)).await;
         identity.map(Some).ok_or_else(Refused::unauthenticated)

@@ -21,6 +21,7 @@ impl Worker {
             }
         }
         self.cut_slow_consumers(now);
+        self.hub.give_up_answers(now);
     }
 
     pub(super) fn fire(&mut self, id: OutboxId, now: u64) {

@@ -1,9 +1,11 @@
 //! What other threads ask of a worker, and what its sessions ask of the others.
 
 use super::{Worker, with};
-use crate::hub::{Command, OutboxId};
+use crate::hub::{Action, Command, MemberId, OutboxId, ReplyTo, Sid};
 use crate::lifecycle;
-use crate::session::{Context, Question, Session, write_presence};
+use crate::protocol::arguments::Arguments;
+use crate::protocol::disconnect::Disconnect;
+use crate::session::{Context, Session, write_presence};
 
 impl Worker {
     pub(super) fn obey(&mut self, command: Command) {
@@ -29,6 +31,20 @@ impl Worker {
                 let way = |waiting: Option<_>| waiting.unwrap_or_else(|| tokio::sync::oneshot::channel().1);
                 let _gone = reply.send(emitted.transpose().map(|waiting| waiting.map(way)));
             }
+            Command::Answer { sid, reply_to, answer } => self.answer(sid, &reply_to, &answer),
+            Command::Gather { broadcast, timeout, reply } => {
+                self.hub.ask_members(&broadcast, timeout, self.now, reply);
+            }
+            Command::Fetch { selection, reply } => {
+                let _gone = reply.send(self.hub.fetch(&selection));
+            }
+            Command::Manage { selection, action, reply } => {
+                let members = self.hub.regroup(&selection, &action);
+                if let Action::Disconnect { close } = *action {
+                    members.iter().for_each(|member| self.expel(*member, close));
+                }
+                let _gone = reply.send(members.len());
+            }
             Command::Drain(order) => self.drain(order),
         }
     }
@@ -43,15 +59,26 @@ impl Worker {
                 let presence = hub.presence(namespace, &question.room, question.cursor, question.limit).await;
                 let mut answer = String::new();
                 write_presence(&question.room, &presence, &mut answer);
-                with(|worker| worker.answer(&question, &answer));
+                let answer = Arguments::json(answer);
+                with(|worker| worker.answer(question.sid, &question.reply_to, &answer));
             });
         }
     }
 
-    pub(super) fn answer(&mut self, question: &Question, answer: &str) {
-        let Some((member, id)) = self.hub.find(question.sid) else { return };
-        self.with_session(id, |session, cx| session.answer(member, &question.reply_to, answer, cx));
+    fn answer(&mut self, sid: Sid, reply_to: &ReplyTo, answer: &Arguments) {
+        let Some((member, id)) = self.hub.find(sid) else { return };
+        self.with_session(id, |session, cx| session.answer(member, reply_to, answer, cx));
         self.wake_turn();
+    }
+
+    /// Has a session leave its namespace, or ends it altogether.
+    fn expel(&mut self, member: MemberId, close: bool) {
+        let Some(id) = self.hub.outbox_of(member) else { return };
+        if close {
+            self.end(id, Disconnect::KICKED);
+        } else {
+            self.with_session(id, |session, cx| session.expel(member, cx));
+        }
     }
 
     pub(super) fn with_session<T>(

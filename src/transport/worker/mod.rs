@@ -17,11 +17,12 @@ use crate::config::Settings;
 use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
 use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::{Question, Rules};
+use crate::session::{Application, Context, Question, Rules};
 use crate::telemetry::Throttle;
 pub use errands::{Arrival, Errand};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -54,6 +55,8 @@ pub struct WorkerSeat {
     pub errands: mpsc::Receiver<Errand>,
     /// Who may connect.
     pub access: crate::session::Access,
+    /// What is done with events.
+    pub application: Arc<Application>,
     /// Name of the node in hello packets.
     pub node: String,
 }
@@ -84,14 +87,14 @@ struct Worker {
 
 /// Runs a worker on the current thread until it has been drained.
 pub async fn run(seat: WorkerSeat, settings: Settings) {
-    let WorkerSeat { index, hub, mut inbox, mut errands, access, node } = seat;
+    let WorkerSeat { index, hub, mut inbox, mut errands, access, application, node } = seat;
     let local = Local::new(&hub, index, HubLimits::new(&settings.limits, &settings.delivery));
     let heartbeat = &settings.heartbeat;
     let wheel = Wheel::new(millis(heartbeat.ping_interval.min(heartbeat.ping_timeout)));
     let mut ticks = tokio::time::interval(Duration::from_millis(wheel.slot_ms()));
     let worker = Worker {
         hub: local,
-        rules: Rules::new(&settings, access, node),
+        rules: Rules::new(&settings, access, application, node),
         entries: Vec::new(),
         open: 0,
         generation: 0,
@@ -193,7 +196,9 @@ impl Worker {
 
     fn remove(&mut self, id: OutboxId) {
         let Some(mut entry) = self.entries[id.0 as usize].take() else { return };
-        entry.session.end(&mut self.hub);
+        let (hub, rules, questions) = (&mut self.hub, &self.rules, &mut self.questions);
+        let mut cx = Context { hub, rules, now: self.now, questions };
+        entry.session.end(Disconnect::CONNECTION_LOST, &mut cx);
         self.hub.close_outbox(id);
         self.open -= 1;
         self.hub.stats().open_sockets[entry.session.transport().index()].sub(1);

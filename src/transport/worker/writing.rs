@@ -3,6 +3,7 @@
 use super::Worker;
 use crate::hub::{Outbox, OutboxId};
 use crate::protocol::disconnect::Disconnect;
+use crate::session::Context;
 use crate::transport::entry::{Carrier, LINGER_MS};
 
 /// Outboxes written right after the read that filled them. More wait for the turn, so that others can add to them.
@@ -83,7 +84,8 @@ impl Worker {
         if fresh {
             entry.linger_until = Some(now.saturating_add(LINGER_MS));
             self.hub.stats().closed(disconnect);
-            entry.session.end(&mut self.hub);
+            let (hub, rules, questions) = (&mut self.hub, &self.rules, &mut self.questions);
+            entry.session.end(disconnect, &mut Context { hub, rules, now, questions });
             if disconnect.is_fault()
                 && let Some(left_out) = self.fault_log.admit(now)
             {

@@ -79,7 +79,7 @@ impl Heard {
 }
 
 /// The wires on which clients speak; an event stream only listens.
-pub(crate) const SPEAKING: [Wire; 3] = [Wire::SocketIo, Wire::Json, Wire::MsgPack];
+pub(crate) const SPEAKING: [Wire; 4] = [Wire::SocketIo, Wire::Json, Wire::MsgPack, Wire::SocketIoMsgPack];
 
 /// A client of any wire on which clients speak.
 pub(crate) enum Client {
@@ -90,7 +90,12 @@ pub(crate) enum Client {
 impl Client {
     pub(crate) async fn connect(server: &TestServer, wire: Wire) -> Self {
         match wire {
-            Wire::SocketIo => Self::SocketIo(Box::new(SocketIoClient::connect(server).await)),
+            Wire::SocketIo | Wire::SocketIoMsgPack => {
+                let mut client = SocketIoClient::open(server, "", None).await.unwrap();
+                client.packed = wire == Wire::SocketIoMsgPack;
+                client.enter("/", Value::Null).await.unwrap();
+                Self::SocketIo(Box::new(client))
+            }
             Wire::Json | Wire::MsgPack => Self::Native(Box::new(NativeClient::connect(server, wire).await)),
             Wire::Sse => unreachable!("an event stream only listens"),
         }

@@ -1,6 +1,6 @@
 //! A Socket.IO client: Engine.IO over one WebSocket, namespaces, acks, attachments.
 
-use super::value::{put_binary, take_binary};
+use super::value::{Packed, put_binary, take_binary};
 use super::{Heard, TestServer, within};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ pub(crate) struct SocketIoClient {
     events: VecDeque<(String, Heard)>,
     acks: HashMap<u64, Vec<Value>>,
     next_id: u64,
+    /// Whether it speaks as `socket.io-msgpack-parser` does.
+    pub(crate) packed: bool,
     /// Answers to CONNECT, and DISCONNECT packets, as they came.
     pub(crate) control: VecDeque<String>,
     partial: Option<(String, usize, Vec<Vec<u8>>)>,
@@ -59,6 +61,7 @@ impl SocketIoClient {
             events: VecDeque::new(),
             acks: HashMap::new(),
             next_id: 0,
+            packed: false,
             control: VecDeque::new(),
             partial: None,
             closed: None,
@@ -67,8 +70,12 @@ impl SocketIoClient {
 
     /// Enters a namespace. The error is the data of the CONNECT_ERROR packet.
     pub(crate) async fn enter(&mut self, namespace: &str, auth: Value) -> Result<String, Value> {
-        let auth = if auth.is_null() { String::new() } else { auth.to_string() };
-        self.send_text(format!("40{}{auth}", prefix(namespace))).await;
+        if self.packed {
+            self.send_map(json!({"type": 0, "data": auth, "nsp": namespace})).await;
+        } else {
+            let auth = if auth.is_null() { String::new() } else { auth.to_string() };
+            self.send_text(format!("40{}{auth}", prefix(namespace))).await;
+        }
         let answer = self.control().await;
         let data =
             answer[1..].strip_prefix(&prefix(namespace)).unwrap_or_else(|| panic!("another namespace: {answer}"));
@@ -155,6 +162,13 @@ impl SocketIoClient {
 
     async fn send_event(&mut self, namespace: &str, id: Option<u64>, event: &str, args: Vec<Value>) {
         let mut data = Value::from(std::iter::once(json!(event)).chain(args).collect::<Vec<_>>());
+        if self.packed {
+            let mut map = json!({"type": 2, "data": data, "nsp": namespace});
+            if let Some(id) = id {
+                map["id"] = id.into();
+            }
+            return self.send_map(map).await;
+        }
         let mut attachments = Vec::new();
         take_binary(&mut data, &mut attachments);
         let kind = if attachments.is_empty() { "42".to_owned() } else { format!("45{}-", attachments.len()) };
@@ -162,6 +176,25 @@ impl SocketIoClient {
         self.send_text(format!("{kind}{}{id}{data}", prefix(namespace))).await;
         for attachment in attachments {
             within("an attachment to be sent", self.socket.send(Message::binary(attachment))).await.unwrap();
+        }
+    }
+
+    async fn send_map(&mut self, map: Value) {
+        let bytes = rmp_serde::to_vec(&Packed(map)).unwrap();
+        within("a packet to be sent", self.socket.send(Message::binary(bytes))).await.unwrap();
+    }
+
+    fn take_map(&mut self, mut map: Value) {
+        let (namespace, data) = (map["nsp"].as_str().unwrap().to_owned(), map["data"].take());
+        match (map["type"].as_u64().unwrap(), data) {
+            (2, Value::Array(mut args)) => {
+                let event = args.remove(0).as_str().unwrap().to_owned();
+                self.events.push_back((namespace, Heard { event, args }));
+            }
+            (3, Value::Array(args)) => {
+                self.acks.insert(map["id"].as_u64().unwrap(), args);
+            }
+            (kind, data) => self.control.push_back(format!("{kind}{}{data}", prefix(&namespace))),
         }
     }
 
@@ -175,6 +208,9 @@ impl SocketIoClient {
             Some(Ok(Message::Text(text))) => {
                 assert!(self.partial.is_none(), "text between attachments: {text}");
                 self.take_packet(text.strip_prefix('4').unwrap_or_else(|| panic!("no message: {text}")));
+            }
+            Some(Ok(Message::Binary(bytes))) if self.packed => {
+                self.take_map(rmp_serde::from_slice::<Packed>(&bytes).unwrap().0);
             }
             Some(Ok(Message::Binary(bytes))) => {
                 let (text, expected, mut attachments) = self.partial.take().expect("an attachment belongs to a packet");

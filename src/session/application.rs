@@ -1,0 +1,262 @@
+//! What an application does with its clients: for each namespace the handlers of events, of connects and of disconnects.
+//! The built-in vocabulary is such a set of handlers too.
+
+use super::call::{Answer, Call};
+use super::vocabulary;
+use crate::hub::NamespaceId;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::json::unquote;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::socketio::is_reserved;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Answers an event. It runs on the worker that owns the session, so it must not wait; what takes long is deferred.
+pub type Handler = Arc<dyn Fn(&mut Call<'_, '_>) -> Result<Answer, Refusal> + Send + Sync>;
+
+/// Decides whether a session may enter a namespace, and greets it.
+pub type ConnectHandler = Arc<dyn Fn(&mut Call<'_, '_>) -> Result<(), Rejection> + Send + Sync>;
+
+/// Hears that a session leaves a namespace, while it is still in its rooms.
+pub type DisconnectHandler = Arc<dyn Fn(&mut Call<'_, '_>, Disconnect) + Send + Sync>;
+
+/// Why a session may not enter a namespace: what its client gets as CONNECT_ERROR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// One sentence.
+    pub message: String,
+    /// Whatever the client can make use of.
+    pub data: Option<Value>,
+}
+
+impl Rejection {
+    /// A rejection that says no more than this.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// The same with data.
+    #[must_use]
+    pub fn with(self, data: Value) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        let mut map = serde_json::Map::new();
+        map.insert("message".to_owned(), self.message.as_str().into());
+        map.extend(self.data.clone().map(|data| ("data".to_owned(), data)));
+        Value::from(map).to_string()
+    }
+}
+
+/// The description of a namespace. It offers the built-in vocabulary unless told otherwise; handlers of the application
+/// come first.
+pub struct Namespace {
+    vocabulary: bool,
+    events: Vec<(Box<str>, Handler)>,
+    connect: Option<ConnectHandler>,
+    disconnect: Option<DisconnectHandler>,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self { vocabulary: true, events: Vec::new(), connect: None, disconnect: None }
+    }
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let events: Vec<_> = self.events.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Namespace")
+            .field("vocabulary", &self.vocabulary)
+            .field("events", &events)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Namespace {
+    /// Only the events of the application are answered here, and nobody comes here by the plain doors.
+    #[must_use]
+    pub fn without_vocabulary(self) -> Self {
+        Self { vocabulary: false, ..self }
+    }
+
+    /// Has `handler` answer the event of this name. Of two handlers for a name the later one counts.
+    #[must_use]
+    pub fn on<F>(mut self, event: &str, handler: F) -> Self
+    where
+        F: Fn(&mut Call<'_, '_>) -> Result<Answer, Refusal> + Send + Sync + 'static,
+    {
+        self.set(event, Arc::new(handler));
+        self
+    }
+
+    /// Has `handler` decide who may enter. It is called once the client would be told that it has entered, so it may speak
+    /// to it; if it refuses, the client hears of the refusal only. The call's first argument is the client's auth object.
+    #[must_use]
+    pub fn on_connect<F>(self, handler: F) -> Self
+    where
+        F: Fn(&mut Call<'_, '_>) -> Result<(), Rejection> + Send + Sync + 'static,
+    {
+        Self { connect: Some(Arc::new(handler)), ..self }
+    }
+
+    /// Has `handler` hear of whoever leaves.
+    #[must_use]
+    pub fn on_disconnect<F>(self, handler: F) -> Self
+    where
+        F: Fn(&mut Call<'_, '_>, Disconnect) + Send + Sync + 'static,
+    {
+        Self { disconnect: Some(Arc::new(handler)), ..self }
+    }
+
+    fn set(&mut self, event: &str, handler: Handler) {
+        match self.events.binary_search_by(|(name, _)| (**name).cmp(event)) {
+            Ok(at) => self.events[at].1 = handler,
+            Err(at) => self.events.insert(at, (event.into(), handler)),
+        }
+    }
+
+    fn has(&self, event: &str) -> bool {
+        self.events.binary_search_by(|(name, _)| (**name).cmp(event)).is_ok()
+    }
+
+    /// Adds what the built-in vocabulary has and the application has not.
+    fn complete(mut self) -> Self {
+        if self.vocabulary {
+            for (name, handler) in vocabulary::EVENTS {
+                if !self.has(name) {
+                    self.set(name, Arc::new(handler));
+                }
+            }
+        }
+        self
+    }
+
+    /// The handler of an event, by its raw name. Costs no allocation unless the name has escapes.
+    pub(super) fn handler(&self, raw_name: &str) -> Option<&Handler> {
+        let name = unquote(raw_name).ok()?;
+        let at = self.events.binary_search_by(|(known, _)| (**known).cmp(&name)).ok()?;
+        Some(&self.events[at].1)
+    }
+
+    pub(super) fn connect(&self) -> Option<&ConnectHandler> {
+        self.connect.as_ref()
+    }
+
+    pub(super) fn disconnect(&self) -> Option<&DisconnectHandler> {
+        self.disconnect.as_ref()
+    }
+
+    /// Whether the built-in vocabulary is offered.
+    pub(super) fn has_vocabulary(&self) -> bool {
+        self.vocabulary
+    }
+}
+
+/// Everything that the server does with its clients.
+#[derive(Debug, Default)]
+pub struct Application {
+    names: Vec<String>,
+    namespaces: Vec<Namespace>,
+    keeps_handshakes: bool,
+}
+
+impl Application {
+    /// The namespace `/`, those that `names` lists and those that are described.
+    ///
+    /// # Errors
+    /// When a name is none that a client could say: one sentence.
+    pub fn new(names: &[String], described: Vec<(String, Namespace)>, keeps_handshakes: bool) -> Result<Self, String> {
+        let mut application = Self { keeps_handshakes, ..Self::default() };
+        let listed = std::iter::once("/").chain(names.iter().map(String::as_str));
+        listed.for_each(|name| application.describe(name, Namespace::default()));
+        for (name, namespace) in described {
+            if !name.starts_with('/') || name.contains(',') {
+                return Err(format!("{name:?} is no namespace: it begins with a slash and has no comma"));
+            }
+            if let Some((event, _)) = namespace.events.iter().find(|(event, _)| is_reserved(&format!("\"{event}\""))) {
+                return Err(format!("{event:?} is an event that Socket.IO keeps for itself"));
+            }
+            application.describe(&name, namespace);
+        }
+        Ok(application)
+    }
+
+    fn describe(&mut self, name: &str, namespace: Namespace) {
+        let namespace = namespace.complete();
+        match self.names.iter().position(|known| known == name) {
+            Some(at) => self.namespaces[at] = namespace,
+            None => {
+                self.names.push(name.to_owned());
+                self.namespaces.push(namespace);
+            }
+        }
+    }
+
+    /// The namespaces' names, by id.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether sessions keep what their handshakes said.
+    #[must_use]
+    pub fn keeps_handshakes(&self) -> bool {
+        self.keeps_handshakes
+    }
+
+    pub(super) fn namespace(&self, id: NamespaceId) -> &Namespace {
+        &self.namespaces[usize::from(id.0)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(_call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+        Ok(Answer::None)
+    }
+
+    #[test]
+    fn an_application_adds_to_the_vocabulary_or_does_without() {
+        let described = vec![
+            ("/".to_owned(), Namespace::default().on("mine", answer)),
+            ("/own".to_owned(), Namespace::default().without_vocabulary().on("mine", answer)),
+        ];
+        let application = Application::new(&["/listed".to_owned()], described, false).unwrap();
+        assert_eq!(application.names(), ["/", "/listed", "/own"]);
+        let has = |n: u16, name: &str| application.namespace(NamespaceId(n)).handler(name).is_some();
+        for (n, name, expected) in [
+            (0, r#""mine""#, true),
+            (0, r#""publish""#, true),
+            (0, r#""publis\u0068""#, true),
+            (1, r#""mine""#, false),
+            (1, r#""joinRoom""#, true),
+            (2, r#""mine""#, true),
+            (2, r#""publish""#, false),
+            (2, "mine", false),
+        ] {
+            assert_eq!(has(n, name), expected, "{n} {name}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_client_could_say_are_refused() {
+        let build = |name: &str, event: &str| {
+            Application::new(&[], vec![(name.to_owned(), Namespace::default().on(event, answer))], false)
+        };
+        for (name, event) in [("chat", "a"), ("", "a"), ("/a,b", "a"), ("/", "disconnect")] {
+            assert!(build(name, event).is_err(), "{name} {event}");
+        }
+    }
+
+    #[test]
+    fn a_rejection_is_what_clients_know_as_an_error() {
+        assert_eq!(Rejection::new("no").to_json(), r#"{"message":"no"}"#);
+        let data = serde_json::json!({"code": 401});
+        assert_eq!(Rejection::new("no").with(data).to_json(), r#"{"data":{"code":401},"message":"no"}"#);
+    }
+}
