@@ -121,7 +121,7 @@ async fn forgetful(policy: SlowConsumerPolicy, reason: &str) {
     let _heavy = HEAVY.lock().await;
     let server = TestServer::start(|settings| {
         settings.delivery.slow_consumer_rooms = vec![RoomPolicyRule { pattern: "r".to_owned(), policy }];
-        settings.delivery.slow_consumer_timeout = Duration::from_secs(1);
+        settings.delivery.slow_consumer_timeout = Duration::from_secs(2);
         settings.delivery.send_buffer = 16 * 1024;
         settings.limits.packets_per_second = 0;
     });
@@ -136,7 +136,7 @@ async fn forgetful(policy: SlowConsumerPolicy, reason: &str) {
     let drops = server.metric("roomcast_drops_total", reason).await;
     assert!(drops > 50, "{drops} drops");
     // Longer than the time after which others are cut.
-    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    tokio::time::sleep(Duration::from_millis(2_300)).await;
     let mut heard = vec![0];
     while heard.last() != Some(&300) {
         let n = number(&slow.text().await);
