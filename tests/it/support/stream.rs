@@ -29,7 +29,7 @@ impl EventStream {
     /// Listens, with more header lines, each ending in a line break. The error is the status and the body.
     pub(crate) async fn open(server: &TestServer, query: &str, more: &str) -> Result<Self, (u16, String)> {
         let mut socket = RawSocket::connect(server.public).await;
-        let head = format!("GET /sse?{query} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");
+        let head = format!("GET /sse?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
         socket.send(head.as_bytes()).await;
         let (status, head) = socket.head().await;
         if status != 200 {
