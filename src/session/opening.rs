@@ -9,15 +9,14 @@ use crate::protocol::Wire;
 use crate::protocol::heartbeat::Heartbeat;
 
 impl Session {
-    /// Opens a session and says hello, behind `head`: what the answer to its handshake begins with. Returns the id that an
-    /// Engine.IO transport goes by.
-    pub fn open(handshake: Handshake, head: Vec<u8>, cx: &mut Context<'_>) -> (Self, Option<Sid>) {
-        let Handshake { wire, transport, identity, rooms, entrance, details } = handshake;
+    /// A session that has an outbox and has said nothing yet. Its first word is [`Session::say_hello`].
+    pub fn new(handshake: Handshake, cx: &mut Context<'_>) -> Self {
+        let Handshake { wire, transport, identity, entrance, details, .. } = handshake;
         let outbox = cx.hub.open_outbox(wire);
         // The first ping comes after a half to seven eighths of the interval, so that not all come at the same moment.
         let interval = cx.rules.rhythm.interval_ms;
         let spread = interval / 8 + u64::from(outbox.0.wrapping_mul(2_654_435_761) >> 16) % (interval * 3 / 8 + 1);
-        let mut session = Self {
+        Self {
             outbox,
             transport,
             dialect: match (entrance, wire) {
@@ -35,29 +34,29 @@ impl Session {
             acks: ack::Acks::default(),
             details: details.map(|details| Box::new(Details::new(*details))),
             deferred: None,
-        };
-        let sid = session.say_hello(rooms, head, cx);
-        (session, sid)
+        }
     }
 
-    fn say_hello(&mut self, rooms: Vec<String>, head: Vec<u8>, cx: &mut Context<'_>) -> Option<Sid> {
+    /// The session's first words, behind `head`: what the answer to its handshake begins with. `sid` is the id that its
+    /// Engine.IO transport goes by; `rooms` are to be joined at once.
+    pub fn say_hello(&mut self, head: Vec<u8>, sid: Sid, rooms: Vec<String>, cx: &mut Context<'_>) {
         if let Dialect::Sse(_) = self.dialect {
-            self.sse_open(&rooms, &head, cx);
-            return None;
+            return self.sse_open(&rooms, &head, cx);
         }
         if !head.is_empty() {
             cx.hub.send_bytes(self.outbox, head);
         }
         match &self.dialect {
-            Dialect::SocketIo(_) => return Some(self.engineio_open(cx)),
+            Dialect::SocketIo(_) => self.engineio_open(sid, cx),
             Dialect::Native(_) => self.native_open(rooms, cx),
             Dialect::Raw(entrance) => {
                 let framing = entrance.framing;
                 let _first = self.finish_handshake();
-                return (framing == Framing::EngineIo).then(|| self.engineio_open(cx));
+                if framing == Framing::EngineIo {
+                    self.engineio_open(sid, cx);
+                }
             }
             Dialect::Sse(_) => {}
         }
-        None
     }
 }

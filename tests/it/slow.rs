@@ -10,11 +10,17 @@ use tokio::task::JoinHandle;
 
 const MIB: u64 = 1024 * 1024;
 
-fn server(timeout: Duration) -> TestServer {
+/// A send buffer that a few events fill.
+const SMALL: usize = 16 * 1024;
+/// One that does not slow down those who read: the kernel may hold their acknowledgements back for 40 ms, and more than this
+/// is not said in that time.
+const ROOMY: usize = 192 * 1024;
+
+fn server(timeout: Duration, send_buffer: usize) -> TestServer {
     TestServer::start(|settings| {
         settings.delivery.workers = 2;
         settings.delivery.slow_consumer_timeout = timeout;
-        settings.delivery.send_buffer = 16 * 1024;
+        settings.delivery.send_buffer = send_buffer;
         settings.limits.packets_per_second = 0;
     })
 }
@@ -62,7 +68,7 @@ async fn flood(server: &TestServer, rooms: Value, count: u64) -> u64 {
 #[tokio::test]
 async fn a_member_that_stops_reading_is_cut_at_the_bound_and_the_others_lose_nothing() {
     let _heavy = HEAVY.lock().await;
-    let server = server(Duration::from_secs(60));
+    let server = server(Duration::from_secs(60), ROOMY);
     let _slow = sleeper(&server, "r").await;
     let readers = readers(&server, "r", 400).await;
     let most = flood(&server, json!(["r"]), 400).await;
@@ -77,7 +83,7 @@ async fn a_member_that_stops_reading_is_cut_at_the_bound_and_the_others_lose_not
 
 #[tokio::test]
 async fn a_member_that_takes_nothing_for_too_long_is_cut_although_its_heartbeat_is_alive() {
-    let server = server(Duration::from_millis(800));
+    let server = server(Duration::from_millis(800), SMALL);
     let mut slow = sleeper(&server, "r").await;
     let readers = readers(&server, "r", 60).await;
     // Far below the bound of bytes, but more than the kernel's buffers.
@@ -96,7 +102,7 @@ async fn a_member_that_takes_nothing_for_too_long_is_cut_although_its_heartbeat_
 
 #[tokio::test]
 async fn a_member_that_reads_slowly_but_steadily_stays() {
-    let server = server(Duration::from_millis(500));
+    let server = server(Duration::from_millis(500), SMALL);
     let mut slow = sleeper(&server, "r").await;
     flood(&server, json!(["r"]), 60).await;
     for n in 1..=60 {
@@ -122,7 +128,7 @@ async fn forgetful(policy: SlowConsumerPolicy, reason: &str) {
     let server = TestServer::start(|settings| {
         settings.delivery.slow_consumer_rooms = vec![RoomPolicyRule { pattern: "r".to_owned(), policy }];
         settings.delivery.slow_consumer_timeout = Duration::from_secs(2);
-        settings.delivery.send_buffer = 16 * 1024;
+        settings.delivery.send_buffer = ROOMY;
         settings.limits.packets_per_second = 0;
     });
     let mut slow = sleeper(&server, "r").await;
@@ -154,7 +160,7 @@ async fn a_policy_holds_for_the_rooms_that_it_names() {
     let _heavy = HEAVY.lock().await;
     let server = TestServer::start(|settings| {
         settings.delivery.slow_consumer_rooms = vec!["cursor-*=latest".parse().unwrap()];
-        settings.delivery.send_buffer = 16 * 1024;
+        settings.delivery.send_buffer = ROOMY;
         settings.limits.packets_per_second = 0;
     });
     let _kept = sleeper(&server, "cursor-7").await;

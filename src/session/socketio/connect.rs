@@ -9,9 +9,8 @@ use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::socketio::{Head, Kind, Packet, parse_token};
 
 impl Session {
-    /// Sends the packet that opens an Engine.IO session. Returns the id in it.
-    pub(in super::super) fn engineio_open(&self, cx: &mut Context<'_>) -> Sid {
-        let sid = cx.hub.fresh_sid(self.outbox);
+    /// Sends the packet that opens an Engine.IO session, with this id.
+    pub(in super::super) fn engineio_open(&self, sid: Sid, cx: &mut Context<'_>) {
         let open = engineio::Open {
             sid: sid.as_str(),
             may_upgrade: self.transport == Transport::Polling,
@@ -20,7 +19,6 @@ impl Session {
             max_payload: self.message_limits(cx.rules).message_bytes,
         };
         self.send_text(&open.encode(), cx);
-        sid
     }
 
     pub(super) fn socketio_connect(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Result<(), Disconnect> {

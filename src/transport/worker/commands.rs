@@ -1,11 +1,11 @@
 //! What other threads ask of a worker, and what its sessions ask of the others.
 
 use super::{Worker, with};
-use crate::hub::{Action, Command, MemberId, OutboxId, ReplyTo, Sid};
+use crate::hub::{Action, Command, MemberId, ReplyTo, Sid};
 use crate::lifecycle;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::{Context, Session, write_presence};
+use crate::session::write_presence;
 
 impl Worker {
     pub(super) fn obey(&mut self, command: Command) {
@@ -79,16 +79,5 @@ impl Worker {
         } else {
             self.with_session(id, |session, cx| session.expel(member, cx));
         }
-    }
-
-    pub(super) fn with_session<T>(
-        &mut self,
-        id: OutboxId,
-        f: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
-    ) -> Option<T> {
-        let now = self.now;
-        let entry = self.entries.get_mut(id.0 as usize)?.as_mut()?;
-        let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
-        Some(f(&mut entry.session, &mut cx))
     }
 }

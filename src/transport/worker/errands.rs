@@ -98,7 +98,7 @@ impl Worker {
 
     fn open_socket(&mut self, handshake: Handshake, seat: Place, socket: Socket, head: Vec<u8>, mut early: Vec<u8>) {
         let generation = socket.generation;
-        let (id, _) = self.open(handshake, head, seat, generation, |_| Carrier::Socket(socket));
+        let id = self.open(handshake, head, seat, generation, |_| Carrier::Socket(socket));
         if !early.is_empty() {
             // Bytes that came right behind the handshake.
             self.receive(id, &mut early);
@@ -106,44 +106,46 @@ impl Worker {
         spawn_reader(id, generation);
     }
 
-    /// Opens a session and puts it into the table.
-    fn open(
-        &mut self,
-        handshake: Handshake,
-        head: Vec<u8>,
-        seat: Place,
-        generation: u32,
-        carrier: impl FnOnce(Option<Sid>) -> Carrier,
-    ) -> (OutboxId, u32) {
-        let now = self.now;
-        let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
-        let (session, sid) = Session::open(handshake, head, &mut cx);
-        let (id, transport) = (session.outbox(), session.transport());
-        let place = id.0 as usize;
-        if self.entries.len() <= place {
-            self.entries.resize_with(place + 1, || None);
-        }
-        self.entries[place] = Some(Box::new(Entry::new(session, carrier(sid), generation, seat)));
-        self.open += 1;
-        self.hub.stats().open_sockets[transport.index()].add(1);
-        self.schedule(id);
-        if self.draining {
-            self.hub.close(id, Disconnect::RESTART);
-        }
-        (id, generation)
-    }
-
     fn open_polling(&mut self, handshake: Handshake, seat: Place, reply: oneshot::Sender<Polled>) {
         self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        let carrier = |sid: Option<Sid>| {
-            let sid = sid.expect("sessions that poll speak Engine.IO");
+        let carrier = |sid: Sid| {
             let mut polling = Polling::new(sid);
             polling.wait(reply);
             Carrier::Polling(Box::new(polling))
         };
-        let (id, _) = self.open(handshake, Vec::new(), seat, generation, carrier);
+        let id = self.open(handshake, Vec::new(), seat, self.generation, carrier);
         self.write_one(id);
+    }
+
+    /// Opens a session, puts it into the table, and lets it say hello.
+    fn open(
+        &mut self,
+        mut handshake: Handshake,
+        head: Vec<u8>,
+        seat: Place,
+        generation: u32,
+        carrier: impl FnOnce(Sid) -> Carrier,
+    ) -> OutboxId {
+        let rooms = std::mem::take(&mut handshake.rooms);
+        let transport = handshake.transport;
+        let now = self.now;
+        let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
+        let session = Session::new(handshake, &mut cx);
+        let id = session.outbox();
+        let place = id.0 as usize;
+        if self.entries.len() <= place {
+            self.entries.resize_with(place + 1, || None);
+        }
+        let sid = self.hub.fresh_sid(id);
+        self.entries[place] = Some(Box::new(Entry::new(session, carrier(sid), generation, seat)));
+        self.open += 1;
+        self.hub.stats().open_sockets[transport.index()].add(1);
+        self.with_session(id, |session, cx| session.say_hello(head, sid, rooms, cx));
+        self.schedule(id);
+        if self.draining {
+            self.hub.close(id, Disconnect::RESTART);
+        }
+        id
     }
 
     fn poll(&mut self, sid: Sid, reply: oneshot::Sender<Polled>) {
@@ -196,9 +198,8 @@ impl Worker {
     }
 
     fn hear(&mut self, id: OutboxId, incoming: &Incoming<'_>) -> Result<(), Disconnect> {
-        let now = self.now;
         let Some(mut entry) = self.entries[id.0 as usize].take() else { return Ok(()) };
-        let outcome = self.guarded(|cx| entry.session.receive(incoming, cx), now);
+        let outcome = self.guarded(|cx| entry.session.receive(incoming, cx));
         self.hub.take_congestion();
         self.entries[id.0 as usize] = Some(entry);
         self.ask_questions();

@@ -7,6 +7,7 @@
 mod clock;
 mod commands;
 mod errands;
+mod guard;
 mod reading;
 mod upgrade;
 mod writing;
@@ -17,7 +18,7 @@ use crate::config::Settings;
 use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
 use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::{Application, Context, Question, Rules};
+use crate::session::{Application, Question, Rules};
 use crate::telemetry::Throttle;
 pub use errands::{Arrival, Errand};
 use std::cell::RefCell;
@@ -196,9 +197,11 @@ impl Worker {
 
     fn remove(&mut self, id: OutboxId) {
         let Some(mut entry) = self.entries[id.0 as usize].take() else { return };
-        let (hub, rules, questions) = (&mut self.hub, &self.rules, &mut self.questions);
-        let mut cx = Context { hub, rules, now: self.now, questions };
-        entry.session.end(Disconnect::CONNECTION_LOST, &mut cx);
+        // It has ended already, unless its connection was lost.
+        let _guarded = self.guarded(|cx| {
+            entry.session.end(Disconnect::CONNECTION_LOST, cx);
+            Ok(())
+        });
         self.hub.close_outbox(id);
         self.open -= 1;
         self.hub.stats().open_sockets[entry.session.transport().index()].sub(1);

@@ -3,11 +3,8 @@
 use super::{Worker, micros};
 use crate::hub::OutboxId;
 use crate::lifecycle;
-use crate::protocol::disconnect::Disconnect;
-use crate::session::Context;
 use crate::transport::entry::Carrier;
 use crate::transport::socket::{Read, Socket};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{self, Poll};
 
 impl Worker {
@@ -76,12 +73,11 @@ impl Worker {
     /// Hands bytes of a client to its session, and writes for others whenever their outboxes fill up meanwhile.
     pub(super) fn receive(&mut self, id: OutboxId, bytes: &mut [u8]) {
         let (began, mut at) = (self.look_at_clock(), 0);
-        let now = self.now;
         let broadcasts = self.hub.stats().broadcasts.get();
         self.hub.stats().bytes_received.add(bytes.len() as u64);
         loop {
             let Some(mut entry) = self.entries[id.0 as usize].take() else { return };
-            let outcome = self.guarded(|cx| entry.receive(bytes, &mut at, cx), now);
+            let outcome = self.guarded(|cx| entry.receive(bytes, &mut at, cx));
             entry.congested = self.hub.take_congestion();
             self.entries[id.0 as usize] = Some(entry);
             self.ask_questions();
@@ -99,18 +95,5 @@ impl Worker {
             let took = lifecycle::now().saturating_duration_since(began);
             self.hub.stats().broadcast_duration.observe(micros(took));
         }
-    }
-
-    /// Runs a session's code; a panic in it ends that session only.
-    pub(super) fn guarded<T>(
-        &mut self,
-        f: impl FnOnce(&mut Context<'_>) -> Result<T, Disconnect>,
-        now: u64,
-    ) -> Result<T, Disconnect> {
-        let mut cx = Context { hub: &mut self.hub, rules: &self.rules, now, questions: &mut self.questions };
-        catch_unwind(AssertUnwindSafe(|| f(&mut cx))).unwrap_or_else(|_| {
-            self.hub.stats().panics.add(1);
-            Err(Disconnect::INTERNAL)
-        })
     }
 }

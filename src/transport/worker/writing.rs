@@ -3,7 +3,6 @@
 use super::Worker;
 use crate::hub::{Outbox, OutboxId};
 use crate::protocol::disconnect::Disconnect;
-use crate::session::Context;
 use crate::transport::entry::{Carrier, LINGER_MS};
 
 /// Outboxes written right after the read that filled them. More wait for the turn, so that others can add to them.
@@ -83,27 +82,31 @@ impl Worker {
         let fresh = entry.linger_until.is_none();
         if fresh {
             entry.linger_until = Some(now.saturating_add(LINGER_MS));
+            let fault = disconnect.is_fault();
+            let peer = entry.socket().filter(|_| fault).and_then(|socket| socket.stream.peer_addr().ok());
             self.hub.stats().closed(disconnect);
-            let (hub, rules, questions) = (&mut self.hub, &self.rules, &mut self.questions);
-            entry.session.end(disconnect, &mut Context { hub, rules, now, questions });
-            if disconnect.is_fault()
-                && let Some(left_out) = self.fault_log.admit(now)
-            {
-                let peer = entry.socket().and_then(|socket| socket.stream.peer_addr().ok());
+            self.with_session(id, |session, cx| session.end(disconnect, cx));
+            if fault && let Some(left_out) = self.fault_log.admit(now) {
                 tracing::info!(reason = disconnect.reason, code = disconnect.code, ?peer, left_out, "closed a session");
             }
         }
+        if self.say_goodbye(id, disconnect) {
+            self.remove(id);
+        } else if fresh {
+            self.schedule(id);
+        }
+    }
+
+    /// True when there is nothing more to say, or nobody to hear it.
+    fn say_goodbye(&mut self, id: OutboxId, disconnect: Disconnect) -> bool {
+        let now = self.now;
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return false };
         let session = &entry.session;
-        let done = match &mut entry.carrier {
+        match &mut entry.carrier {
             Carrier::Polling(polling) => polling.say_goodbye(disconnect, id, &mut self.hub),
             Carrier::Socket(socket) => {
                 socket.say_goodbye(disconnect, || session.goodbye(disconnect), id, &mut self.hub, now)
             }
-        };
-        if done {
-            self.remove(id);
-        } else if fresh {
-            self.schedule(id);
         }
     }
 }
