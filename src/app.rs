@@ -8,7 +8,7 @@ use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::session::{Access, Application, Claims, Namespace, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front};
-use crate::transport::{self, Doors, Errand, Gate, Origins, WorkerSeat};
+use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -47,6 +47,7 @@ pub struct App {
     inboxes: Vec<Inbox>,
     metrics: Metrics,
     origins: Origins,
+    tls: Option<Tls>,
     node: String,
 }
 
@@ -90,12 +91,13 @@ impl Builder {
         let public = bind(settings.listen.listen, "--listen")?;
         let admin = bind(settings.listen.admin_listen, "--admin-listen")?;
         let metrics = Metrics::new(workers);
+        let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
         let names = application.names().to_vec();
         let (hub, inboxes) = Hub::new(names, workers, settings.delivery.inbox_bytes, metrics.clone());
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let application = Arc::new(application);
-        Ok(App { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, node })
+        Ok(App { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node })
     }
 }
 
@@ -141,7 +143,8 @@ impl App {
     /// # Errors
     /// When a worker cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Vec<&'static str>> {
-        let Self { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, node } = self;
+        let Self { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node } =
+            self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let mut workers = Vec::new();
@@ -167,8 +170,11 @@ impl App {
         let public_router = doors.router(&settings.listen.socketio_path, &[]).merge(http::public_router(api.clone()));
         let serve =
             |front, close: &CancellationToken| listener::serve(front, stats.clone(), lifecycle.clone(), close.clone());
-        let public = Front { listener: public, router: public_router, rules, limiter: Some(limiter) };
-        let admin = Front { listener: admin, router: http::admin_router(api), rules, limiter: None };
+        if let Some(tls) = tls.clone() {
+            lifecycle.spawn("certificate watch", tls.watch(lifecycle.clone()));
+        }
+        let public = Front { listener: public, router: public_router, rules, limiter: Some(limiter), tls };
+        let admin = Front { listener: admin, router: http::admin_router(api), rules, limiter: None, tls: None };
         lifecycle.spawn("public listener", serve(public, &close_public));
         lifecycle.spawn("admin listener", serve(admin, &close_admin));
 

@@ -58,8 +58,8 @@ impl Dev {
         };
         settings.auth.auth_secret = Some(secret.clone());
         let token = sign_token(&secret, "dev", TOKEN_TTL, None)?;
-        let path = settings.listen.socketio_path.clone();
-        host::run(settings, Mode::Open, |app| say(&banner(app, &path, &token, own)?))
+        let (path, tls) = (settings.listen.socketio_path.clone(), settings.tls.tls_cert.is_some());
+        host::run(settings, Mode::Open, |app| say(&banner(app, &path, &token, own, tls)?))
     }
 }
 
@@ -74,7 +74,8 @@ fn random_secret() -> anyhow::Result<Secret> {
     Ok(text.parse()?)
 }
 
-fn banner(app: &App, socketio_path: &str, token: &str, own_secret: bool) -> anyhow::Result<String> {
+fn banner(app: &App, socketio_path: &str, token: &str, own_secret: bool, tls: bool) -> anyhow::Result<String> {
+    let s = if tls { "s" } else { "" };
     let (public, admin) = (app.public_address()?, app.admin_address()?);
     let version = env!("CARGO_PKG_VERSION");
     let hours = TOKEN_TTL.as_secs() / 3_600;
@@ -83,16 +84,16 @@ fn banner(app: &App, socketio_path: &str, token: &str, own_secret: bool) -> anyh
         "
 roomcast {version}: an open server for development; anybody on this machine may connect and publish
 
-  Socket.IO   http://{public}{socketio_path}
-  WebSocket   ws://{public}/ws
-  HTTP API    http://{public}/api/v1/rooms
+  Socket.IO   http{s}://{public}{socketio_path}
+  WebSocket   ws{s}://{public}/ws
+  HTTP API    http{s}://{public}/api/v1/rooms
   Operators   http://{admin}/health
               http://{admin}/metrics
 
 Connect, and say something (install wscat with: npm install -g wscat):
 
-  wscat -c 'ws://{public}/ws?room=lobby'
-  curl -H 'Content-Type: application/json' -d '{{\"event\":\"message\",\"data\":\"hello\"}}' http://{public}/api/v1/rooms/lobby/events
+  wscat -c 'ws{s}://{public}/ws?room=lobby'
+  curl -H 'Content-Type: application/json' -d '{{\"event\":\"message\",\"data\":\"hello\"}}' http{s}://{public}/api/v1/rooms/lobby/events
 
 A token for the user dev, good for {hours} h{life} (here you may connect without one):
 

@@ -46,8 +46,8 @@ impl FromStr for ServerUrl {
         match uri.scheme_str() {
             Some("http" | "ws") => {}
             Some("https" | "wss") => {
-                return Err("roomcast does not speak TLS itself: use an http:// address behind your TLS proxy, or curl and wscat \
-                            with this one"
+                return Err("the commands of roomcast do not speak TLS: use an http:// address behind your TLS proxy, or curl and \
+                            wscat with this one"
                     .into());
             }
             _ => return Err(format!("{text:?} is no server; write for example http://127.0.0.1:3000")),

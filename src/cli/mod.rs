@@ -54,6 +54,8 @@ enum Command {
 
 /// Runs a command line, its first word being the program's name.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    // One provider for all of TLS; whoever has installed one already has installed this one.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args: Vec<OsString> = args.collect();
     match understand(&args).and_then(|(command, loaded)| command.run(loaded)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +98,7 @@ impl SettingsArgs {
     fn read(self) -> (Settings, Vec<String>) {
         let mut settings = self.settings;
         let mut problems = settings.auth.read_files();
+        problems.extend(settings.tls.check_files());
         problems.extend(settings.check());
         (settings, problems)
     }

@@ -76,6 +76,7 @@ impl Settings {
             ("max-fragments", limits.max_fragments as usize),
             ("max-rooms-per-session", limits.max_rooms_per_session),
             ("max-rooms", limits.max_rooms),
+            ("max-tls-handshakes", self.tls.max_tls_handshakes),
             ("max-sockets", limits.max_sockets),
             ("max-body-bytes", limits.max_body_bytes),
             ("outbox-frames", self.delivery.outbox_frames),
@@ -131,6 +132,7 @@ impl Settings {
             ("tcp-user-timeout", delivery.tcp_user_timeout, false),
             ("ack-timeout", delivery.ack_timeout, true),
             ("rate-limit-sweep", self.abuse.rate_limit_sweep, true),
+            ("tls-reload", self.tls.tls_reload, false),
             ("drain-deadline", drain.drain_deadline, false),
         ];
         for (name, time, needed) in times {

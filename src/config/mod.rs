@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod network;
 mod show;
+mod tls;
 mod units;
 
 pub use abuse::AbuseSettings;
@@ -24,6 +25,7 @@ pub use limits::{DeliverySettings, HeartbeatSettings, LimitSettings, RoomPolicyR
 pub use listen::{DrainSettings, ListenSettings, LogFormat, LogSettings};
 pub use network::Network;
 pub use show::{effective, reference};
+pub use tls::{Certified, TlsFiles, TlsSettings};
 pub use units::{parse_bytes, parse_duration, parse_log_filter, show_bytes, show_duration};
 
 /// All settings of a server.
@@ -32,6 +34,9 @@ pub struct Settings {
     /// Where the server listens.
     #[command(flatten)]
     pub listen: ListenSettings,
+    /// TLS on the public address.
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// Who may connect and publish.
     #[command(flatten)]
     pub auth: AuthSettings,

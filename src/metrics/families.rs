@@ -97,6 +97,7 @@ impl Collector for Families {
         families.extend(self.delivery());
         families.extend(self.ends());
         families.extend(self.node.guards());
+        families.extend(self.node.tls());
         families
     }
 }

@@ -34,6 +34,33 @@ impl LimitHit {
     }
 }
 
+/// Why a TLS handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFailure {
+    /// The client does not speak TLS, or not in a way that both understand.
+    Failed,
+    /// What came is something else, such as plain HTTP.
+    NotTls,
+    /// It took too long.
+    TimedOut,
+    /// As many were under way as may be.
+    TooMany,
+}
+
+impl TlsFailure {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Failed, Self::NotTls, Self::TimedOut, Self::TooMany];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::NotTls => "not-tls",
+            Self::TimedOut => "timed-out",
+            Self::TooMany => "too-many",
+        }
+    }
+}
+
 impl NodeStats {
     /// The metrics about limits against abuse.
     pub(super) fn guards(&self) -> Vec<MetricFamily> {
@@ -48,6 +75,27 @@ impl NodeStats {
                 "roomcast_rate_limit_keys",
                 "Keys and addresses whose rates are remembered.",
                 self.rate_limit_keys.get(),
+            ),
+        ]
+    }
+
+    /// The metrics about TLS.
+    pub(super) fn tls(&self) -> Vec<MetricFamily> {
+        let failures = TlsFailure::ALL.map(|reason| (reason.label(), self.tls_failures[reason as usize].get()));
+        let reloads = [("taken-up", self.tls_reloads.get()), ("failed", self.tls_reload_failures.get())];
+        vec![
+            counters(
+                "roomcast_tls_handshakes_total",
+                "TLS handshakes that succeeded.",
+                "",
+                [("", self.tls_handshakes.get())],
+            ),
+            counters("roomcast_tls_handshake_failures_total", "TLS handshakes that failed.", "reason", failures),
+            counters("roomcast_tls_reloads_total", "Changed certificates that were found.", "result", reloads),
+            single_gauge(
+                "roomcast_tls_certificate_expiry_seconds",
+                "When the certificate for TLS expires, in seconds since 1970; 0 without TLS.",
+                self.tls_not_after.get(),
             ),
         ]
     }

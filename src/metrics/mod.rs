@@ -10,7 +10,7 @@ mod guards;
 
 pub use cells::{Cell, Histogram};
 pub use families::Metrics;
-pub use guards::LimitHit;
+pub use guards::{LimitHit, TlsFailure};
 
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
@@ -190,6 +190,16 @@ pub struct NodeStats {
     pub limit_hits: [Cell; LimitHit::ALL.len()],
     /// Keys and addresses whose rates are remembered.
     pub rate_limit_keys: Cell,
+    /// TLS handshakes that succeeded.
+    pub tls_handshakes: Cell,
+    /// TLS handshakes that failed, by reason.
+    pub tls_failures: [Cell; TlsFailure::ALL.len()],
+    /// Changed certificates that were taken up.
+    pub tls_reloads: Cell,
+    /// Looks at changed certificates that could not be used.
+    pub tls_reload_failures: Cell,
+    /// Until when the certificate is valid, in seconds since 1970; 0 without TLS.
+    pub tls_not_after: Cell,
     /// Sessions that the drain has not closed yet, when it ended at the deadline.
     pub drain_left: Cell,
 }
@@ -203,5 +213,10 @@ impl NodeStats {
     /// Counts that a limit was hit.
     pub fn limit_hit(&self, hit: LimitHit) {
         self.limit_hits[hit as usize].add_shared(1);
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn tls_failure(&self, reason: TlsFailure) {
+        self.tls_failures[reason as usize].add_shared(1);
     }
 }

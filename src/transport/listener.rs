@@ -1,6 +1,8 @@
 //! Accepts connections and serves HTTP on them, until the node takes no more.
 
 use super::connection::{Claim, Connection};
+use super::stream::FrontStream;
+use super::tls::Tls;
 use super::worker::{Arrival, Errand};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::{Held, Limiter, Peer};
@@ -68,11 +70,13 @@ pub struct Front {
     pub rules: AcceptRules,
     /// How many each address may have, if that is limited here.
     pub limiter: Option<Limiter>,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Tls>,
 }
 
 /// Serves every connection until `close` comes, then stops accepting.
 pub async fn serve(front: Front, stats: Arc<NodeStats>, lifecycle: Lifecycle, close: CancellationToken) {
-    let Front { listener, router, rules, limiter } = front;
+    let Front { listener, router, rules, limiter, tls } = front;
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -97,15 +101,23 @@ pub async fn serve(front: Front, stats: Arc<NodeStats>, lifecycle: Lifecycle, cl
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(rules.head_timeout).max_buf_size(HEAD_BYTES_MAX);
         http.keep_alive(spacious);
-        let talk = converse(http, (stream, Peer(peer)), connection, router.clone(), Arc::clone(&stats), close.clone());
-        lifecycle.spawn("http connection", talk);
+        let (router, stats, close, tls) = (router.clone(), Arc::clone(&stats), close.clone(), tls.clone());
+        lifecycle.spawn("http connection", async move {
+            let stream = match tls {
+                Some(tls) => tls.accept(stream, rules.head_timeout).await,
+                None => Some(FrontStream::Plain(stream)),
+            };
+            if let Some(stream) = stream {
+                converse(http, (stream, Peer(peer)), connection, router, stats, close).await;
+            }
+        });
     }
 }
 
 /// Serves one connection until it ends or is taken over.
 async fn converse(
     http: http1::Builder,
-    (stream, peer): (TcpStream, Peer),
+    (stream, peer): (FrontStream, Peer),
     connection: Arc<Connection>,
     router: axum::Router,
     stats: Arc<NodeStats>,
@@ -163,8 +175,8 @@ enum Ended {
     Claimed(Claim),
 }
 
-async fn hand_over(stream: TcpStream, early: Vec<u8>, claim: Claim) {
-    let Ok(stream) = stream.into_std() else { return };
+async fn hand_over(stream: FrontStream, early: Vec<u8>, claim: Claim) {
+    let Ok(stream) = stream.detach() else { return };
     let arrival = Box::new(Arrival { stream, early, head: claim.head, guest: claim.guest });
     if claim.worker.send_timeout(Errand::Arrive(arrival), HANDOVER_TIMEOUT).await.is_err() {
         tracing::warn!("a worker took no new socket in time");

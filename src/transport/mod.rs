@@ -11,6 +11,8 @@
 //! | [`entry`] | a session and what carries it |
 //! | [`socket`] | a connection taken over: read once, decode in place, write once |
 //! | [`polling`] | a session whose requests come and go |
+//! | [`stream`] | what is under a socket: TCP, or TLS on TCP |
+//! | [`tls`] | TLS handshakes, sessions and certificates |
 //! | [`wheel`] | the timers of all sessions of a worker |
 
 pub mod connection;
@@ -21,10 +23,14 @@ mod handshake;
 pub mod listener;
 pub mod polling;
 mod socket;
+mod stream;
+mod tls;
 mod wheel;
 pub mod worker;
 
 pub use door::Doors;
 pub use gate::{Gate, Place};
 pub use handshake::Origins;
+pub use stream::{Detached, FrontStream};
+pub use tls::Tls;
 pub use worker::{Errand, WorkerSeat, run};

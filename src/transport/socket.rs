@@ -1,13 +1,11 @@
 //! One connection: read once per readiness into the worker's buffer, decode in place, write what is queued in one call.
 
+use super::stream::{Read, Stream};
 use crate::hub::{Local, OutboxId, Sid};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::websocket::{Incoming, Limits, Reader};
-use std::io::{self, ErrorKind, IoSlice};
-use std::net::Shutdown;
+use std::io::{ErrorKind, IoSlice};
 use std::task::{Poll, Waker};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 /// Frames written in one call: what fits in the kernel's fast path for vectors, and more than a turn usually queues.
 const SLICES: usize = 64;
@@ -15,7 +13,7 @@ const SLICES: usize = 64;
 /// A live transport of its own connection: a WebSocket or an event stream.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// Tells the task that reads this socket from those of others.
     pub(super) generation: u32,
     reader: Reader,
@@ -30,19 +28,8 @@ pub(super) struct Socket {
     pub(super) upgraded_from: Option<Box<Sid>>,
 }
 
-/// What came in one read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
-    /// So many bytes, and nothing more for now.
-    Drained(usize),
-    /// The buffer is full: there may be more.
-    Full,
-    /// The connection is over.
-    Ended,
-}
-
 impl Socket {
-    pub(super) fn new(stream: TcpStream, generation: u32) -> Self {
+    pub(super) fn new(stream: Stream, generation: u32) -> Self {
         Self {
             stream,
             generation,
@@ -56,22 +43,8 @@ impl Socket {
     }
 
     /// Reads once.
-    pub(super) fn read(&self, scratch: &mut [u8]) -> Read {
-        let mut taken = 0;
-        let stream = &self.stream;
-        // A short read means that the kernel has no more: telling tokio so at once saves the read that would find out.
-        let result = stream.try_io(Interest::READABLE, || {
-            taken = rustix::net::recv(stream, &mut *scratch, rustix::net::RecvFlags::empty())?.0;
-            if taken > 0 && taken < scratch.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match result {
-            Ok(()) if taken == 0 => Read::Ended,
-            Ok(()) => Read::Full,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                Read::Drained(taken)
-            }
-            Err(_) => Read::Ended,
-        }
+    pub(super) fn read(&mut self, scratch: &mut [u8]) -> Read {
+        self.stream.read(scratch)
     }
 
     /// Takes the next message of `bytes` from `at` on.
@@ -91,15 +64,17 @@ impl Socket {
     pub(super) fn write(&mut self, id: OutboxId, hub: &mut Local, now: u64) {
         loop {
             let Some(outbox) = hub.outbox(id).filter(|outbox| !outbox.is_empty()) else {
-                self.blocked_since = None;
-                return;
+                if self.write_rest(id, hub, now) {
+                    return;
+                }
+                continue;
             };
             let (attempted, result) = match outbox.single() {
                 Some(bytes) => (bytes.len(), self.stream.try_write(bytes)),
                 None => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
                     let count = outbox.gather(&mut slices);
-                    let slices = &slices[..count];
+                    let slices = &mut slices[..count];
                     (slices.iter().map(|slice| slice.len()).sum(), self.stream.try_write_vectored(slices))
                 }
             };
@@ -110,21 +85,38 @@ impl Socket {
             };
             let blocked = written < attempted;
             hub.wrote(id, written, blocked);
-            if blocked {
-                if written > 0 || self.blocked_since.is_none() {
-                    self.blocked_since = Some(now);
-                }
-                if self.wait_for_space() {
-                    return;
-                }
+            if blocked && self.wait_blocked(written > 0, now) {
+                return;
             }
         }
     }
 
+    /// Sees to it that what was written before leaves, with nothing more behind it. False to try again at once.
+    fn write_rest(&mut self, id: OutboxId, hub: &mut Local, now: u64) -> bool {
+        match self.stream.flush() {
+            Ok(true) => {
+                self.blocked_since = None;
+                true
+            }
+            Ok(false) => self.wait_blocked(false, now),
+            Err(_) => {
+                hub.close(id, Disconnect::CONNECTION_LOST);
+                true
+            }
+        }
+    }
+
+    /// Notes since when nothing is taken, and waits until something is. False if it is already.
+    fn wait_blocked(&mut self, progress: bool, now: u64) -> bool {
+        if progress | self.stream.take_moved() || self.blocked_since.is_none() {
+            self.blocked_since = Some(now);
+        }
+        self.wait_for_space()
+    }
+
     /// Writes a few bytes of the transport's own, past the outbox. False when the kernel does not take them at once.
-    pub(super) fn write_now(&self, bytes: &[u8]) -> bool {
-        // Not through tokio, which has not heard yet that a new socket can be written.
-        rustix::net::send(&self.stream, bytes, rustix::net::SendFlags::NOSIGNAL).is_ok_and(|sent| sent == bytes.len())
+    pub(super) fn write_now(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_now(bytes)
     }
 
     /// Asks to be woken when the kernel takes more. False if it does already.
@@ -143,9 +135,10 @@ impl Socket {
         hub: &mut Local,
         now: u64,
     ) -> bool {
-        let waits = |hub: &Local| hub.outbox(id).is_some_and(|outbox| !outbox.is_empty());
+        let queued = |hub: &Local| hub.outbox(id).is_some_and(|outbox| !outbox.is_empty());
+        let waits = |socket: &Self, hub: &Local| socket.stream.has_unsent() || queued(hub);
         // A client that reads too slowly gets no goodbye: it would wait behind what it does not read.
-        if disconnect == Disconnect::CONNECTION_LOST || (disconnect == Disconnect::SLOW_CONSUMER && waits(hub)) {
+        if disconnect == Disconnect::CONNECTION_LOST || (disconnect == Disconnect::SLOW_CONSUMER && waits(self, hub)) {
             return true;
         }
         if self.goodbye == Goodbye::Unsaid {
@@ -153,9 +146,9 @@ impl Socket {
             self.goodbye = Goodbye::Queued;
             self.write(id, hub, now);
         }
-        if self.goodbye == Goodbye::Queued && !waits(hub) {
+        if self.goodbye == Goodbye::Queued && !waits(self, hub) {
             self.goodbye = Goodbye::Said;
-            return shutdown(&self.stream).is_err() || disconnect == Disconnect::CLIENT_CLOSED;
+            return self.stream.shutdown().is_err() || disconnect == Disconnect::CLIENT_CLOSED;
         }
         false
     }
@@ -167,8 +160,4 @@ enum Goodbye {
     Unsaid,
     Queued,
     Said,
-}
-
-fn shutdown(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).shutdown(Shutdown::Write)
 }

@@ -43,3 +43,5 @@ mod sse;
 mod support;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod tls;

@@ -12,6 +12,7 @@ use crate::transport::entry::{Carrier, Entry};
 use crate::transport::gate::Place;
 use crate::transport::polling::{Polled, Polling, Refusal};
 use crate::transport::socket::Socket;
+use crate::transport::stream::Detached;
 use bytes::Bytes;
 use std::future::poll_fn;
 use tokio::sync::oneshot;
@@ -42,7 +43,7 @@ pub enum Errand {
 #[derive(Debug)]
 pub struct Arrival {
     /// The connection; its request has been checked and not been answered.
-    pub(in crate::transport) stream: std::net::TcpStream,
+    pub(in crate::transport) stream: Detached,
     /// What came behind the request already.
     pub(in crate::transport) early: Vec<u8>,
     /// What the answer begins with.
@@ -77,16 +78,15 @@ impl Worker {
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { stream, early, head, guest } = arrival;
-        let stream = match tokio::net::TcpStream::from_std(stream) {
+        let Arrival { stream, mut early, head, guest } = arrival;
+        let stream = match stream.attach(&mut early) {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(%error, "a new socket could not be registered"),
         };
-        if self.send_buffer > 0 {
-            let set = socket2::SockRef::from(&stream).set_send_buffer_size(self.send_buffer);
-            if let Err(error) = set {
-                tracing::debug!(%error, "the send buffer could not be set");
-            }
+        if self.send_buffer > 0
+            && let Err(error) = stream.set_send_buffer_size(self.send_buffer)
+        {
+            tracing::debug!(%error, "the send buffer could not be set");
         }
         self.generation = self.generation.wrapping_add(1);
         let socket = Socket::new(stream, self.generation);
@@ -208,7 +208,7 @@ impl Worker {
     }
 
     /// A WebSocket that wants to become the transport of a session that polls.
-    fn probe(&mut self, sid: Sid, socket: Socket, head: &[u8], mut early: Vec<u8>) {
+    fn probe(&mut self, sid: Sid, mut socket: Socket, head: &[u8], mut early: Vec<u8>) {
         let generation = socket.generation;
         let due = self.now.saturating_add(UPGRADE_MS);
         let free =

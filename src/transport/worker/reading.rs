@@ -4,7 +4,8 @@ use super::{Worker, micros};
 use crate::hub::OutboxId;
 use crate::lifecycle;
 use crate::transport::entry::Carrier;
-use crate::transport::socket::{Read, Socket};
+use crate::transport::socket::Socket;
+use crate::transport::stream::Read;
 use std::task::{self, Poll};
 
 impl Worker {
@@ -27,7 +28,7 @@ impl Worker {
             if socket.stream.poll_read_ready(cx).is_pending() {
                 return Poll::Pending;
             }
-            if self.read_one(id, generation) == Read::Full {
+            if matches!(self.read_one(id, generation), Read::More(_)) {
                 // One buffer a turn: a publisher that always has more lets the others go first.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -54,16 +55,15 @@ impl Worker {
         let marked = self.hub.dirty_len();
         let lingers = self.entries[id.0 as usize].as_ref().is_some_and(|entry| entry.linger_until.is_some());
         let taken = match read {
-            Read::Drained(taken) => taken,
-            Read::Full => scratch.len(),
+            Read::Drained(taken) | Read::More(taken) => taken,
             Read::Ended => 0,
         };
         match read {
             Read::Ended if lingers => self.remove(id),
             Read::Ended => self.lose_socket(id, is_candidate),
             _ if lingers || taken == 0 => {}
-            Read::Drained(_) | Read::Full if is_candidate => self.receive_probe(id, &mut scratch[..taken]),
-            Read::Drained(_) | Read::Full => self.receive(id, &mut scratch[..taken]),
+            Read::Drained(_) | Read::More(_) if is_candidate => self.receive_probe(id, &mut scratch[..taken]),
+            Read::Drained(_) | Read::More(_) => self.receive(id, &mut scratch[..taken]),
         }
         self.scratch = scratch;
         self.write_fresh(marked);
