@@ -1,12 +1,12 @@
 //! Wires, runs, drains: the only file that knows everyone.
 
-use crate::config::{Secret, Settings};
+use crate::config::{DrainSettings, Secret, Settings};
 use crate::http::{self, Api, ApiKeys};
 use crate::hub::{DrainOrder, Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
-use crate::session::{Access, Application, Claims, Namespace, TokenKey};
+use crate::session::{Access, Application, Claims, Entrance, Namespace, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front};
 use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
@@ -39,6 +39,7 @@ pub enum Mode {
 pub struct App {
     settings: Settings,
     application: Arc<Application>,
+    entrances: Vec<Arc<Entrance>>,
     access: Access,
     keys: ApiKeys,
     public: TcpListener,
@@ -55,6 +56,7 @@ pub struct App {
 #[derive(Debug, Default)]
 pub struct Builder {
     namespaces: Vec<(String, Namespace)>,
+    entrances: Vec<Arc<Entrance>>,
     keep_handshakes: bool,
 }
 
@@ -63,6 +65,13 @@ impl Builder {
     #[must_use]
     pub fn namespace(mut self, name: &str, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
         self.namespaces.push((name.to_owned(), describe(Namespace::default())));
+        self
+    }
+
+    /// Opens an address of its own, at which messages have no vocabulary.
+    #[must_use]
+    pub fn entrance(mut self, entrance: Entrance) -> Self {
+        self.entrances.push(Arc::new(entrance));
         self
     }
 
@@ -97,7 +106,22 @@ impl Builder {
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let application = Arc::new(application);
-        Ok(App { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node })
+        let entrances = self.entrances;
+        Ok(App {
+            settings,
+            application,
+            entrances,
+            access,
+            keys,
+            public,
+            admin,
+            hub,
+            inboxes,
+            metrics,
+            origins,
+            tls,
+            node,
+        })
     }
 }
 
@@ -143,8 +167,21 @@ impl App {
     /// # Errors
     /// When a worker cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Vec<&'static str>> {
-        let Self { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node } =
-            self;
+        let Self {
+            settings,
+            application,
+            entrances,
+            access,
+            keys,
+            public,
+            admin,
+            hub,
+            inboxes,
+            metrics,
+            origins,
+            tls,
+            node,
+        } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let mut workers = Vec::new();
@@ -167,7 +204,8 @@ impl App {
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
         let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone())
             .keeping_details(application.keeps_handshakes());
-        let public_router = doors.router(&settings.listen.socketio_path, &[]).merge(http::public_router(api.clone()));
+        let public_router =
+            doors.router(&settings.listen.socketio_path, &entrances).merge(http::public_router(api.clone()));
         let serve =
             |front, close: &CancellationToken| listener::serve(front, stats.clone(), lifecycle.clone(), close.clone());
         if let Some(tls) = tls.clone() {
@@ -179,27 +217,46 @@ impl App {
         lifecycle.spawn("admin listener", serve(admin, &close_admin));
 
         stop.await;
+        let running = Running { hub, metrics, lifecycle, close_public, close_admin };
+        Ok(running.drain(&settings.drain).await)
+    }
+}
+
+/// What has to come to an end.
+struct Running {
+    hub: Hub,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    close_public: CancellationToken,
+    close_admin: CancellationToken,
+}
+
+impl Running {
+    /// Ends it within the deadline: not ready, a wait, no more clients, goodbye to those that are here. Returns the names of
+    /// what was still running then.
+    async fn drain(self, settings: &DrainSettings) -> Vec<&'static str> {
+        let Self { hub, metrics, lifecycle, close_public, close_admin } = self;
         let began = lifecycle::now();
         let elapsed = || lifecycle::now().saturating_duration_since(began);
-        let left = |margin: Duration| settings.drain.drain_deadline.saturating_sub(elapsed()).saturating_sub(margin);
-        stats.draining.set(1);
+        let left = |margin: Duration| settings.drain_deadline.saturating_sub(elapsed()).saturating_sub(margin);
+        metrics.node().draining.set(1);
         tracing::info!(sessions = metrics.open_sockets(), "draining");
-        tokio::time::sleep(settings.drain.drain_delay.min(left(EXIT_MARGIN))).await;
+        tokio::time::sleep(settings.drain_delay.min(left(EXIT_MARGIN))).await;
         lifecycle.stop();
         close_public.cancel();
-        hub.drain(DrainOrder { window: settings.drain.drain_window, deadline: left(EXIT_MARGIN) });
+        hub.drain(DrainOrder { window: settings.drain_window, deadline: left(EXIT_MARGIN) });
         let workers_gone = async {
             while metrics.open_sockets() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         if tokio::time::timeout(left(EXIT_MARGIN), workers_gone).await.is_err() {
-            stats.drain_left.set(metrics.open_sockets());
+            metrics.node().drain_left.set(metrics.open_sockets());
         }
         close_admin.cancel();
         let still_running = lifecycle.drain(left(Duration::ZERO)).await;
         tracing::info!(seconds = elapsed().as_secs_f64(), left = ?still_running, "drained");
-        Ok(still_running)
+        still_running
     }
 }
 

@@ -60,6 +60,16 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+impl Default for Settings {
+    /// The defaults of the declaration, whatever the environment says.
+    fn default() -> Self {
+        let command = Self::declared().no_binary_name(true).mut_args(|arg| arg.env(clap::builder::Resettable::Reset));
+        let matches = command.try_get_matches_from(std::iter::empty::<std::ffi::OsString>());
+        let settings = matches.and_then(|matches| <Self as clap::FromArgMatches>::from_arg_matches(&matches));
+        settings.expect("every setting has a valid default, or none")
+    }
+}
+
 impl Settings {
     /// The declaration of all settings, without values.
     #[must_use]

@@ -71,20 +71,6 @@ impl Arguments {
         Self::relay_list(inner, &attachments)
     }
 
-    /// Parsed arguments, whose placeholders stand for `attachments`. They are numbered anew, in order, and what none of
-    /// them stands for is left out.
-    ///
-    /// # Errors
-    /// When a placeholder has no attachment, or shares one.
-    pub fn of_values(values: &[Value], attachments: &[Bytes]) -> Result<Self, DecodeError> {
-        let (mut values, mut kept) = (Value::from(values), Vec::new());
-        if !attachments.is_empty() {
-            renumber(&mut values, attachments, &mut kept)?;
-        }
-        let text = values.to_string();
-        Self::relay_list(&text[1..text.len() - 1], &kept)
-    }
-
     /// The arguments as raw JSON, separated by commas.
     #[must_use]
     pub fn args(&self) -> &str {
@@ -149,6 +135,7 @@ pub fn parse_arg<T: DeserializeOwned>(args: &str, n: usize, attachments: &[Bytes
     in_scope(attachments.to_vec(), || serde_json::from_str(found)).0.map_err(|_| DecodeError::Json)
 }
 
+/// Numbers placeholders anew, in order, and adds what they stand for to `kept`.
 fn renumber(value: &mut Value, attachments: &[Bytes], kept: &mut Vec<Bytes>) -> Result<(), DecodeError> {
     if let Some(num) = placeholder(value) {
         let bytes = num.and_then(|num| attachments.get(usize::try_from(num).ok()?)).ok_or(DecodeError::Placeholder)?;
@@ -160,6 +147,58 @@ fn renumber(value: &mut Value, attachments: &[Bytes], kept: &mut Vec<Bytes>) -> 
         Value::Array(items) => items.iter_mut().try_for_each(|item| renumber(item, attachments, kept)),
         Value::Object(map) => map.values_mut().try_for_each(|item| renumber(item, attachments, kept)),
         _ => Ok(()),
+    }
+}
+
+/// Any argument: a value whose placeholders, if it has binary values inside, stand for those. Put into other arguments they
+/// are numbered anew.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Argument {
+    value: Value,
+    attachments: Vec<Bytes>,
+}
+
+impl Argument {
+    /// The value, with its placeholders.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The bytes, if it is a binary value itself.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        let num = placeholder(&self.value)??;
+        self.attachments.get(usize::try_from(num).ok()?)
+    }
+}
+
+impl From<Value> for Argument {
+    fn from(value: Value) -> Self {
+        Self { value, attachments: Vec::new() }
+    }
+}
+
+impl Serialize for Argument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.attachments.is_empty() {
+            return self.value.serialize(serializer);
+        }
+        let mut value = self.value.clone();
+        let renumbered = ATTACHMENTS.with_borrow_mut(|attachments| {
+            let attachments = attachments.as_mut().ok_or(DecodeError::Attachments)?;
+            renumber(&mut value, &self.attachments, attachments)
+        });
+        renumbered.map_err(S::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Argument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let attachments = ATTACHMENTS.with_borrow(|attachments| attachments.clone().unwrap_or_default());
+        Ok(Self { value, attachments })
     }
 }
 
@@ -241,13 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_of_parsed_values_are_numbered_anew_in_order() {
+    fn arguments_of_any_kind_can_be_put_into_others() {
         let attachments = [Bytes::from_static(b"a"), Bytes::from_static(b"b"), Bytes::from_static(b"c")];
         let one = |num: u64| json!({"_placeholder": true, "num": num});
-        let arguments = Arguments::of_values(&[one(2), json!([one(0)])], &attachments).unwrap();
-        assert_eq!(arguments.attachments(), ["c", "a"]);
-        assert_eq!(arguments.parse::<Vec<Value>>().unwrap(), [one(0), json!([one(1)])]);
-        assert_eq!(Arguments::of_values(&[one(3)], &attachments), Err(DecodeError::Placeholder));
-        assert_eq!(Arguments::of_values(&[one(3)], &[]).unwrap().attachments().len(), 0);
+        let text = format!(r#"{},{{"x":[{}]}},"plain""#, one(2), one(0));
+        let mixed: Vec<Argument> = parse_list(&text, &attachments).unwrap();
+        assert_eq!(mixed[0].bytes(), Some(&attachments[2]));
+        assert_eq!((mixed[1].bytes(), mixed[2].value()), (None, &json!("plain")));
+        let other: Vec<Argument> = parse_list(&one(1).to_string(), &attachments).unwrap();
+        let arguments = Arguments::of(&(&other, &mixed[..2])).unwrap();
+        assert_eq!(arguments.attachments(), ["b", "c", "a"]);
+        let expected = json!([[one(0)], [one(1), {"x": [one(2)]}]]);
+        assert_eq!(arguments.parse::<Value>().unwrap(), expected);
+        let broken: Vec<Argument> = parse_list(&one(3).to_string(), &attachments).unwrap();
+        assert!(Arguments::of(&broken).is_err());
+        let without: Vec<Argument> = parse_list(&one(3).to_string(), &[]).unwrap();
+        assert_eq!(Arguments::of(&without).unwrap().attachments().len(), 0);
     }
 }

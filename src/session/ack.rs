@@ -16,7 +16,11 @@ pub struct Acks {
 }
 
 #[derive(Debug, Default)]
-struct Awaited(Vec<Pending>);
+struct Awaited {
+    pending: Vec<Pending>,
+    /// Whether somebody has begun to wait since the timer was set.
+    fresh: bool,
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -31,31 +35,39 @@ impl Acks {
     /// # Errors
     /// When too many are awaited already.
     pub fn expect(&mut self, due: u64) -> Result<(u64, oneshot::Receiver<Arguments>), Refusal> {
-        let awaited = &mut self.awaited.get_or_insert_default().0;
-        if awaited.len() >= AWAITED_MAX {
+        let awaited = &mut self.awaited.get_or_insert_default();
+        if awaited.pending.len() >= AWAITED_MAX {
             return Err(Refusal::new(Code::Unavailable, "too many answers of this session are awaited already"));
         }
         let (reply, answer) = oneshot::channel();
         let id = self.next_id;
         self.next_id = (id + 1) % u64::from(BROADCAST_ACKS);
-        awaited.push(Pending { id, due, reply });
+        awaited.fresh = true;
+        awaited.pending.push(Pending { id, due, reply });
         Ok((id, answer))
     }
 
     /// An answer came. One that nobody awaits is ignored, as it may have come too late. Says whether it was awaited.
     pub fn answered(&mut self, id: u64, answer: Arguments) -> bool {
         let Some(awaited) = &mut self.awaited else { return false };
-        let Some(at) = awaited.0.iter().position(|pending| pending.id == id) else { return false };
+        let Some(at) = awaited.pending.iter().position(|pending| pending.id == id) else { return false };
         // The asker may have gone away; then nobody needs the answer.
-        let _gone = awaited.0.swap_remove(at).reply.send(answer);
+        let _gone = awaited.pending.swap_remove(at).reply.send(answer);
         true
+    }
+
+    /// Whether somebody has begun to wait since [`Acks::expire`] said when to look again.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.awaited.as_ref().is_some_and(|awaited| awaited.fresh)
     }
 
     /// Gives up what is due. Returns when the next one is.
     pub fn expire(&mut self, now: u64) -> u64 {
         let Some(awaited) = &mut self.awaited else { return u64::MAX };
-        awaited.0.retain(|pending| pending.due > now && !pending.reply.is_closed());
-        let next = awaited.0.iter().map(|pending| pending.due).min();
+        awaited.fresh = false;
+        awaited.pending.retain(|pending| pending.due > now && !pending.reply.is_closed());
+        let next = awaited.pending.iter().map(|pending| pending.due).min();
         if next.is_none() {
             self.awaited = None;
         }

@@ -50,6 +50,12 @@ impl Rejection {
     }
 }
 
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.detail).with(serde_json::json!({ "code": refusal.code.as_str() }))
+    }
+}
+
 /// The description of a namespace. It offers the built-in vocabulary unless told otherwise; handlers of the application
 /// come first.
 pub struct Namespace {

@@ -93,7 +93,8 @@ impl<'cx> Call<'_, 'cx> {
         Arguments::relay(args, arity, self.attachments).map_err(Into::into)
     }
 
-    /// The arguments as a list or a tuple; [`crate::protocol::arguments::Binary`] stands for binary values.
+    /// The arguments as a list or a tuple; [`crate::protocol::arguments::Binary`] stands for
+    /// binary values, and [`crate::protocol::arguments::Argument`] for anything.
     ///
     /// # Errors
     /// When they are others.
@@ -107,14 +108,6 @@ impl<'cx> Call<'_, 'cx> {
     /// When it is another.
     pub fn arg<T: DeserializeOwned>(&self, n: usize) -> Result<T, Refusal> {
         parse_arg(self.event.args, n, self.attachments).map_err(|_| wrong_arguments())
-    }
-
-    /// The arguments as values. Placeholders stay, for [`Arguments::of_values`] to find.
-    ///
-    /// # Errors
-    /// When they cannot be held in Rust's types.
-    pub fn values(&self) -> Result<Vec<Value>, Refusal> {
-        self.args()
     }
 
     /// Whether the client asked for an answer.

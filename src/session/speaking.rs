@@ -16,6 +16,12 @@ impl Session {
         }
     }
 
+    /// Whether it waits for something since [`Session::on_timer`] said when to look again.
+    #[must_use]
+    pub fn is_in_a_hurry(&self) -> bool {
+        self.acks.is_fresh()
+    }
+
     /// Sends an event to this session alone. Returns the way to its answer if it asks for one.
     ///
     /// # Errors

@@ -204,6 +204,7 @@ impl Worker {
         self.entries[id.0 as usize] = Some(entry);
         self.ask_questions();
         self.relieve();
+        self.hurry(id);
         outcome
     }
 

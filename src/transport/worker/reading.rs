@@ -95,5 +95,14 @@ impl Worker {
             let took = lifecycle::now().saturating_duration_since(began);
             self.hub.stats().broadcast_duration.observe(micros(took));
         }
+        self.hurry(id);
+    }
+
+    /// Puts a session on the wheel anew when what it was just told has made it wait for an answer.
+    pub(super) fn hurry(&mut self, id: OutboxId) {
+        let entry = self.entries[id.0 as usize].as_ref();
+        if entry.is_some_and(|entry| entry.session.is_in_a_hurry()) {
+            self.schedule(id);
+        }
     }
 }
