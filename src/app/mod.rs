@@ -1,8 +1,10 @@
 //! Wires, runs, drains: the only file that knows everyone.
 
-use crate::config::{DrainSettings, Secret, Settings};
+mod drain;
+
+use crate::config::{Secret, Settings};
 use crate::http::{self, Api, ApiKeys};
-use crate::hub::{DrainOrder, Hub, Inbox};
+use crate::hub::{Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
@@ -10,6 +12,7 @@ use crate::session::{Access, Application, Claims, Entrance, Namespace, TokenKey}
 use crate::transport::listener::{self, AcceptRules, Front};
 use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
+use drain::Running;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -21,9 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 /// New sockets and polls that may wait for one worker.
 const ERRANDS_MAX: usize = 1_024;
-
-/// Time between the end of the drain window and the deadline in which connections may finish their goodbyes.
-const EXIT_MARGIN: Duration = Duration::from_millis(500);
 
 /// Who may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,44 +219,6 @@ impl App {
         stop.await;
         let running = Running { hub, metrics, lifecycle, close_public, close_admin };
         Ok(running.drain(&settings.drain).await)
-    }
-}
-
-/// What has to come to an end.
-struct Running {
-    hub: Hub,
-    metrics: Metrics,
-    lifecycle: Lifecycle,
-    close_public: CancellationToken,
-    close_admin: CancellationToken,
-}
-
-impl Running {
-    /// Ends it within the deadline: not ready, a wait, no more clients, goodbye to those that are here. Returns the names of
-    /// what was still running then.
-    async fn drain(self, settings: &DrainSettings) -> Vec<&'static str> {
-        let Self { hub, metrics, lifecycle, close_public, close_admin } = self;
-        let began = lifecycle::now();
-        let elapsed = || lifecycle::now().saturating_duration_since(began);
-        let left = |margin: Duration| settings.drain_deadline.saturating_sub(elapsed()).saturating_sub(margin);
-        metrics.node().draining.set(1);
-        tracing::info!(sessions = metrics.open_sockets(), "draining");
-        tokio::time::sleep(settings.drain_delay.min(left(EXIT_MARGIN))).await;
-        lifecycle.stop();
-        close_public.cancel();
-        hub.drain(DrainOrder { window: settings.drain_window, deadline: left(EXIT_MARGIN) });
-        let workers_gone = async {
-            while metrics.open_sockets() > 0 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        if tokio::time::timeout(left(EXIT_MARGIN), workers_gone).await.is_err() {
-            metrics.node().drain_left.set(metrics.open_sockets());
-        }
-        close_admin.cancel();
-        let still_running = lifecycle.drain(left(Duration::ZERO)).await;
-        tracing::info!(seconds = elapsed().as_secs_f64(), left = ?still_running, "drained");
-        still_running
     }
 }
 
