@@ -184,13 +184,15 @@ impl App {
         } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
+        let limiter = Limiter::new(&settings, metrics.node().clone());
         let mut workers = Vec::new();
         for (index, inbox) in (0u8..).zip(inboxes) {
             let (errand, errands) = mpsc::channel::<Errand>(ERRANDS_MAX);
             workers.push(errand);
             let (hub, access, application, node) =
                 (hub.clone(), access.clone(), Arc::clone(&application), node.clone());
-            let seat = WorkerSeat { index, hub, inbox, errands, access, application, node };
+            let limiter = limiter.clone();
+            let seat = WorkerSeat { index, hub, inbox, errands, access, application, limiter, node };
             let settings = settings.clone();
             lifecycle
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
@@ -198,8 +200,7 @@ impl App {
         }
         let rules = accept_rules(&settings);
         let stats = metrics.node();
-        let api = Api::new(&settings, hub.clone(), metrics.clone(), keys, &node);
-        let limiter = Limiter::new(&settings, stats.clone());
+        let api = Api::new(&settings, hub.clone(), metrics.clone(), keys, limiter.clone(), &node);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
         let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone())

@@ -19,6 +19,24 @@ pub struct AbuseSettings {
     /// New sessions that one address may open at once
     #[arg(long, env = "ROOMCAST_HANDSHAKES_BURST_PER_ADDRESS", value_name = "N", default_value_t = 1_000)]
     pub handshakes_burst_per_address: u32,
+    /// HTTP requests per second with one key, or of one address without a valid one; 0 = no limit
+    #[arg(long, env = "ROOMCAST_REQUESTS_PER_SECOND_PER_KEY", value_name = "N", default_value_t = 1_000)]
+    pub requests_per_second_per_key: u32,
+    /// HTTP requests that may be made at once with one key
+    #[arg(long, env = "ROOMCAST_REQUESTS_BURST_PER_KEY", value_name = "N", default_value_t = 2_000)]
+    pub requests_burst_per_key: u32,
+    /// Rooms per second that one session may create by joining them first; 0 = no limit
+    #[arg(long, env = "ROOMCAST_ROOM_CREATIONS_PER_SECOND_PER_SESSION", value_name = "N", default_value_t = 5)]
+    pub room_creations_per_second_per_session: u32,
+    /// Rooms that one session may create at once
+    #[arg(long, env = "ROOMCAST_ROOM_CREATIONS_BURST_PER_SESSION", value_name = "N", default_value_t = 128)]
+    pub room_creations_burst_per_session: u32,
+    /// Rooms per second that all sessions of this node may create; 0 = no limit
+    #[arg(long, env = "ROOMCAST_ROOM_CREATIONS_PER_SECOND", value_name = "N", default_value_t = 5_000)]
+    pub room_creations_per_second: u32,
+    /// Rooms that all sessions of this node may create at once
+    #[arg(long, env = "ROOMCAST_ROOM_CREATIONS_BURST", value_name = "N", default_value_t = 50_000)]
+    pub room_creations_burst: u32,
     /// Most open sockets of one address; 0 = no limit
     #[arg(long, env = "ROOMCAST_MAX_SOCKETS_PER_ADDRESS", value_name = "N", default_value_t = 5_000)]
     pub max_sockets_per_address: u32,

@@ -96,10 +96,21 @@ impl Settings {
 
     fn check_abuse(&self, problems: &mut Problems) {
         let abuse = &self.abuse;
-        problems.unless(
-            abuse.handshakes_per_second_per_address == 0 || abuse.handshakes_burst_per_address > 0,
-            || "handshakes-burst-per-address is 0, so nobody would be let in; for no limit set handshakes-per-second-per-address to 0".into(),
-        );
+        for (name, of, rate, burst) in [
+            ("handshakes", "-per-address", abuse.handshakes_per_second_per_address, abuse.handshakes_burst_per_address),
+            ("requests", "-per-key", abuse.requests_per_second_per_key, abuse.requests_burst_per_key),
+            (
+                "room-creations",
+                "-per-session",
+                abuse.room_creations_per_second_per_session,
+                abuse.room_creations_burst_per_session,
+            ),
+            ("room-creations", "", abuse.room_creations_per_second, abuse.room_creations_burst),
+        ] {
+            problems.unless(rate == 0 || burst > 0, || {
+                format!("{name}-burst{of} is 0, so nothing would be let through; for no limit set {name}-per-second{of} to 0")
+            });
+        }
         problems.unless(abuse.max_rate_limit_keys > 0, || "max-rate-limit-keys is 0; it has to be at least 1".into());
     }
 
@@ -213,6 +224,9 @@ mod tests {
             ("--max-sockets 0", "max-sockets is 0"),
             ("--packets-burst 0", "packets-burst is 0"),
             ("--handshakes-burst-per-address 0", "handshakes-burst-per-address is 0"),
+            ("--requests-burst-per-key 0", "requests-burst-per-key is 0"),
+            ("--room-creations-burst-per-session 0", "room-creations-burst-per-session is 0"),
+            ("--room-creations-burst 0", "set room-creations-per-second to 0"),
             ("--max-rate-limit-keys 0", "max-rate-limit-keys is 0"),
             ("--rate-limit-sweep 0", "rate-limit-sweep is 0"),
             ("--slow-consumer-room =latest", "no room name"),

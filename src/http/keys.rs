@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::problem::Problem;
+use super::rates::Taken;
 use crate::config::Secret;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -62,8 +63,15 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
     if matches!(api.keys.0, Door::Open) && is_foreign_page(request.headers()) {
         return Err(Problem::unauthenticated());
     }
-    if api.keys.admits(key_of(request.headers())) {
-        return Ok(next.run(request).await);
+    let admitted = api.keys.admits(key_of(request.headers()));
+    let own = admitted && matches!(api.keys.0, Door::Locked(_));
+    let key = key_of(request.headers()).filter(|_| own).map(digest_of);
+    let taken = Taken::by(&request, key, &api);
+    if let Some(refusal) = taken.refusal() {
+        return Ok(refusal);
+    }
+    if admitted {
+        return Ok(taken.tell(next.run(request).await));
     }
     Err(Problem::unauthenticated())
 }

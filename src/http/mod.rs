@@ -9,6 +9,7 @@ mod input;
 mod keys;
 mod openapi;
 mod problem;
+mod rates;
 mod rooms;
 mod sessions;
 
@@ -17,6 +18,7 @@ pub use keys::ApiKeys;
 use crate::config::Settings;
 use crate::hub::Hub;
 use crate::lifecycle;
+use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -36,6 +38,7 @@ pub struct Api {
     hub: Hub,
     metrics: Metrics,
     keys: ApiKeys,
+    limiter: Limiter,
     limits: Limits,
     node: Arc<str>,
     started: Instant,
@@ -55,7 +58,7 @@ struct Limits {
 impl Api {
     /// The API of this node, for services with one of these keys.
     #[must_use]
-    pub fn new(settings: &Settings, hub: Hub, metrics: Metrics, keys: ApiKeys, node: &str) -> Self {
+    pub fn new(settings: &Settings, hub: Hub, metrics: Metrics, keys: ApiKeys, limiter: Limiter, node: &str) -> Self {
         let limits = Limits {
             body_bytes: settings.limits.max_body_bytes,
             packet_bytes: settings.limits.max_packet_bytes,
@@ -63,7 +66,7 @@ impl Api {
             rooms: settings.limits.max_rooms_per_session,
             ack_timeout: settings.delivery.ack_timeout,
         };
-        Self { hub, metrics, keys, limits, node: node.into(), started: lifecycle::now() }
+        Self { hub, metrics, keys, limiter, limits, node: node.into(), started: lifecycle::now() }
     }
 
     fn is_draining(&self) -> bool {
@@ -163,7 +166,9 @@ mod tests {
     pub(super) fn api() -> Api {
         let metrics = Metrics::new(1);
         let (hub, _no_workers) = Hub::new(vec!["/".into()], 1, 1_024, metrics.clone());
-        Api::new(&Defaults::parse_from(["test"]).settings, hub, metrics, ApiKeys::open(), "test")
+        let settings = Defaults::parse_from(["test"]).settings;
+        let limiter = Limiter::new(&settings, metrics.node().clone());
+        Api::new(&settings, hub, metrics, ApiKeys::open(), limiter, "test")
     }
 
     #[tokio::test]

@@ -51,6 +51,7 @@ impl Modify for Problems {
             let always = [
                 ("400", "The request cannot be understood"),
                 ("401", "No valid key"),
+                ("429", "Too many requests; `Retry-After` says when to try again"),
                 ("500", "A fault of the server; `request_id` says where to look in its log"),
                 ("503", "The node is too busy; `retry_after_ms` says when to try again"),
             ];

@@ -156,6 +156,18 @@ impl Local {
         self.names[usize::from(namespace.0)].get(name).copied()
     }
 
+    /// Whether anybody on this node is in a room.
+    #[must_use]
+    pub fn exists(&self, namespace: NamespaceId, name: &str) -> bool {
+        self.shared.index.members(namespace, name) > 0
+    }
+
+    /// Whether the node has as many rooms as it may.
+    #[must_use]
+    pub fn is_full_of_rooms(&self) -> bool {
+        self.shared.index.rooms() >= self.limits.rooms as u64
+    }
+
     fn count(&self, namespace: NamespaceId, name: &str) -> u32 {
         u32::try_from(self.shared.index.members(namespace, name)).unwrap_or(u32::MAX)
     }

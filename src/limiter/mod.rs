@@ -25,7 +25,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::{LimitHit, NodeStats};
 use crate::telemetry::Throttle;
 use axum::http::HeaderMap;
-use rate::Rate;
+use rate::{Rate, SharedLimit};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,14 +38,17 @@ const HIT_LINES_PER_SECOND: u32 = 1;
 pub enum Scope {
     /// New sessions.
     Handshakes,
+    /// Requests to the HTTP API.
+    Requests,
 }
 
 impl Scope {
-    const ALL: [Self; 1] = [Self::Handshakes];
+    const ALL: [Self; 2] = [Self::Handshakes, Self::Requests];
 
     const fn hit(self) -> LimitHit {
         match self {
             Self::Handshakes => LimitHit::HandshakesPerAddress,
+            Self::Requests => LimitHit::Requests,
         }
     }
 }
@@ -53,6 +56,14 @@ impl Scope {
 /// Who a rate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u64);
+
+impl Key {
+    /// A key that services have, as the digest under which it is known.
+    #[must_use]
+    pub fn of_digest(digest: [u8; 32]) -> Self {
+        Self(u64::from_be_bytes(*digest.first_chunk().expect("32 bytes are more than 8")))
+    }
+}
 
 impl From<AddressKey> for Key {
     fn from(address: AddressKey) -> Self {
@@ -106,6 +117,7 @@ pub struct Limiter {
 struct Inner {
     rates: [Rate; Scope::ALL.len()],
     limits: KeyedLimits<(Scope, Key)>,
+    rooms: SharedLimit,
     sockets: Counted,
     connections: Counted,
     trusted: Vec<Network>,
@@ -135,10 +147,13 @@ impl Limiter {
             Scope::Handshakes => {
                 Rate::per_second(abuse.handshakes_per_second_per_address, abuse.handshakes_burst_per_address)
             }
+            Scope::Requests => Rate::per_second(abuse.requests_per_second_per_key, abuse.requests_burst_per_key),
         });
+        let rooms = Rate::per_second(abuse.room_creations_per_second, abuse.room_creations_burst);
         let inner = Inner {
             rates,
             limits: KeyedLimits::new(abuse.max_rate_limit_keys),
+            rooms: SharedLimit::new(rooms),
             sockets: counted(abuse.max_sockets_per_address, LimitHit::SocketsPerAddress),
             connections: counted(abuse.max_http_connections_per_address, LimitHit::ConnectionsPerAddress),
             trusted: abuse.trusted_proxies.clone(),
@@ -186,6 +201,30 @@ impl Limiter {
             self.note(scope.hit(), Some(caller), now);
         }
         verdict
+    }
+
+    /// Takes one unit of the rate of a service's key, with which `caller` asks.
+    #[must_use]
+    pub fn check_key(&self, scope: Scope, key: Key, caller: Option<Caller>, now: Instant) -> Verdict {
+        let verdict = self.check(scope, key, now);
+        if !verdict.allowed {
+            self.note(scope.hit(), caller, now);
+        }
+        verdict
+    }
+
+    /// How long a whole burst of a rate takes to come back.
+    #[must_use]
+    pub fn window(&self, scope: Scope) -> Duration {
+        self.inner.rates[scope as usize].window()
+    }
+
+    /// Takes one unit of the rate at which rooms may be created on this node.
+    ///
+    /// # Errors
+    /// How many milliseconds to wait before trying again.
+    pub fn take_room(&self, now: Instant) -> Result<(), u64> {
+        self.inner.rooms.take(self.millis(now)).inspect_err(|_| self.note(LimitHit::RoomCreations, None, now))
     }
 
     /// Takes a place among the open sockets of an address. `None`: it has as many as it may.

@@ -1,6 +1,7 @@
 //! A rate limit in eight bytes: GCRA, the leaky bucket without a bucket. `now` is an argument, in milliseconds.
 
 use super::Verdict;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How much is allowed.
@@ -83,6 +84,32 @@ impl Limit {
     /// Gives back one unit that was taken.
     pub fn give_back(&mut self, rate: Rate) {
         self.paid_at_us = self.paid_at_us.saturating_sub(rate.interval_us);
+    }
+}
+
+/// One limit for several threads.
+#[derive(Debug)]
+pub struct SharedLimit {
+    limit: Mutex<Limit>,
+    rate: Rate,
+}
+
+impl SharedLimit {
+    /// Nothing is taken yet.
+    #[must_use]
+    pub const fn new(rate: Rate) -> Self {
+        Self { limit: Mutex::new(Limit { paid_at_us: 0 }), rate }
+    }
+
+    /// Takes one unit if it is there.
+    ///
+    /// # Errors
+    /// How many milliseconds to wait before trying again.
+    pub fn take(&self, now_ms: u64) -> Result<(), u64> {
+        if self.rate.is_unlimited() {
+            return Ok(());
+        }
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner).take(now_ms, 1, self.rate)
     }
 }
 

@@ -13,14 +13,36 @@ pub enum LimitHit {
     SocketsPerAddress,
     /// An address had as many HTTP connections as it may.
     ConnectionsPerAddress,
+    /// HTTP requests came too fast with one key, or from one address.
+    Requests,
+    /// A session created rooms too fast.
+    RoomCreationsPerSession,
+    /// All sessions together created rooms too fast.
+    RoomCreations,
+    /// There were as many rooms as there may be.
+    Rooms,
+    /// There were as many sockets as there may be.
+    Sockets,
+    /// There were as many HTTP connections as there may be: more waited to be accepted.
+    HttpConnections,
     /// The table of rates was full: a key went uncounted.
     RateLimitKeys,
 }
 
 impl LimitHit {
     /// Every limit.
-    pub const ALL: [Self; 4] =
-        [Self::HandshakesPerAddress, Self::SocketsPerAddress, Self::ConnectionsPerAddress, Self::RateLimitKeys];
+    pub const ALL: [Self; 10] = [
+        Self::HandshakesPerAddress,
+        Self::SocketsPerAddress,
+        Self::ConnectionsPerAddress,
+        Self::Requests,
+        Self::RoomCreationsPerSession,
+        Self::RoomCreations,
+        Self::Rooms,
+        Self::Sockets,
+        Self::HttpConnections,
+        Self::RateLimitKeys,
+    ];
 
     /// Its name, in metrics and in the log.
     #[must_use]
@@ -29,6 +51,12 @@ impl LimitHit {
             Self::HandshakesPerAddress => "handshakes-per-address",
             Self::SocketsPerAddress => "sockets-per-address",
             Self::ConnectionsPerAddress => "http-connections-per-address",
+            Self::Requests => "requests",
+            Self::RoomCreationsPerSession => "room-creations-per-session",
+            Self::RoomCreations => "room-creations",
+            Self::Rooms => "rooms",
+            Self::Sockets => "sockets",
+            Self::HttpConnections => "http-connections",
             Self::RateLimitKeys => "rate-limit-keys",
         }
     }

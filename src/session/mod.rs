@@ -9,6 +9,7 @@ pub mod auth;
 mod call;
 mod cast;
 mod context;
+mod creation;
 mod later;
 mod membership;
 mod native;
@@ -52,6 +53,7 @@ pub struct Session {
     handshake_due: u64,
     packets: Limit,
     joins: Limit,
+    creations: Limit,
     refused: u32,
     identity: Option<Arc<Identity>>,
     acks: ack::Acks,

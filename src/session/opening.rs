@@ -29,6 +29,7 @@ impl Session {
             handshake_due: cx.now.saturating_add(cx.rules.handshake_timeout_ms),
             packets: Limit::default(),
             joins: Limit::default(),
+            creations: Limit::default(),
             refused: 0,
             identity,
             acks: ack::Acks::default(),

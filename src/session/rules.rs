@@ -5,6 +5,7 @@ use super::auth::Access;
 use super::limit::Rate;
 use crate::config::Settings;
 use crate::hub::Frame;
+use crate::limiter::Limiter;
 use crate::protocol::Wire;
 use crate::protocol::engineio::PING;
 use crate::protocol::heartbeat::Rhythm;
@@ -30,6 +31,10 @@ pub struct Rules {
     pub packets: Rate,
     /// Rooms that a session may join.
     pub joins: Rate,
+    /// Rooms that a session may create.
+    pub creations: Rate,
+    /// What all sessions of the node may cost together.
+    pub limiter: Limiter,
     /// Refused packets in a row before a session is closed.
     pub flood_tolerance: u32,
     /// When sessions are pinged.
@@ -48,7 +53,13 @@ pub struct Rules {
 impl Rules {
     /// Takes them from the settings.
     #[must_use]
-    pub fn new(settings: &Settings, access: Access, application: Arc<Application>, node: String) -> Self {
+    pub fn new(
+        settings: &Settings,
+        access: Access,
+        application: Arc<Application>,
+        limiter: Limiter,
+        node: String,
+    ) -> Self {
         let limits = &settings.limits;
         Self {
             message: Limits { message_bytes: limits.max_packet_bytes, fragments: limits.max_fragments },
@@ -57,6 +68,11 @@ impl Rules {
             rooms_max: limits.max_rooms_per_session,
             packets: Rate::per_second(limits.packets_per_second, limits.packets_burst),
             joins: Rate::per_second(limits.joins_per_second, limits.joins_burst),
+            creations: Rate::per_second(
+                settings.abuse.room_creations_per_second_per_session,
+                settings.abuse.room_creations_burst_per_session,
+            ),
+            limiter,
             flood_tolerance: limits.flood_tolerance,
             rhythm: Rhythm {
                 interval_ms: millis(settings.heartbeat.ping_interval),

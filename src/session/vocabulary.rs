@@ -75,7 +75,8 @@ impl Session {
         let mut fresh: Vec<&str> = Vec::new();
         for room in rooms {
             let was_in = cx.hub.is_in(member, room);
-            match may_join(room, cx).and_then(|()| cx.hub.join(member, room)) {
+            let allowed = may_join(room, cx).and_then(|()| self.may_create(member, room, cx));
+            match allowed.and_then(|()| cx.hub.join(member, room)) {
                 Ok(count) => joined.push((room, count)),
                 Err(refusal) => {
                     fresh.iter().for_each(|room: &&str| {

@@ -3,7 +3,7 @@
 use super::handshake::{Origins, Refused};
 use crate::lifecycle;
 use crate::limiter::{Caller, Held, Limiter, Peer, Scope, Verdict};
-use crate::metrics::Handshake;
+use crate::metrics::{Handshake, LimitHit};
 use crate::session::Access;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
@@ -62,6 +62,9 @@ impl Gate {
     pub(super) fn take_place(&self, caller: Option<Caller>, stopping: bool) -> Result<Place, Refused> {
         let node = Arc::clone(&self.places).try_acquire_owned();
         let Some(node) = node.ok().filter(|_| !stopping) else {
+            if !stopping {
+                self.limiter.note(LimitHit::Sockets, caller, lifecycle::now());
+            }
             let (result, status) = (Handshake::Overloaded, StatusCode::SERVICE_UNAVAILABLE);
             let refused = Refused::policy(result, status, "This node takes no more sockets");
             return Err(refused.hint(RETRY_AFTER, FULL_RETRY_SECONDS));

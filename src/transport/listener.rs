@@ -6,7 +6,7 @@ use super::tls::Tls;
 use super::worker::{Arrival, Errand};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::{Held, Limiter, Peer};
-use crate::metrics::{Handshake, NodeStats};
+use crate::metrics::{Handshake, LimitHit, NodeStats};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -79,6 +79,9 @@ pub async fn serve(front: Front, stats: Arc<NodeStats>, lifecycle: Lifecycle, cl
     let Front { listener, router, rules, limiter, tls } = front;
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     loop {
+        if let Some(limiter) = limiter.as_ref().filter(|_| places.available_permits() == 0) {
+            limiter.note(LimitHit::HttpConnections, None, lifecycle::now());
+        }
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

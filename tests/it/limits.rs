@@ -1,7 +1,7 @@
 //! Goal: one address can cost a node only so much, whatever it says about itself, and the others do not notice.
 //! Method: more than each limit allows, from addresses of this machine and through claims of proxies, beside others.
 
-use crate::support::{RawSocket, TestServer, eventually, handshake};
+use crate::support::{HEAVY, Peers, RawSocket, TestServer, eventually, handshake};
 use roomcast::config::{Network, Settings};
 use serde_json::Value;
 
@@ -201,4 +201,107 @@ async fn an_address_has_only_so_many_connections_before_they_are_sockets() {
         sockets.push(connection);
     }
     eventually!(status(&server, HERE, "").await == 101);
+}
+
+/// How long a round trip beside an attack may take; far more than it does.
+const BYSTANDER_MAX: std::time::Duration = std::time::Duration::from_millis(500);
+
+#[tokio::test]
+async fn ten_thousand_half_open_requests_keep_nobody_out() {
+    let _heavy = HEAVY.lock().await;
+    let server = TestServer::start(nobody_is_exempt);
+    let mut neighbours = Peers::meet(&server, "r").await;
+    let mut half_open = Vec::new();
+    for n in 0..half_open_max() {
+        let mut socket = RawSocket::connect_from([127, 0, 0, 5], server.public).await;
+        socket.send(b"GET /ws HTTP/1.1\r\nHost: local").await;
+        half_open.push(socket);
+        if n % 500 == 0 {
+            let took = neighbours.round_trip().await;
+            assert!(took < BYSTANDER_MAX, "{took:?} beside {n} half-open requests");
+            assert_eq!(status(&server, ELSEWHERE, "").await, 101);
+        }
+    }
+    assert!(half_open.len() > 2_000, "the descriptors do not suffice for this test");
+    let refused = server.metric("roomcast_limit_hits_total", "\"http-connections-per-address\"").await;
+    assert!(refused > 500, "only {refused} of {} were refused", half_open.len());
+    assert_eq!(server.metric("roomcast_limit_hits_total", "\"http-connections\"").await, 0);
+    drop(half_open);
+    neighbours.round_trip().await;
+}
+
+/// As many as there are descriptors for, up to ten thousand.
+fn half_open_max() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors.saturating_sub(4_000)).unwrap_or(usize::MAX).min(10_000)
+}
+
+const KEYS: [&str; 2] = ["0123456789abcdef-one", "0123456789abcdef-two"];
+
+/// A request to the API: status, head in lower case, body.
+async fn ask_rooms(server: &TestServer, from: [u8; 4], key: &str) -> (u16, String, String) {
+    let mut socket = RawSocket::connect_from(from, server.public).await;
+    let request = format!("GET /api/v1/rooms HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {key}\r\n\r\n");
+    socket.send(request.as_bytes()).await;
+    socket.answer().await
+}
+
+#[tokio::test]
+async fn each_key_of_the_api_has_a_rate_and_is_told_what_is_left_of_it() {
+    let server = TestServer::authenticated(|settings| {
+        settings.auth.api_keys = KEYS.map(|key| key.parse().unwrap()).to_vec();
+        settings.abuse.requests_per_second_per_key = 1;
+        settings.abuse.requests_burst_per_key = 3;
+    });
+    for (left, reset) in [(2, 1), (1, 2), (0, 3)] {
+        let (status, head, _) = ask_rooms(&server, HERE, KEYS[0]).await;
+        assert_eq!(status, 200);
+        assert!(head.contains("\r\nratelimit-policy: \"requests\";q=3;w=3\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\nratelimit: \"requests\";r={left};t={reset}\r\n")), "{left}: {head}");
+    }
+    let (status, head, body) = ask_rooms(&server, ELSEWHERE, KEYS[0]).await;
+    let problem: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &problem["code"]), (429, &Value::from("rate-limited")), "the key counts, not the address");
+    assert!(
+        head.contains("\r\nretry-after: 1\r\n") && head.contains("\r\nratelimit: \"requests\";r=0;t=3\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("\r\ncontent-type: application/problem+json\r\n"), "{head}");
+    assert_eq!(ask_rooms(&server, HERE, KEYS[1]).await.0, 200, "another key was refused");
+    assert_eq!(server.metric("roomcast_limit_hits_total", "\"requests\"").await, 1);
+    eventually!(ask_rooms(&server, HERE, KEYS[0]).await.0 == 200);
+}
+
+#[tokio::test]
+async fn whoever_guesses_keys_is_counted_by_address() {
+    let server = TestServer::authenticated(|settings| {
+        nobody_is_exempt(settings);
+        settings.auth.api_keys = KEYS.map(|key| key.parse().unwrap()).to_vec();
+        settings.abuse.requests_per_second_per_key = 1;
+        settings.abuse.requests_burst_per_key = 3;
+    });
+    for guess in 0..3 {
+        assert_eq!(ask_rooms(&server, HERE, &format!("0123456789abcdef-{guess}")).await.0, 401);
+    }
+    assert_eq!(ask_rooms(&server, HERE, "0123456789abcdef-3").await.0, 429);
+    assert_eq!(ask_rooms(&server, HERE, KEYS[0]).await.0, 200, "who has a key is not blamed for others");
+    assert_eq!(ask_rooms(&server, ELSEWHERE, "0123456789abcdef-4").await.0, 401);
+}
+
+#[tokio::test]
+async fn the_open_api_counts_by_address() {
+    let server = TestServer::start(|settings| {
+        nobody_is_exempt(settings);
+        settings.abuse.requests_per_second_per_key = 1;
+        settings.abuse.requests_burst_per_key = 2;
+    });
+    assert_eq!([ask_rooms(&server, HERE, "").await.0, ask_rooms(&server, HERE, "x").await.0], [200, 200]);
+    assert_eq!(ask_rooms(&server, HERE, "y").await.0, 429);
+    assert_eq!(ask_rooms(&server, ELSEWHERE, "").await.0, 200);
+    let exempt = TestServer::start(|settings| settings.abuse.requests_burst_per_key = 1);
+    for _ in 0..5 {
+        let (status, head, _) = ask_rooms(&exempt, HERE, "").await;
+        assert!(status == 200 && !head.contains("\r\nratelimit"), "{head}");
+    }
 }

@@ -18,6 +18,8 @@ mod encode;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod framing;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod limits;

@@ -133,6 +133,7 @@ async fn a_session_and_a_node_hold_only_so_many_rooms() {
             second.join(room).await.unwrap();
         }
         assert_eq!(second.join("f").await.unwrap_err()["code"], "too-many-rooms", "the node is full");
+        assert!(server.metric("roomcast_limit_hits_total", "\"rooms\"").await > 0);
         second.join("c").await.unwrap();
         drop((first, second));
         crate::support::eventually!(server.metric("roomcast_rooms", "").await == 0);
@@ -151,4 +152,52 @@ async fn a_full_node_says_when_to_come_back() {
     crate::support::eventually!(server.open_sockets().await == 0);
     NativeClient::connect(&server, Wire::Json).await;
     assert_eq!(server.metric("roomcast_handshakes_total", "overloaded").await, 1);
+    assert_eq!(server.metric("roomcast_limit_hits_total", "\"sockets\"").await, 1);
+}
+
+#[tokio::test]
+async fn a_session_creates_only_so_many_rooms_at_once_and_joins_as_many_as_there_are() {
+    let server = TestServer::start(|settings| {
+        settings.abuse.room_creations_per_second_per_session = 1;
+        settings.abuse.room_creations_burst_per_session = 3;
+    });
+    for wire in SPEAKING {
+        let mut other = Client::connect(&server, wire).await;
+        for room in ["x", "y", "z"] {
+            other.join(room).await.unwrap();
+        }
+        let mut greedy = Client::connect(&server, wire).await;
+        greedy.ask("join", json!({"rooms": ["a", "b", "x"]})).await.unwrap();
+        let refused = greedy.ask("join", json!({"rooms": ["y", "c", "d"]})).await.unwrap_err();
+        assert_eq!(refused["code"], "rate-limited");
+        for room in ["y", "z", "a"] {
+            greedy.join(room).await.unwrap();
+        }
+        let wait = greedy.join("e").await.unwrap_err()["retry_after_ms"].as_u64().unwrap();
+        assert!((1..=1_000).contains(&wait), "{wait}");
+        tokio::time::sleep(Duration::from_millis(wait + 5)).await;
+        greedy.join("e").await.unwrap();
+        drop((other, greedy));
+        crate::support::eventually!(server.metric("roomcast_rooms", "").await == 0);
+    }
+    assert!(server.metric("roomcast_limit_hits_total", "\"room-creations-per-session\"").await >= 2);
+}
+
+#[tokio::test]
+async fn all_sessions_together_create_only_so_many_rooms() {
+    let server = TestServer::start(|settings| {
+        settings.abuse.room_creations_per_second = 1;
+        settings.abuse.room_creations_burst = 4;
+    });
+    let mut first = Client::connect(&server, Wire::Json).await;
+    let mut second = Client::connect(&server, Wire::SocketIo).await;
+    for room in ["a", "b"] {
+        first.join(room).await.unwrap();
+        second.join(&format!("{room}2")).await.unwrap();
+    }
+    let refused = second.join("c").await.unwrap_err();
+    assert!(refused["code"] == "rate-limited" && refused["retry_after_ms"].as_u64().unwrap() <= 1_000, "{refused}");
+    second.join("a").await.unwrap();
+    assert_eq!(server.metric("roomcast_limit_hits_total", "\"room-creations\"").await, 1);
+    crate::support::eventually!(second.join("c").await.is_ok());
 }

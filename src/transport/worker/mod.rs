@@ -17,6 +17,7 @@ use super::wheel::Wheel;
 use crate::config::Settings;
 use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
 use crate::lifecycle;
+use crate::limiter::Limiter;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::{Application, Question, Rules};
 use crate::telemetry::Throttle;
@@ -58,6 +59,8 @@ pub struct WorkerSeat {
     pub access: crate::session::Access,
     /// What is done with events.
     pub application: Arc<Application>,
+    /// What sessions may cost together.
+    pub limiter: Limiter,
     /// Name of the node in hello packets.
     pub node: String,
 }
@@ -88,14 +91,14 @@ struct Worker {
 
 /// Runs a worker on the current thread until it has been drained.
 pub async fn run(seat: WorkerSeat, settings: Settings) {
-    let WorkerSeat { index, hub, mut inbox, mut errands, access, application, node } = seat;
+    let WorkerSeat { index, hub, mut inbox, mut errands, access, application, limiter, node } = seat;
     let local = Local::new(&hub, index, HubLimits::new(&settings.limits, &settings.delivery));
     let heartbeat = &settings.heartbeat;
     let wheel = Wheel::new(millis(heartbeat.ping_interval.min(heartbeat.ping_timeout)));
     let mut ticks = tokio::time::interval(Duration::from_millis(wheel.slot_ms()));
     let worker = Worker {
         hub: local,
-        rules: Rules::new(&settings, access, application, node),
+        rules: Rules::new(&settings, access, application, limiter, node),
         entries: Vec::new(),
         open: 0,
         generation: 0,
