@@ -105,7 +105,7 @@ async fn main() -> ExitCode {
         let _unheard = writeln!(errors, "{refusal}");
         return ExitCode::from(2);
     }
-    match run(&options).await {
+    match Box::pin(run(&options)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _unheard = writeln!(errors, "{error:#}");

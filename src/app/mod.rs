@@ -3,12 +3,12 @@
 mod drain;
 
 use crate::config::{Secret, Settings};
-use crate::http::{self, Api, ApiKeys};
+use crate::http::{self, Api, ApiKeys, Guards};
 use crate::hub::{Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
-use crate::session::{Access, Application, Claims, Entrance, Namespace, TokenKey};
+use crate::session::{Access, Application, Entrance, Namespace, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front};
 use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
@@ -21,6 +21,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+pub use crate::hub::{Policies, Right};
+pub use crate::session::{Claims, RoomClaim};
 
 /// New sockets and polls that may wait for one worker.
 const ERRANDS_MAX: usize = 1_024;
@@ -88,8 +91,12 @@ impl Builder {
     pub fn build(self, mut settings: Settings, mode: Mode) -> anyhow::Result<App> {
         let names = &settings.listen.namespaces;
         let application = Application::new(names, self.namespaces, self.keep_handshakes).map_err(anyhow::Error::msg)?;
-        let access = access(settings.auth.auth_secret.as_ref(), mode)?;
-        let api_keys = std::mem::take(&mut settings.auth.api_keys); // only their digests live on
+        if mode == Mode::Authenticated
+            && let Some(problem) = settings.auth.missing()
+        {
+            anyhow::bail!(problem);
+        }
+        let api_keys = settings.auth.keys().map_err(anyhow::Error::msg)?;
         let keys = if mode == Mode::Open { ApiKeys::open() } else { ApiKeys::new(&api_keys) };
         let workers = match settings.delivery.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
@@ -101,6 +108,8 @@ impl Builder {
         let admin = bind(settings.listen.admin_listen, "--admin-listen")?;
         let metrics = Metrics::new(workers);
         let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
+        let access = Access::new(&settings.auth, mode == Mode::Open, Arc::clone(metrics.node()))?;
+        settings.auth.forget_secrets();
         let names = application.names().to_vec();
         let (hub, inboxes) = Hub::new(names, workers, settings.delivery.inbox_bytes, metrics.clone());
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
@@ -198,9 +207,11 @@ impl App {
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
                 .context("cannot start a worker thread")?;
         }
+        access.keep(&lifecycle);
         let rules = accept_rules(&settings);
         let stats = metrics.node();
-        let api = Api::new(&settings, hub.clone(), metrics.clone(), keys, limiter.clone(), &node);
+        let guards = Guards { keys, limiter: limiter.clone(), revoked: access.revoked().clone() };
+        let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, &node);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
         let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone())
@@ -231,19 +242,13 @@ fn accept_rules(settings: &Settings) -> AcceptRules {
     }
 }
 
-/// Signs a token for a client that is valid for `ttl` from now; presence shows `info`.
+/// Signs a token for a client that is valid for `ttl` from now.
 ///
 /// # Errors
 /// When it cannot be signed.
-pub fn sign_token(
-    secret: &Secret,
-    sub: &str,
-    ttl: Duration,
-    info: Option<serde_json::Value>,
-) -> anyhow::Result<String> {
+pub fn sign_token(secret: &Secret, claims: Claims, ttl: Duration) -> anyhow::Result<String> {
     let exp = lifecycle::unix_seconds().saturating_add(ttl.as_secs());
-    let claims = Claims { sub: sub.to_owned(), exp, info };
-    TokenKey::new(secret).sign(&claims).context("cannot sign a token")
+    TokenKey::new(secret).sign(&Claims { exp, ..claims }).context("cannot sign a token")
 }
 
 fn cannot_listen(address: SocketAddr, flag: &str, error: io::Error) -> anyhow::Error {
@@ -254,12 +259,4 @@ fn cannot_listen(address: SocketAddr, flag: &str, error: io::Error) -> anyhow::E
         _ => return anyhow::Error::from(error).context(format!("cannot listen on {address}")),
     };
     anyhow::anyhow!("cannot listen on {address}: {reason}")
-}
-
-fn access(secret: Option<&Secret>, mode: Mode) -> anyhow::Result<Access> {
-    match (mode, secret) {
-        (Mode::Open, secret) => Ok(Access::Open(secret.map(TokenKey::new))),
-        (Mode::Authenticated, Some(secret)) => Ok(Access::Token(TokenKey::new(secret))),
-        (Mode::Authenticated, None) => anyhow::bail!("set ROOMCAST_AUTH_SECRET"),
-    }
 }

@@ -1,7 +1,7 @@
 //! `roomcast dev`: an open server on this machine, with everything that is needed to try it.
 
 use super::{Failure, SettingsArgs, host, say};
-use crate::app::{App, Mode, sign_token};
+use crate::app::{App, Claims, Mode, sign_token};
 use crate::config::Secret;
 use anyhow::Context as _;
 use clap::Args;
@@ -57,7 +57,7 @@ impl Dev {
             None => random_secret()?,
         };
         settings.auth.auth_secret = Some(secret.clone());
-        let token = sign_token(&secret, "dev", TOKEN_TTL, None)?;
+        let token = sign_token(&secret, Claims { sub: "dev".into(), ..Claims::default() }, TOKEN_TTL)?;
         let (path, tls) = (settings.listen.socketio_path.clone(), settings.tls.tls_cert.is_some());
         host::run(settings, Mode::Open, |app| say(&banner(app, &path, &token, own, tls)?))
     }

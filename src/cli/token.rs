@@ -1,7 +1,7 @@
 //! `roomcast token`: signs a token for a client.
 
 use super::{Failure, say};
-use crate::app::sign_token;
+use crate::app::{Claims, RoomClaim, sign_token};
 use crate::config::{AuthSettings, FileArg, parse_duration};
 use clap::Args;
 use std::time::Duration;
@@ -11,6 +11,7 @@ Examples:
   export ROOMCAST_AUTH_SECRET=$(openssl rand -hex 32)
   roomcast token --sub ada
   roomcast token --sub ada --ttl 15m --info '{\"name\":\"Ada\"}'
+  roomcast token --sub ada --room 'incident:*=join+publish+presence'
   roomcast tail lobby --token \"$(roomcast token --sub ada)\"";
 
 /// Signs a token (JWT) that a client connects with, and prints it
@@ -30,10 +31,16 @@ pub(super) struct Token {
     /// What presence shows about the user, as JSON
     #[arg(long, value_name = "JSON", value_parser = parse_json, help_heading = None)]
     info: Option<serde_json::Value>,
+    /// Its id, by which it can be revoked
+    #[arg(long, value_name = "ID", help_heading = None)]
+    jti: Option<String>,
+    /// What it allows in the rooms that match, besides what everybody may: PATTERN=join+publish+presence+history
+    #[arg(long = "room", value_name = "GRANT", value_parser = parse_grant, help_heading = None)]
+    rooms: Vec<RoomClaim>,
     #[command(flatten)]
     file: FileArg,
     #[command(flatten)]
-    auth: AuthSettings,
+    auth: Box<AuthSettings>,
 }
 
 impl Token {
@@ -49,9 +56,18 @@ impl Token {
             }
             _ => return Err(Failure::Usage(problems)),
         };
-        let token = sign_token(&secret, &self.sub, self.ttl, self.info)?;
+        let token = sign_token(
+            &secret,
+            Claims { sub: self.sub, jti: self.jti, info: self.info, rooms: self.rooms, ..Claims::default() },
+            self.ttl,
+        )?;
         say(&format!("{token}\n"))
     }
+}
+
+fn parse_grant(text: &str) -> Result<RoomClaim, String> {
+    let (pattern, words) = text.rsplit_once('=').ok_or("write PATTERN=join+publish, for example incident:*=join")?;
+    RoomClaim::new(pattern, words.split('+'))
 }
 
 fn parse_json(text: &str) -> Result<serde_json::Value, String> {

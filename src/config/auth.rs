@@ -1,47 +1,22 @@
-//! Who may connect and who may publish by HTTP: secrets, which are never printed and may come from files.
+//! Who may connect and who may use the HTTP API: secrets, which are never printed and may come from files.
 
-use std::path::{Path, PathBuf};
+use super::api_key::{API_KEYS_MAX, ApiKey};
+use super::secret::{Secret, read_secret};
+use super::{KeySetUrl, PublicKey, TokenAlgorithm, parse_duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Shortest secret that tokens may be signed with, in bytes (RFC 7518 §3.2).
 pub const AUTH_SECRET_MIN_BYTES: usize = 32;
 
-/// Shortest key of the HTTP API, in characters.
-pub const API_KEY_MIN_CHARS: usize = 16;
+/// Most issuers whose keys are fetched.
+const KEY_SETS_MAX: usize = 16;
 
-/// Largest file that secrets are read from.
-const SECRET_FILE_MAX_BYTES: u64 = 64 * 1024;
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// Who may connect and who may publish by HTTP.
+/// Who may connect and who may use the HTTP API.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Authentication")]
 pub struct AuthSettings {
-    /// Secret that client tokens (JWT, HS256) are signed with; at least 32 bytes
+    /// Secret that client tokens (JWT) are signed with; at least 32 bytes
     #[arg(
         long,
         env = "ROOMCAST_AUTH_SECRET",
@@ -53,7 +28,56 @@ pub struct AuthSettings {
     /// File that holds that secret
     #[arg(long, env = "ROOMCAST_AUTH_SECRET_FILE", value_name = "FILE")]
     pub auth_secret_file: Option<PathBuf>,
-    /// Keys that services use for the HTTP API (`Authorization: Bearer KEY`); at least 16 characters each
+    /// File with the public key (PEM: RSA, P-256 or Ed25519) of who signs client tokens, in place of a secret
+    #[arg(long, env = "ROOMCAST_AUTH_PUBLIC_KEY_FILE", value_name = "FILE")]
+    pub auth_public_key_file: Option<PathBuf>,
+    /// The key that is in that file.
+    #[arg(skip)]
+    pub auth_public_key: Option<PublicKey>,
+    /// Addresses of the key sets (JWKS) of who signs client tokens, in place of a key: URL, or ISSUER=URL for several issuers
+    #[arg(long = "auth-jwks-url", env = "ROOMCAST_AUTH_JWKS_URLS", value_name = "URL", value_delimiter = ',', value_parser = clap::value_parser!(KeySetUrl))]
+    pub auth_jwks_urls: Vec<KeySetUrl>,
+    /// Algorithms that tokens may be signed with; unless given HS256 for a secret, that of the public key, or RS256, ES256 and EdDSA for key sets
+    #[arg(
+        long,
+        env = "ROOMCAST_AUTH_ALGORITHMS",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_enum,
+        ignore_case = true
+    )]
+    pub auth_algorithms: Vec<TokenAlgorithm>,
+    /// Issuers (`iss`) whose tokens are taken; any unless given
+    #[arg(long = "auth-issuer", env = "ROOMCAST_AUTH_ISSUERS", value_name = "NAME", value_delimiter = ',')]
+    pub auth_issuers: Vec<String>,
+    /// Audiences (`aud`) of which a token has to name one; none needed unless given
+    #[arg(long = "auth-audience", env = "ROOMCAST_AUTH_AUDIENCES", value_name = "NAME", value_delimiter = ',')]
+    pub auth_audiences: Vec<String>,
+    /// How far the clocks of issuers may be off
+    #[arg(long, env = "ROOMCAST_AUTH_LEEWAY", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub auth_leeway: Duration,
+    /// How long before its token expires a session is told, so that it can send a fresh one
+    #[arg(long, env = "ROOMCAST_TOKEN_WARNING", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub token_warning: Duration,
+    /// How often key sets are fetched again
+    #[arg(long, env = "ROOMCAST_JWKS_REFRESH", value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    pub jwks_refresh: Duration,
+    /// Shortest time between two fetches of a key set, however many unknown keys tokens name
+    #[arg(long, env = "ROOMCAST_JWKS_MIN_REFRESH", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub jwks_min_refresh: Duration,
+    /// How long a key set is used after its last fetch while its issuer does not answer
+    #[arg(long, env = "ROOMCAST_JWKS_STALE", value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub jwks_stale: Duration,
+    /// How long a fetch of a key set may take, and a client whose key is unknown may wait for it
+    #[arg(long, env = "ROOMCAST_JWKS_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
+    pub jwks_timeout: Duration,
+    /// Most revoked tokens that are remembered
+    #[arg(long, env = "ROOMCAST_MAX_REVOKED_TOKENS", value_name = "N", default_value_t = 100_000)]
+    pub max_revoked_tokens: usize,
+    /// How long a revoked token is remembered when the revocation does not say when it expires
+    #[arg(long, env = "ROOMCAST_REVOKED_TOKEN_TTL", value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub revoked_token_ttl: Duration,
+    /// Keys that services use for the HTTP API (`Authorization: Bearer KEY`), at least 16 characters each: KEY, NAME=KEY or NAME:scope+scope=KEY; `sha256:HEX` may stand for the key
     #[arg(
         long = "api-key",
         env = "ROOMCAST_API_KEYS",
@@ -69,7 +93,7 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
-    /// Fills in the secrets that are in files. Returns what is wrong, one sentence each.
+    /// Fills in what is in files. Returns what is wrong, one sentence each.
     pub fn read_files(&mut self) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(path) = self.auth_secret_file.take() {
@@ -77,8 +101,17 @@ impl AuthSettings {
                 _ if self.auth_secret.is_some() => {
                     problems.push("auth-secret and auth-secret-file are both given; leave one out".into())
                 }
-                Ok(text) => self.auth_secret = Some(Secret(text)),
+                Ok(text) => self.auth_secret = Some(Secret::new(&text)),
                 Err(problem) => problems.push(format!("auth-secret-file: {problem}")),
+            }
+        }
+        if let Some(path) = self.auth_public_key_file.take() {
+            let key = read_secret(&path).and_then(|text| {
+                PublicKey::from_pem(&text).map_err(|problem| format!("{}: {problem}", path.display()))
+            });
+            match key {
+                Ok(key) => self.auth_public_key = Some(key),
+                Err(problem) => problems.push(format!("auth-public-key-file: {problem}")),
             }
         }
         if let Some(path) = self.api_keys_file.take() {
@@ -86,11 +119,22 @@ impl AuthSettings {
                 _ if !self.api_keys.is_empty() => {
                     problems.push("api-key and api-keys-file are both given; leave one out".into())
                 }
-                Ok(text) => self.api_keys = text.split_whitespace().map(|key| Secret(key.to_owned())).collect(),
+                Ok(text) => self.api_keys = text.split_whitespace().map(Secret::new).collect(),
                 Err(problem) => problems.push(format!("api-keys-file: {problem}")),
             }
         }
         problems
+    }
+
+    /// The algorithms that tokens may have.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<TokenAlgorithm> {
+        match (&self.auth_algorithms[..], &self.auth_public_key) {
+            ([], _) if self.auth_secret.is_some() => vec![TokenAlgorithm::Hs256],
+            ([], Some(key)) => vec![TokenAlgorithm::of(key)],
+            ([], None) => vec![TokenAlgorithm::Rs256, TokenAlgorithm::Es256, TokenAlgorithm::EdDsa],
+            (named, _) => named.to_vec(),
+        }
     }
 
     /// What is wrong with the secrets themselves, one sentence each.
@@ -104,40 +148,109 @@ impl AuthSettings {
                  set ROOMCAST_AUTH_SECRET, for example to the output of `openssl rand -hex 32`"
             ));
         }
-        let is_bad = |key: &Secret| {
-            let key = key.expose();
-            key.chars().count() < API_KEY_MIN_CHARS || !key.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        if let Some(number) = self.api_keys.iter().position(is_bad) {
-            let number = number + 1;
-            problems.push(format!(
-                "api-key number {number} is too weak: a key has at least {API_KEY_MIN_CHARS} characters, \
-                 printable ASCII without spaces"
-            ));
-        }
+        self.check_kinds(&mut problems);
+        self.check_key_sets(&mut problems);
+        problems.extend(self.keys().err());
         problems
     }
 
-    /// What to do when nobody could be authenticated, since there is no secret.
+    fn check_kinds(&self, problems: &mut Vec<String>) {
+        let kinds = [
+            ("auth-secret", self.auth_secret.is_some()),
+            ("auth-public-key-file", self.auth_public_key.is_some() || self.auth_public_key_file.is_some()),
+            ("auth-jwks-url", !self.auth_jwks_urls.is_empty()),
+        ];
+        let given: Vec<_> = kinds.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        if given.len() > 1 {
+            problems.push(format!("{} are given; tokens are verified in one way, so leave one", given.join(" and ")));
+            return;
+        }
+        if let [kind] = given[..] {
+            for algorithm in &self.auth_algorithms {
+                problems.extend(self.misfit(*algorithm, kind));
+            }
+        }
+    }
+
+    /// Why tokens of this algorithm cannot be verified with what there is.
+    fn misfit(&self, algorithm: TokenAlgorithm, kind: &str) -> Option<String> {
+        let fits = match (algorithm.secret_min_bytes(), &self.auth_secret, &self.auth_public_key) {
+            (Some(least), Some(secret), _) => {
+                let length = secret.expose().len();
+                // One that is too short for any is reported already.
+                let short = (AUTH_SECRET_MIN_BYTES..least).contains(&length);
+                return short.then(|| {
+                    format!(
+                        "auth-algorithms: {algorithm} needs a secret of {least} bytes; the auth-secret has {length}"
+                    )
+                });
+            }
+            (Some(_), None, _) | (None, Some(_), _) => false,
+            (None, None, Some(key)) => TokenAlgorithm::of(key) == algorithm,
+            (None, None, None) => true,
+        };
+        (!fits).then(|| format!("auth-algorithms: {algorithm} does not go with {kind}"))
+    }
+
+    fn check_key_sets(&self, problems: &mut Vec<String>) {
+        let sets = &self.auth_jwks_urls;
+        if sets.len() > KEY_SETS_MAX {
+            problems.push(format!("auth-jwks-url is given {} times, at most {KEY_SETS_MAX}", sets.len()));
+        }
+        if sets.len() > 1 && sets.iter().any(|set| set.issuer.is_none()) {
+            problems.push("several auth-jwks-url: each needs its issuer, ISSUER=URL".into());
+        }
+        for (index, set) in sets.iter().enumerate() {
+            if let Some(issuer) = &set.issuer {
+                if sets[..index].iter().any(|other| other.issuer == set.issuer) {
+                    problems.push(format!("auth-jwks-url: the issuer {issuer:?} is there twice"));
+                }
+                if !self.auth_issuers.is_empty() && !self.auth_issuers.contains(issuer) {
+                    problems.push(format!("auth-jwks-url: the issuer {issuer:?} is not among auth-issuer"));
+                }
+            }
+        }
+        let too_long = self.jwks_refresh > self.jwks_stale || self.jwks_min_refresh > self.jwks_refresh;
+        if too_long {
+            problems.push("jwks-min-refresh, jwks-refresh and jwks-stale are not in rising order".into());
+        }
+    }
+
+    /// The keys of services.
+    ///
+    /// # Errors
+    /// What is wrong with the first that cannot be used.
+    pub fn keys(&self) -> Result<Vec<ApiKey>, String> {
+        let mut keys: Vec<ApiKey> = Vec::new();
+        for (text, position) in self.api_keys.iter().zip(1..) {
+            let key = ApiKey::parse(text, position)?;
+            if keys.iter().any(|known| known.name == key.name) {
+                return Err(format!("api-key {}: two keys have this name", key.name));
+            }
+            keys.push(key);
+        }
+        if keys.len() > API_KEYS_MAX {
+            return Err(format!("there are {} api-keys, at most {API_KEYS_MAX}", keys.len()));
+        }
+        Ok(keys)
+    }
+
+    /// Forgets what no longer has to be known once the server is built.
+    pub fn forget_secrets(&mut self) {
+        (self.auth_secret, self.api_keys) = (None, Vec::new());
+    }
+
+    /// What to do when nobody could be authenticated, since there is nothing to verify tokens with.
     #[must_use]
     pub fn missing(&self) -> Option<String> {
-        self.auth_secret.is_none().then(|| {
+        let nothing = self.auth_secret.is_none() && self.auth_public_key.is_none() && self.auth_jwks_urls.is_empty();
+        nothing.then(|| {
             format!(
-                "no secret to verify tokens with: set ROOMCAST_AUTH_SECRET (or --auth-secret-file) to at least \
-                 {AUTH_SECRET_MIN_BYTES} random bytes, for example the output of `openssl rand -hex 32`"
+                "nothing to verify tokens with: set ROOMCAST_AUTH_SECRET (or --auth-secret-file) to at least \
+                 {AUTH_SECRET_MIN_BYTES} random bytes, for example the output of `openssl rand -hex 32`, or set \
+                 ROOMCAST_AUTH_PUBLIC_KEY_FILE or ROOMCAST_AUTH_JWKS_URLS"
             )
         })
-    }
-}
-
-fn read_secret(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    let read = std::fs::metadata(path).and_then(|about| Ok((about.len(), std::fs::read_to_string(path)?)));
-    let (bytes, text) = read.map_err(|error| format!("cannot read {shown}: {error}"))?;
-    match text.trim() {
-        "" => Err(format!("{shown} is empty")),
-        _ if bytes > SECRET_FILE_MAX_BYTES => Err(format!("{shown} is too large to be a secret")),
-        text => Ok(text.to_owned()),
     }
 }
 
@@ -145,13 +258,53 @@ fn read_secret(path: &Path) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    fn read(flags: &[&str]) -> AuthSettings {
+        use clap::FromArgMatches as _;
+        let command = <AuthSettings as clap::Args>::augment_args(clap::Command::new("test").no_binary_name(true));
+        AuthSettings::from_arg_matches(&command.try_get_matches_from(flags).unwrap()).unwrap()
+    }
+
     fn settings(secret: Option<&str>, keys: &[&str]) -> AuthSettings {
-        AuthSettings {
-            auth_secret: secret.map(|secret| secret.parse().unwrap()),
-            auth_secret_file: None,
-            api_keys: keys.iter().map(|key| key.parse().unwrap()).collect(),
-            api_keys_file: None,
+        let mut auth = read(&[]);
+        auth.auth_secret = secret.map(Secret::new);
+        auth.api_keys = keys.iter().map(|key| Secret::new(key)).collect();
+        auth
+    }
+
+    #[test]
+    fn tokens_are_verified_in_one_way_and_with_algorithms_that_fit() {
+        let secret = ["--auth-secret", "0123456789abcdef0123456789abcdef"];
+        let check = |flags: &[&str], public_key: bool| {
+            let mut auth = read(flags);
+            auth.auth_public_key = public_key.then(|| PublicKey::Ed25519(vec![0; 32]));
+            auth.check()
+        };
+        let with_secret = |flags: &[&'static str]| check(&[&secret[..], flags].concat(), false);
+        let url = "--auth-jwks-url=https://a.example/keys";
+        assert_eq!(with_secret(&["--auth-algorithms", "hs256"]), Vec::<String>::new());
+        assert_eq!(check(&["--auth-algorithms=EdDSA"], true), Vec::<String>::new());
+        assert_eq!(check(&["--auth-algorithms=RS256,EdDSA", url], false), Vec::<String>::new());
+        assert_eq!(read(&[url]).algorithms(), [TokenAlgorithm::Rs256, TokenAlgorithm::Es256, TokenAlgorithm::EdDsa]);
+        assert_eq!(read(&secret).algorithms(), [TokenAlgorithm::Hs256]);
+        for (problems, expected) in [
+            (with_secret(&["--auth-algorithms", "HS512"]), "needs a secret of 64 bytes"),
+            (with_secret(&["--auth-algorithms", "RS256"]), "does not go with auth-secret"),
+            (with_secret(&[url]), "auth-secret and auth-jwks-url are given"),
+            (check(&["--auth-algorithms=RS256"], true), "does not go with auth-public-key-file"),
+            (check(&["--auth-algorithms=HS256", url], false), "does not go with auth-jwks-url"),
+            (check(&[url, "--auth-jwks-url=b=https://b.example/"], false), "each needs its issuer"),
+            (check(&["--auth-jwks-url=b=https://b/,b=https://c/"], false), "there twice"),
+            (check(&["--auth-jwks-url=b=https://b/", "--auth-issuer=c"], false), "not among auth-issuer"),
+            (check(&["--jwks-min-refresh=1h"], false), "rising order"),
+        ] {
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{expected}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn names_of_keys_are_different() {
+        let problem = settings(None, &["a=0123456789abcdef", "b=0123456789abcdef", "a=abcdef0123456789"]).keys();
+        assert!(problem.unwrap_err().contains("two keys have this name"));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Rules that no setting can keep alone. They are checked before anything is opened.
 
 use super::Settings;
-use crate::protocol::name::check_room_name;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -34,6 +33,7 @@ impl Settings {
     #[must_use]
     pub fn check(&self) -> Vec<String> {
         let mut problems = Problems(self.auth.check());
+        problems.0.extend(self.rooms.check());
         self.check_doors(&mut problems);
         self.check_limits(&mut problems);
         self.check_abuse(&mut problems);
@@ -121,11 +121,6 @@ impl Settings {
                 format!(
                     "{name} ({bytes}) has no room for the largest packet: max-packet-bytes ({packet}) and 4KiB more"
                 )
-            });
-        }
-        for rule in &delivery.slow_consumer_rooms {
-            problems.unless(check_room_name(&rule.pattern).is_ok(), || {
-                format!("slow-consumer-room {:?}: the part before = is no room name", rule.to_string())
             });
         }
     }
@@ -229,7 +224,6 @@ mod tests {
             ("--room-creations-burst 0", "set room-creations-per-second to 0"),
             ("--max-rate-limit-keys 0", "max-rate-limit-keys is 0"),
             ("--rate-limit-sweep 0", "rate-limit-sweep is 0"),
-            ("--slow-consumer-room =latest", "no room name"),
             ("--listen-backlog 0", "listen-backlog"),
         ] {
             let problems = check(flags);

@@ -4,6 +4,7 @@
 //! all three names derive from the one declaration here, and so does the table in the README.
 
 mod abuse;
+mod api_key;
 mod auth;
 mod check;
 mod environment;
@@ -12,20 +13,29 @@ mod layers;
 mod limits;
 mod listen;
 mod network;
+mod policy;
+mod public_key;
+mod secret;
 mod show;
 mod tls;
+mod token;
 mod units;
 
 pub use abuse::AbuseSettings;
-pub use auth::{API_KEY_MIN_CHARS, AUTH_SECRET_MIN_BYTES, AuthSettings, Secret};
+pub use api_key::{API_KEY_MIN_CHARS, ApiKey, KeyProof, Scope, Scopes};
+pub use auth::{AUTH_SECRET_MIN_BYTES, AuthSettings};
 pub use environment::wants_colour;
 pub use file::SettingsFile;
 pub use layers::{FileArg, Loaded, deepest, load};
-pub use limits::{DeliverySettings, HeartbeatSettings, LimitSettings, RoomPolicyRule, SlowConsumerPolicy};
+pub use limits::{DeliverySettings, HeartbeatSettings, LimitSettings, SlowConsumerPolicy, SlowConsumerRule};
 pub use listen::{DrainSettings, ListenSettings, LogFormat, LogSettings};
 pub use network::Network;
+pub use policy::{RateRule, RoomRule, RoomSettings, Who};
+pub use public_key::PublicKey;
+pub use secret::Secret;
 pub use show::{effective, reference};
 pub use tls::{Certified, TlsFiles, TlsSettings};
+pub use token::{KeySetUrl, TokenAlgorithm};
 pub use units::{parse_bytes, parse_duration, parse_log_filter, show_bytes, show_duration};
 
 /// All settings of a server.
@@ -40,6 +50,9 @@ pub struct Settings {
     /// Who may connect and publish.
     #[command(flatten)]
     pub auth: AuthSettings,
+    /// Who may do what in which room.
+    #[command(flatten)]
+    pub rooms: RoomSettings,
     /// What clients may cost.
     #[command(flatten)]
     pub limits: LimitSettings,

@@ -164,6 +164,9 @@ impl Api {
 
     fn say(&self, namespace: NamespaceId, rooms: &Rooms<'_>, fields: &Fields<'_>) -> Result<(), Refusal> {
         let raw = raw_event(fields, self.limits)?;
+        for room in rooms {
+            self.policies.get(self.policies.of(room)).check_size(raw.name.len() + raw.args.len(), room)?;
+        }
         let except = fields.excepted_rooms(self.limits.rooms)?;
         let own = |names: &Rooms<'_>| names.iter().map(|name| name.as_ref().into()).collect();
         let event = Event { raw, attachments: &[], ack: None };

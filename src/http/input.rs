@@ -37,6 +37,14 @@ impl JsonText {
     pub(super) fn text(&self) -> Result<&str, Problem> {
         std::str::from_utf8(&self.0).map_err(|_| Problem::bad_request("the body is not UTF-8"))
     }
+
+    /// What the body says; one that is empty says nothing.
+    pub(super) fn or_empty<'a, T: Deserialize<'a> + Default>(&'a self, limits: Limits) -> Result<T, Problem> {
+        match self.text()?.trim() {
+            "" => Ok(T::default()),
+            text => Ok(parse(text, limits)?),
+        }
+    }
 }
 
 impl FromRequest<Api> for JsonText {
@@ -102,6 +110,39 @@ impl FromRequestParts<Api> for SessionId {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         Sid::parse(&segment(parts, api).await?).map(Self).ok_or_else(no_session)
     }
+}
+
+/// Longest name of a user and longest id of a token, as in tokens.
+const NAME_MAX_BYTES: usize = 255;
+
+/// The user that the path names.
+#[derive(Debug)]
+pub(super) struct UserName(pub(super) String);
+
+impl FromRequestParts<Api> for UserName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        short_segment(parts, api).await.map(Self)
+    }
+}
+
+/// The token that the path names by its id.
+#[derive(Debug)]
+pub(super) struct TokenId(pub(super) String);
+
+impl FromRequestParts<Api> for TokenId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        short_segment(parts, api).await.map(Self)
+    }
+}
+
+async fn short_segment(parts: &mut Parts, api: &Api) -> Result<String, Problem> {
+    let name = segment(parts, api).await?;
+    let fits = (1..=NAME_MAX_BYTES).contains(&name.len());
+    fits.then_some(name).ok_or_else(|| Problem::bad_request(format!("a name has 1 to {NAME_MAX_BYTES} bytes")))
 }
 
 async fn segment(parts: &mut Parts, api: &Api) -> Result<String, Problem> {

@@ -1,12 +1,13 @@
-//! Which services may use the API: their keys, kept as digests only.
+//! Which services may use the API, and what of it: their keys, kept as digests only.
 
 use super::Api;
 use super::problem::Problem;
 use super::rates::Taken;
-use crate::config::Secret;
+use super::scopes::scope_of;
+use crate::config::{ApiKey, KeyProof, Scope, Scopes};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -24,7 +25,13 @@ pub struct ApiKeys(Door);
 #[derive(Clone)]
 enum Door {
     Open,
-    Locked(Arc<[Digest]>),
+    Locked(Arc<[Known]>),
+}
+
+struct Known {
+    name: String,
+    digest: Digest,
+    scopes: Scopes,
 }
 
 impl ApiKeys {
@@ -34,21 +41,67 @@ impl ApiKeys {
         Self(Door::Open)
     }
 
-    /// One of these keys is needed. Empty ones open nothing; without any, the API is closed.
+    /// One of these keys is needed. Without any, the API is closed.
     #[must_use]
-    pub fn new(keys: &[Secret]) -> Self {
-        let keys = keys.iter().map(|key| key.expose().as_bytes()).filter(|key| !key.is_empty());
-        Self(Door::Locked(keys.map(digest_of).collect()))
+    pub fn new(keys: &[ApiKey]) -> Self {
+        let known = |key: &ApiKey| Known {
+            name: key.name.clone(),
+            digest: match &key.proof {
+                KeyProof::Key(key) => digest_of(key.expose().as_bytes()),
+                KeyProof::Digest(digest) => *digest,
+            },
+            scopes: key.scopes,
+        };
+        Self(Door::Locked(keys.iter().map(known).collect()))
     }
 
-    /// Compares with every key, in a time that says nothing about them.
-    fn admits(&self, key: Option<&[u8]>) -> bool {
+    /// Whose key this is. Compares with every key, in a time that says nothing about them.
+    fn find(&self, key: Option<&[u8]>) -> Visitor<'_> {
         let (keys, key) = match (&self.0, key) {
-            (Door::Open, _) => return true,
+            (Door::Open, _) => return Visitor::Anybody,
             (Door::Locked(keys), Some(key)) => (keys, digest_of(key)),
-            (Door::Locked(_), None) => return false,
+            (Door::Locked(_), None) => return Visitor::Stranger,
         };
-        keys.iter().fold(false, |found, known| found | verify_slices_are_equal(known, &key).is_ok())
+        let same = |known: &Known| verify_slices_are_equal(&known.digest, &key).is_ok();
+        let found = keys.iter().fold(None, |found, known| if same(known) { Some(known) } else { found });
+        found.map_or(Visitor::Stranger, Visitor::Service)
+    }
+}
+
+/// Whoever sends a request.
+enum Visitor<'a> {
+    /// Nobody needs a key.
+    Anybody,
+    /// Somebody with a key.
+    Service(&'a Known),
+    /// Somebody without a key that is known.
+    Stranger,
+}
+
+impl Visitor<'_> {
+    /// What its requests are counted by, besides its address.
+    fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Service(known) => Some(known.digest),
+            Self::Anybody | Self::Stranger => None,
+        }
+    }
+
+    /// Whether it may do what needs `scope`.
+    fn may(&self, scope: Scope) -> Result<(), Problem> {
+        match self {
+            Self::Anybody => Ok(()),
+            Self::Stranger => Err(Problem::unauthenticated()),
+            Self::Service(known) if known.scopes.allow(scope) => Ok(()),
+            Self::Service(known) => {
+                tracing::info!(
+                    key = known.name,
+                    scope = scope.as_str(),
+                    "a service asked for more than its key allows"
+                );
+                Err(Problem::forbidden(scope))
+            }
+        }
     }
 }
 
@@ -58,22 +111,19 @@ impl std::fmt::Debug for ApiKeys {
     }
 }
 
-/// Lets requests with a valid key through.
+/// Lets requests through whose key is valid and has the scope of the route.
 pub(super) async fn require_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
-    if matches!(api.keys.0, Door::Open) && is_foreign_page(request.headers()) {
+    if matches!(api.guards.keys.0, Door::Open) && is_foreign_page(request.headers()) {
         return Err(Problem::unauthenticated());
     }
-    let admitted = api.keys.admits(key_of(request.headers()));
-    let own = admitted && matches!(api.keys.0, Door::Locked(_));
-    let key = key_of(request.headers()).filter(|_| own).map(digest_of);
-    let taken = Taken::by(&request, key, &api);
+    let visitor = api.guards.keys.find(key_of(request.headers()));
+    let taken = Taken::by(&request, visitor.digest(), &api);
     if let Some(refusal) = taken.refusal() {
         return Ok(refusal);
     }
-    if admitted {
-        return Ok(taken.tell(next.run(request).await));
-    }
-    Err(Problem::unauthenticated())
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+    visitor.may(scope_of(request.method(), route))?;
+    Ok(taken.tell(next.run(request).await))
 }
 
 /// Whether a browser asks under a name that is not this machine's: the open API of `dev` is for pages and programs of this
@@ -105,6 +155,7 @@ fn digest_of(key: &[u8]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     #[test]
     fn a_page_that_calls_this_machine_by_another_name_is_foreign() {
@@ -122,21 +173,36 @@ mod tests {
     }
 
     fn keys(keys: &[&str]) -> ApiKeys {
-        ApiKeys::new(&keys.iter().map(|key| key.parse().unwrap()).collect::<Vec<_>>())
+        let keys = keys.iter().zip(1..).map(|(key, position)| ApiKey::parse(&Secret::new(key), position).unwrap());
+        ApiKeys::new(&keys.collect::<Vec<_>>())
+    }
+
+    fn status(keys: &ApiKeys, key: Option<&str>, scope: Scope) -> u16 {
+        use axum::response::IntoResponse as _;
+        let refused = keys.find(key.map(str::as_bytes)).may(scope).err();
+        refused.map_or(200, |problem| problem.into_response().status().as_u16())
     }
 
     #[test]
-    fn only_a_known_key_opens() {
-        let keys = keys(&["one", "two"]);
-        assert!(keys.admits(Some(b"one")) && keys.admits(Some(b"two")));
-        assert!(!keys.admits(Some(b"three")) && !keys.admits(Some(b"")) && !keys.admits(None));
+    fn only_a_known_key_opens_and_only_what_it_may() {
+        let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; // of "test"
+        let keys = keys(&["0123456789abcdef", "a:rooms:read=abcdef0123456789", &format!("b=sha256:{digest}")]);
+        for scope in Scope::ALL {
+            assert_eq!(status(&keys, Some("0123456789abcdef"), scope), 200);
+            assert_eq!(status(&keys, Some("test"), scope), 200);
+            let allowed = if scope == Scope::RoomsRead { 200 } else { 403 };
+            assert_eq!(status(&keys, Some("abcdef0123456789"), scope), allowed);
+            for wrong in [None, Some(""), Some("0123456789abcde"), Some("a:rooms:read=abcdef0123456789"), Some(digest)]
+            {
+                assert_eq!(status(&keys, wrong, scope), 401, "{wrong:?}");
+            }
+        }
     }
 
     #[test]
-    fn no_key_and_an_empty_key_open_nothing() {
-        assert!(!keys(&[]).admits(Some(b"")));
-        assert!(!keys(&[""]).admits(Some(b"")));
-        assert!(ApiKeys::open().admits(None));
+    fn without_keys_nothing_opens_but_in_development() {
+        assert_eq!(status(&keys(&[]), Some(""), Scope::RoomsRead), 401);
+        assert_eq!(status(&ApiKeys::open(), None, Scope::Admin), 200);
     }
 
     #[test]

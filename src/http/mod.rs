@@ -11,12 +11,14 @@ mod openapi;
 mod problem;
 mod rates;
 mod rooms;
+mod scopes;
 mod sessions;
+mod users;
 
 pub use keys::ApiKeys;
 
 use crate::config::Settings;
-use crate::hub::Hub;
+use crate::hub::{Hub, Policies, Revoked};
 use crate::lifecycle;
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
@@ -37,11 +39,22 @@ use std::time::{Duration, Instant};
 pub struct Api {
     hub: Hub,
     metrics: Metrics,
-    keys: ApiKeys,
-    limiter: Limiter,
+    guards: Guards,
+    policies: Arc<Policies>,
     limits: Limits,
     node: Arc<str>,
     started: Instant,
+}
+
+/// What decides who may ask for what, and how often.
+#[derive(Debug, Clone)]
+pub struct Guards {
+    /// The keys of services.
+    pub keys: ApiKeys,
+    /// How often they may ask.
+    pub limiter: Limiter,
+    /// Tokens that are refused although they are valid.
+    pub revoked: Revoked,
 }
 
 /// The limits that requests meet.
@@ -53,20 +66,26 @@ struct Limits {
     /// Rooms that one event may name.
     rooms: usize,
     ack_timeout: Duration,
+    revoked_token_ttl: Duration,
+    token_leeway: Duration,
 }
 
 impl Api {
-    /// The API of this node, for services with one of these keys.
+    /// The API of this node.
     #[must_use]
-    pub fn new(settings: &Settings, hub: Hub, metrics: Metrics, keys: ApiKeys, limiter: Limiter, node: &str) -> Self {
+    pub fn new(settings: &Settings, hub: Hub, metrics: Metrics, guards: Guards, node: &str) -> Self {
         let limits = Limits {
             body_bytes: settings.limits.max_body_bytes,
             packet_bytes: settings.limits.max_packet_bytes,
             json_depth: settings.limits.max_json_depth,
             rooms: settings.limits.max_rooms_per_session,
             ack_timeout: settings.delivery.ack_timeout,
+            revoked_token_ttl: settings.auth.revoked_token_ttl,
+            token_leeway: settings.auth.auth_leeway,
         };
-        Self { hub, metrics, keys, limiter, limits, node: node.into(), started: lifecycle::now() }
+        // Who may do what is no question here: services may. Only sizes are looked at.
+        let policies = Arc::new(Policies::new(&settings.rooms, &settings.delivery, false));
+        Self { hub, metrics, guards, policies, limits, node: node.into(), started: lifecycle::now() }
     }
 
     fn is_draining(&self) -> bool {
@@ -85,6 +104,10 @@ fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/v1/sessions", get(sessions::list)),
         ("/api/v1/sessions/{sid}", delete(sessions::end)),
         ("/api/v1/sessions/{sid}/events", post(sessions::emit)),
+        ("/api/v1/users/{user}/disconnect", post(users::disconnect)),
+        ("/api/v1/users/{user}/join", post(users::join)),
+        ("/api/v1/users/{user}/leave", post(users::leave)),
+        ("/api/v1/tokens/{jti}/revoke", post(users::revoke)),
     ]
 }
 
@@ -168,7 +191,8 @@ mod tests {
         let (hub, _no_workers) = Hub::new(vec!["/".into()], 1, 1_024, metrics.clone());
         let settings = Defaults::parse_from(["test"]).settings;
         let limiter = Limiter::new(&settings, metrics.node().clone());
-        Api::new(&settings, hub, metrics, ApiKeys::open(), limiter, "test")
+        let revoked = Revoked::new(10, Arc::clone(metrics.node()));
+        Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter, revoked }, "test")
     }
 
     #[tokio::test]

@@ -2,7 +2,9 @@
 
 use super::keys::KEY_HEADER;
 use super::problem::{PROBLEM_JSON, ProblemBody};
-use super::{events, health, rooms, sessions};
+use super::scopes::scope_of;
+use super::{events, health, rooms, sessions, users};
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use std::sync::LazyLock;
@@ -18,6 +20,7 @@ use utoipa::{Modify, OpenApi};
         events::publish, events::publish_batch,
         rooms::list, rooms::one, rooms::members,
         sessions::list, sessions::end, sessions::emit,
+        users::disconnect, users::join, users::leave, users::revoke,
         health::livez, health::readyz, front_door, document,
     ),
     components(schemas(ProblemBody)),
@@ -25,7 +28,7 @@ use utoipa::{Modify, OpenApi};
 )]
 struct Document;
 
-/// Every request under `/api/` needs a key, in one of two headers.
+/// Every request under `/api/` needs a key, in one of two headers, with the scope that its description names.
 #[derive(Debug)]
 struct Keys;
 
@@ -34,9 +37,12 @@ impl Modify for Keys {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         components.add_security_scheme("header", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(KEY_HEADER))));
-        for operation in api_operations(document) {
+        for (method, path, operation) in api_operations(document) {
             let need = |scheme: &str| SecurityRequirement::new(scheme, [""; 0]);
             operation.security = Some(vec![need("bearer"), need("header")]);
+            let scope = format!("Needs a key with the scope `{}`.", scope_of(&method, path).as_str());
+            let said = operation.description.take().filter(|said| !said.is_empty());
+            operation.description = Some(said.map_or_else(|| scope.clone(), |said| format!("{said}\n\n{scope}")));
         }
     }
 }
@@ -47,10 +53,11 @@ struct Problems;
 
 impl Modify for Problems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        for operation in api_operations(document) {
+        for (_, _, operation) in api_operations(document) {
             let always = [
                 ("400", "The request cannot be understood"),
                 ("401", "No valid key"),
+                ("403", "The key does not have the scope"),
                 ("429", "Too many requests; `Retry-After` says when to try again"),
                 ("500", "A fault of the server; `request_id` says where to look in its log"),
                 ("503", "The node is too busy; `retry_after_ms` says when to try again"),
@@ -81,9 +88,17 @@ fn problem(description: &str) -> Response {
     ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build()
 }
 
-fn api_operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
+fn api_operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = (Method, &str, &mut Operation)> {
     let items = document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/"));
-    items.flat_map(|(_, item)| [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten())
+    items.flat_map(|(path, item)| {
+        let methods = [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::DELETE, &mut item.delete),
+        ];
+        methods.into_iter().filter_map(|(method, operation)| Some((method, path.as_str(), operation.as_mut()?)))
+    })
 }
 
 /// This document
@@ -162,7 +177,14 @@ mod tests {
             assert_eq!(security.len(), if needs_key { 2 } else { 0 }, "{method} {path}");
             let names = security.iter().flat_map(|requirement| requirement.as_object().unwrap().keys());
             names.for_each(|name| assert!(schemes.contains_key(name), "{name}"));
-            let problems = ["400", "401", "500"].iter().filter(|_| needs_key);
+            if needs_key {
+                let scope =
+                    super::super::scopes::SCOPES.iter().find(|row| row.0 == method.to_uppercase() && row.1 == path);
+                let (.., scope) = scope.unwrap_or_else(|| panic!("no scope: {method} {path}"));
+                let said = format!("scope `{}`", scope.as_str());
+                assert!(operation["description"].as_str().unwrap().contains(&said), "{method} {path}");
+            }
+            let problems = ["400", "401", "403", "500"].iter().filter(|_| needs_key);
             problems
                 .for_each(|status| assert!(operation["responses"].get(status).is_some(), "{status} {method} {path}"));
         });

@@ -1,5 +1,6 @@
 //! The one form of every error answer: problem details, RFC 9457.
 
+use crate::config::Scope;
 use crate::protocol::refusal::{Code, Refusal};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -17,6 +18,7 @@ const BUSY_RETRY_MS: u64 = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Refused(Code),
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     NotJson,
@@ -32,6 +34,7 @@ impl Kind {
                 let (status, title) = refused(code);
                 (status, code.as_str(), title)
             }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type"),
@@ -51,6 +54,7 @@ const fn refused(code: Code) -> (StatusCode, &'static str) {
         Code::UnknownEvent => (StatusCode::BAD_REQUEST, "Unknown event"),
         Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Rate limited"),
         Code::TooManyRooms => (StatusCode::CONFLICT, "Too many rooms"),
+        Code::RoomFull => (StatusCode::CONFLICT, "Room full"),
         Code::NameInvalid => (StatusCode::BAD_REQUEST, "Invalid room name"),
         Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
@@ -79,6 +83,16 @@ impl Problem {
     /// No valid key.
     pub(super) fn unauthenticated() -> Self {
         Refusal::new(Code::Unauthenticated, "send a valid key: \"Authorization: Bearer KEY\"").into()
+    }
+
+    /// A valid key that does not have this scope.
+    pub(super) fn forbidden(scope: Scope) -> Self {
+        Self::new(Kind::Forbidden, format!("this key does not have the scope {}", scope.as_str()))
+    }
+
+    /// It cannot be done now.
+    pub(super) fn busy(detail: &str) -> Self {
+        Refusal::new(Code::Unavailable, detail).into()
     }
 
     /// What the path or a parameter names does not exist.

@@ -24,7 +24,7 @@ pub(super) struct Taken {
 impl Taken {
     /// Counts a request: against the key that opened the API for it, or else against its address.
     pub(super) fn by(request: &Request, key: Option<[u8; 32]>, api: &Api) -> Self {
-        let (limiter, now) = (&api.limiter, lifecycle::now());
+        let (limiter, now) = (&api.guards.limiter, lifecycle::now());
         let peer = request.extensions().get::<Peer>();
         let caller: Option<Caller> = peer.map(|peer| limiter.caller(peer.0.ip(), request.headers()));
         let verdict = match (key, caller) {

@@ -2,6 +2,7 @@
 //! written when somebody joins or leaves.
 
 use super::NamespaceId;
+use crate::limiter::rate::{Limit, Rate};
 use crate::metrics::NodeStats;
 use dashmap::{DashMap, Entry};
 use std::collections::BinaryHeap;
@@ -18,6 +19,19 @@ struct Presence {
     /// Bit set of workers.
     workers: u64,
     members: u32,
+    /// What clients have published to it of late; only where the room's policy has a rate.
+    published: Limit,
+}
+
+impl Presence {
+    fn join(&mut self, worker: u8, most: Option<u32>) -> Option<u32> {
+        if most.is_some_and(|most| self.members >= most) {
+            return None;
+        }
+        self.workers |= 1 << worker;
+        self.members += 1;
+        Some(self.members)
+    }
 }
 
 /// One room in a listing.
@@ -48,27 +62,29 @@ impl Index {
         self.stats.rooms.get()
     }
 
-    /// A member came on `worker`. Returns how many there are now.
-    pub(super) fn joined(&self, namespace: NamespaceId, room: &str, worker: u8) -> u32 {
+    /// A member came on `worker`. Returns how many there are now; `None` when there are `most` already.
+    pub(super) fn joined(&self, namespace: NamespaceId, room: &str, worker: u8, most: Option<u32>) -> Option<u32> {
         let map = &self.namespaces[usize::from(namespace.0)];
         if let Some(mut presence) = map.get_mut(room) {
-            presence.workers |= 1 << worker;
-            presence.members += 1;
-            return presence.members;
+            return presence.join(worker, most);
         }
         match map.entry(room.into()) {
-            Entry::Occupied(mut entry) => {
-                let presence = entry.get_mut();
-                presence.workers |= 1 << worker;
-                presence.members += 1;
-                presence.members
-            }
+            Entry::Occupied(mut entry) => entry.get_mut().join(worker, most),
             Entry::Vacant(entry) => {
-                entry.insert(Presence { workers: 1 << worker, members: 1 });
+                entry.insert(Presence { workers: 1 << worker, members: 1, published: Limit::default() });
                 self.stats.rooms.add_shared(1);
-                1
+                Some(1)
             }
         }
+    }
+
+    /// A client publishes to a room, all workers counted.
+    ///
+    /// # Errors
+    /// How many milliseconds to wait, if it is too early.
+    pub(super) fn published(&self, namespace: NamespaceId, room: &str, rate: Rate, now: u64) -> Result<(), u64> {
+        let presence = self.namespaces[usize::from(namespace.0)].get_mut(room);
+        presence.map_or(Ok(()), |mut presence| presence.published.take(now, 1, rate))
     }
 
     /// A member left on `worker`; `last_here` when it was the last of that worker. Returns how many are left.
@@ -135,8 +151,9 @@ mod tests {
     fn a_room_exists_while_it_has_members() {
         let stats = Arc::new(NodeStats::default());
         let index = Index::new(1, Arc::clone(&stats));
-        assert_eq!(index.joined(NS, "a", 0), 1);
-        assert_eq!(index.joined(NS, "a", 3), 2);
+        assert_eq!(index.joined(NS, "a", 0, None), Some(1));
+        assert_eq!(index.joined(NS, "a", 3, Some(2)), Some(2));
+        assert_eq!(index.joined(NS, "a", 3, Some(2)), None);
         assert_eq!((index.workers(NS, "a"), index.rooms()), (0b1001, 1));
         assert_eq!(index.left(NS, "a", 0, true), 1);
         assert_eq!(index.workers_of_any(NS, &["x", "a"]), 0b1000);
@@ -148,7 +165,7 @@ mod tests {
     fn pages_follow_each_other_in_order() {
         let index = Index::new(1, Arc::default());
         for room in ["b", "a", "d", "c", "xa"] {
-            index.joined(NS, room, 0);
+            index.joined(NS, room, 0, None);
         }
         let names = |page: &RoomPage| page.rooms.iter().map(|r| r.room.to_string()).collect::<Vec<_>>();
         let first = index.page(NS, "", None, 2);

@@ -1,7 +1,8 @@
 //! The limits that the hub keeps, taken from the settings.
 
 use super::outbox::Bounds;
-use crate::config::{DeliverySettings, LimitSettings, RoomPolicyRule, SlowConsumerPolicy};
+use super::policy::Policies;
+use crate::config::Settings;
 
 /// The limits that the hub keeps.
 #[derive(Debug, Clone)]
@@ -9,24 +10,19 @@ pub struct HubLimits {
     pub(super) outbox: Bounds,
     pub(super) rooms_per_session: usize,
     pub(super) rooms: usize,
-    policy: SlowConsumerPolicy,
-    policies: Vec<RoomPolicyRule>,
+    pub(super) policies: Policies,
 }
 
 impl HubLimits {
     /// Takes them from the settings.
     #[must_use]
-    pub fn new(limits: &LimitSettings, delivery: &DeliverySettings) -> Self {
+    pub fn new(settings: &Settings, policies: Policies) -> Self {
+        let (limits, delivery) = (&settings.limits, &settings.delivery);
         Self {
             outbox: Bounds { bytes: delivery.outbox_bytes, frames: delivery.outbox_frames },
             rooms_per_session: limits.max_rooms_per_session,
             rooms: limits.max_rooms,
-            policy: delivery.slow_consumer,
-            policies: delivery.slow_consumer_rooms.clone(),
+            policies,
         }
-    }
-
-    pub(super) fn policy_of(&self, room: &str) -> SlowConsumerPolicy {
-        self.policies.iter().find(|rule| rule.matches(room)).map_or(self.policy, |rule| rule.policy)
     }
 }

@@ -107,22 +107,29 @@ impl Local {
             return Err(Refusal::new(Code::TooManyRooms, detail));
         }
         let room = match known {
-            Some(room) => room,
+            Some(room) => Some(room),
             None if index.rooms() >= self.limits.rooms as u64 && index.members(namespace, name) == 0 => {
                 return Err(Refusal::new(Code::TooManyRooms, "this node holds as many rooms as it may"));
             }
-            None => {
-                self.next_serial += 1;
-                let room = Room::new(name.into(), namespace, self.next_serial, self.limits.policy_of(name));
-                let room = RoomId(key(self.rooms.insert(room)));
-                self.names[usize::from(namespace.0)].insert(name.into(), room);
-                room
-            }
+            None => None,
         };
+        let policies = &self.limits.policies;
+        let rules = room.map_or_else(|| policies.of(name), |room| self.rooms[room.0 as usize].rules);
+        let Some(count) = index.joined(namespace, name, self.worker, policies.get(rules).max_members) else {
+            return Err(Refusal::new(Code::RoomFull, format!("{name} has as many members as it may")));
+        };
+        let room = room.unwrap_or_else(|| {
+            self.next_serial += 1;
+            let slow = policies.slow_consumer(rules, name);
+            let room = RoomId(key(self.rooms.insert(Room::new(name.into(), namespace, self.next_serial, rules, slow))));
+            self.names[usize::from(namespace.0)].insert(name.into(), room);
+            room
+        });
         let wire = self.outboxes.get(member.outbox.0 as usize).map_or(Wire::SocketIo, |outbox| outbox.wire);
         let position = self.rooms[room.0 as usize].add(Place { outbox: member.outbox, member: id }, wire);
-        member.seats.push(Seat { room, position });
-        Ok(index.joined(namespace, name, self.worker))
+        let granted = member.granted(name);
+        member.seats.push(Seat { room, position, granted });
+        Ok(count)
     }
 
     /// Leaves a room. Returns whether the session was in it.

@@ -20,7 +20,10 @@ mod local;
 mod member;
 mod membership;
 mod outbox;
+mod permission;
+mod policy;
 mod presence;
+mod revoked;
 mod room;
 mod union;
 mod worker;
@@ -34,15 +37,20 @@ pub use limits::HubLimits;
 pub use local::Local;
 pub use member::{Identity, MemberId};
 pub use outbox::{Frame, Outbox, OutboxId};
+pub use permission::RoomRates;
+pub use policy::{Grant, Policies, PolicyId, Right, Rights, RoomPolicy};
 pub use presence::{MemberInfo, Presence};
-pub use worker::{Command, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery};
+pub use revoked::Revoked;
+pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
 
+use crate::lifecycle;
 use crate::metrics::Metrics;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use index::Index;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Instant;
 use tokio::sync::oneshot;
 use worker::Mailbox;
 
@@ -71,6 +79,8 @@ struct Shared {
     node: [u8; 3],
     /// Numbers the broadcasts that are to be answered.
     broadcast_acks: AtomicU32,
+    /// What the rates of rooms are counted from, on all workers.
+    started: Instant,
 }
 
 impl Hub {
@@ -93,6 +103,7 @@ impl Hub {
                     metrics,
                     node,
                     broadcast_acks: AtomicU32::new(0),
+                    started: lifecycle::now(),
                 }),
             },
             inboxes,
@@ -156,6 +167,19 @@ impl Hub {
         found.sort_unstable_by_key(|member| member.sid);
         found.truncate(query.limit);
         found
+    }
+
+    /// Does something to every session of a user or of a token.
+    ///
+    /// # Errors
+    /// When a worker does not answer; the others have done it.
+    pub async fn each(&self, whom: Whom, deed: Deed) -> Result<Tally, Refusal> {
+        let ask = |reply| Command::Each { whom: whom.clone(), deed: deed.clone(), reply };
+        let tallies = self.ask_each(u64::MAX, ask).await;
+        if tallies.len() < self.shared.mailboxes.len() {
+            return Err(Refusal::new(Code::Unavailable, "not all workers answer; try again"));
+        }
+        Ok(tallies.into_iter().fold(Tally::default(), Tally::and))
     }
 
     /// Tells every worker to close its sessions.

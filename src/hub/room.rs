@@ -3,6 +3,7 @@
 use super::NamespaceId;
 use super::member::MemberId;
 use super::outbox::{Bounds, Frame, OutboxId};
+use super::policy::PolicyId;
 use crate::config::SlowConsumerPolicy;
 use crate::protocol::Wire;
 use std::collections::VecDeque;
@@ -25,6 +26,9 @@ pub(super) struct Room {
     pub(super) namespace: NamespaceId,
     /// Never used again, unlike its place in the table.
     pub(super) serial: u64,
+    /// What is allowed in it.
+    pub(super) rules: PolicyId,
+    /// What happens to members that read too slowly.
     pub(super) policy: SlowConsumerPolicy,
     pub(super) places: Vec<Place>,
     /// Members by wire, so that a large room's events are encoded as they come.
@@ -65,8 +69,14 @@ pub(super) struct Sealed {
 }
 
 impl Room {
-    pub(super) fn new(name: Box<str>, namespace: NamespaceId, serial: u64, policy: SlowConsumerPolicy) -> Self {
-        Self { name, namespace, serial, policy, places: Vec::new(), wires: [0; Wire::COUNT], backlog: None }
+    pub(super) fn new(
+        name: Box<str>,
+        namespace: NamespaceId,
+        serial: u64,
+        rules: PolicyId,
+        policy: SlowConsumerPolicy,
+    ) -> Self {
+        Self { name, namespace, serial, rules, policy, places: Vec::new(), wires: [0; Wire::COUNT], backlog: None }
     }
 
     /// Adds a member at the end: it gets nothing of what was published before. Returns its position.
@@ -158,7 +168,8 @@ mod tests {
     }
 
     fn room(members: u32) -> Room {
-        let mut room = Room::new("r".into(), NamespaceId::DEFAULT, 0, SlowConsumerPolicy::Disconnect);
+        let mut room =
+            Room::new("r".into(), NamespaceId::DEFAULT, 0, PolicyId::default(), SlowConsumerPolicy::Disconnect);
         for n in 0..members {
             assert_eq!(room.add(place(n), Wire::Json), n);
         }

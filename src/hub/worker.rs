@@ -55,6 +55,15 @@ pub enum Command {
         /// Whether it was found.
         reply: oneshot::Sender<bool>,
     },
+    /// Do something to every session of a user or of a token.
+    Each {
+        /// Whose sessions.
+        whom: Whom,
+        /// What.
+        deed: Deed,
+        /// What became of it.
+        reply: oneshot::Sender<Tally>,
+    },
     /// Send an event to one session.
     Emit {
         /// Which one.
@@ -109,6 +118,49 @@ pub enum ReplyTo {
     SocketIo(u64),
     /// The raw id of a plain packet.
     Native(Box<str>),
+}
+
+/// Whose sessions are meant.
+#[derive(Debug, Clone)]
+pub enum Whom {
+    /// Those of a user.
+    User(String),
+    /// Those that came with a token, by its id.
+    Token(String),
+}
+
+/// What a service does to sessions.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// Ends them.
+    End(Disconnect),
+    /// Lets them join a room, whoever else may.
+    Join(NamespaceId, Box<str>),
+    /// Makes them leave a room.
+    Leave(NamespaceId, Box<str>),
+}
+
+/// What became of a deed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sessions that it was done to.
+    pub done: usize,
+    /// Sessions for which a limit was in the way.
+    pub refused: usize,
+    /// When the last of their tokens expires, in milliseconds since 1970; 0 if none says.
+    pub expires_at: u64,
+}
+
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            done: self.done + other.done,
+            refused: self.refused + other.refused,
+            expires_at: self.expires_at.max(other.expires_at),
+        }
+    }
 }
 
 /// How a session is ended by an operator.

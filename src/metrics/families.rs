@@ -98,6 +98,7 @@ impl Collector for Families {
         families.extend(self.ends());
         families.extend(self.node.guards());
         families.extend(self.node.tls());
+        families.extend(self.node.tokens());
         families
     }
 }

@@ -7,10 +7,12 @@
 mod cells;
 mod families;
 mod guards;
+mod tokens;
 
 pub use cells::{Cell, Histogram};
 pub use families::Metrics;
 pub use guards::{LimitHit, TlsFailure};
+pub use tokens::TokenRefusal;
 
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
@@ -182,6 +184,18 @@ pub struct NodeStats {
     pub http_published: Cell,
     /// HTTP requests refused, whatever the reason.
     pub http_refused: Cell,
+    /// Tokens that were refused, by reason.
+    pub tokens_refused: [Cell; TokenRefusal::ALL.len()],
+    /// Key sets that were fetched.
+    pub key_sets_fetched: Cell,
+    /// Fetches of key sets that failed.
+    pub key_sets_failed: Cell,
+    /// Keys of issuers that are known.
+    pub keys: Cell,
+    /// Revoked tokens that are remembered.
+    pub revoked_tokens: Cell,
+    /// Revocations that did not fit.
+    pub revocations_refused: Cell,
     /// Rooms with a member on this node.
     pub rooms: Cell,
     /// 1 while the node is draining.

@@ -63,6 +63,10 @@ table! {
     OVERLOADED = 1013 "overloaded" true;
     /// No valid token.
     UNAUTHENTICATED = 4401 "unauthenticated" false;
+    /// The token expired, and no fresh one came.
+    TOKEN_EXPIRED = 4401 "token-expired" false;
+    /// The token was revoked.
+    TOKEN_REVOKED = 4401 "token-revoked" false;
     /// A valid token that does not allow this.
     FORBIDDEN = 4403 "forbidden" false;
     /// The handshake was not finished in time.

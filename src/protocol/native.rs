@@ -27,6 +27,8 @@ pub enum Verb<'a> {
     Publish(&'a str),
     /// `{"presence":"room"}`
     Presence(&'a str),
+    /// `{"refresh":{"token":…}}`
+    Refresh(&'a str),
     /// `{"ack":7,"data":…}`: the answer to an event that asked for one.
     Ack(&'a str),
 }
@@ -57,6 +59,7 @@ impl<'a> Packet<'a> {
             "\"leave\"" => packet.verb = Some(Verb::Leave(value)),
             "\"publish\"" => packet.verb = Some(Verb::Publish(value)),
             "\"presence\"" => packet.verb = Some(Verb::Presence(value)),
+            "\"refresh\"" => packet.verb = Some(Verb::Refresh(value)),
             "\"ack\"" => packet.verb = Some(Verb::Ack(value)),
             _ => {
                 packet.fields.take(key, value);

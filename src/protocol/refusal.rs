@@ -22,6 +22,8 @@ pub enum Code {
     RateLimited,
     /// The session is in as many rooms as it may be, or the node holds as many as it may.
     TooManyRooms,
+    /// The room has as many members as it may have.
+    RoomFull,
     /// The room name is empty, too long, or has control characters.
     NameInvalid,
     /// It cannot be done right now; trying again later may work.
@@ -32,7 +34,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documentation and for metrics that start at zero.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BadPacket,
         Self::TooLarge,
         Self::Unauthenticated,
@@ -41,6 +43,7 @@ impl Code {
         Self::UnknownEvent,
         Self::RateLimited,
         Self::TooManyRooms,
+        Self::RoomFull,
         Self::NameInvalid,
         Self::Unavailable,
         Self::Internal,
@@ -58,6 +61,7 @@ impl Code {
             Self::UnknownEvent => "unknown-event",
             Self::RateLimited => "rate-limited",
             Self::TooManyRooms => "too-many-rooms",
+            Self::RoomFull => "room-full",
             Self::NameInvalid => "name-invalid",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -71,7 +75,7 @@ impl Code {
             Self::BadPacket | Self::UnknownEvent | Self::NameInvalid => 400,
             Self::Unauthenticated => 401,
             Self::RoomForbidden | Self::NotInRoom => 403,
-            Self::TooManyRooms => 409,
+            Self::TooManyRooms | Self::RoomFull => 409,
             Self::TooLarge => 413,
             Self::RateLimited => 429,
             Self::Internal => 500,

@@ -28,6 +28,8 @@ pub struct Fields<'a> {
     pub cursor: Option<&'a str>,
     /// How many entries a listing may have.
     pub limit: Option<&'a str>,
+    /// A fresh token.
+    pub token: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
@@ -43,6 +45,7 @@ impl<'a> Fields<'a> {
             "\"echo\"" => &mut self.echo,
             "\"cursor\"" => &mut self.cursor,
             "\"limit\"" => &mut self.limit,
+            "\"token\"" => &mut self.token,
             _ => return false,
         };
         *slot = Some(value);

@@ -2,7 +2,8 @@
 
 use super::raw::Entrance;
 use super::rules::Rules;
-use crate::hub::{Identity, Local, NamespaceId, ReplyTo, Sid};
+use super::token::Unproven;
+use crate::hub::{Identity, Local, NamespaceId, OutboxId, ReplyTo, Sid};
 use crate::protocol::{Transport, Wire};
 use serde_json::Value;
 use std::sync::Arc;
@@ -20,9 +21,20 @@ pub struct Context<'a> {
     pub questions: &'a mut Vec<Question>,
 }
 
-/// A question of a session that cannot be answered at once.
+/// What a session needs that is not here at once.
 #[derive(Debug)]
-pub struct Question {
+pub enum Question {
+    /// Who is in a room, on all workers.
+    Presence(WhoIsThere),
+    /// The key of a token.
+    Key(Unproven),
+    /// To be looked at by the clock, since something is due at another time now.
+    Look(OutboxId),
+}
+
+/// A question about the members of a room.
+#[derive(Debug)]
+pub struct WhoIsThere {
     /// Who asks.
     pub sid: Sid,
     /// Where the answer belongs.

@@ -19,18 +19,20 @@ mod rules;
 mod socketio;
 mod speaking;
 mod sse;
+mod token;
 mod vocabulary;
 
 pub use crate::hub::ReplyTo;
 pub use crate::limiter::rate as limit;
 pub use application::{Application, ConnectHandler, DisconnectHandler, Handler, Namespace, Rejection};
-pub use auth::{Access, Claims, TokenKey};
+pub use auth::{Access, Claims, Look, RoomClaim, TokenKey};
 pub use call::{Answer, Call};
 pub use cast::To;
-pub use context::{Context, Handshake, HandshakeDetails, Question};
+pub use context::{Context, Handshake, HandshakeDetails, Question, WhoIsThere};
 pub use later::Later;
 pub use raw::{Entrance, Framing, RawAnswers, RawHandler, RawMessage};
 pub use rules::Rules;
+pub use token::{Purpose, Unproven};
 pub use vocabulary::write_presence;
 
 use crate::hub::{Identity, MemberId, OutboxId};
@@ -55,12 +57,19 @@ pub struct Session {
     joins: Limit,
     creations: Limit,
     refused: u32,
+    /// Whether a token of this session waits for its key.
+    proving: bool,
+    /// Whether it has been told that its token ends soon.
+    warned: bool,
+    /// Who the handshake said it is.
     identity: Option<Arc<Identity>>,
     acks: ack::Acks,
     /// What the application wants to know about it.
     details: Option<Box<context::Details>>,
     /// Counts the answers that come later.
     deferred: Option<Arc<()>>,
+    /// What it has published to rooms whose policies have a rate.
+    published: Option<Box<vocabulary::Published>>,
 }
 
 #[derive(Debug)]
@@ -156,6 +165,7 @@ impl Session {
         if cx.now >= self.handshake_due {
             return Err(Disconnect::HANDSHAKE_TIMEOUT);
         }
+        let token_due = self.token_due(cx)?;
         let next_ack = self.acks.expire(cx.now);
         let due = match self.heartbeat.poll(cx.now, cx.rules.rhythm) {
             Action::Wait(due) => due,
@@ -169,7 +179,7 @@ impl Session {
                 due
             }
         };
-        Ok(due.min(self.handshake_due).min(next_ack))
+        Ok(due.min(self.handshake_due).min(next_ack).min(token_due))
     }
 
     /// Leaves all rooms. Nothing is said to the client: the transport does that.

@@ -1,17 +1,17 @@
 //! The plain dialect: one object a message, JSON or MessagePack.
 
+use super::token::{Proof, Purpose, Try, token_in, unauthenticated};
 use super::vocabulary::published_answer;
 use super::{Call, Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::json::{Scanner, unquote};
 use crate::protocol::name::check_room_name;
 use crate::protocol::native::{self, Packet, Verb};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent, room_list};
 use crate::protocol::websocket::{Opcode, write_frame};
-use crate::protocol::{Wire, msgpack};
+use crate::protocol::{DecodeError, Wire, msgpack};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
@@ -73,6 +73,7 @@ impl Session {
     fn native_enter(&mut self, auth: &str, cx: &mut Context<'_>) -> Result<Sid, Disconnect> {
         let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
         self.native().member = Some((member, sid));
+        self.token_begins(cx);
         let _first = self.finish_handshake();
         let mut hello = format!("{{\"hello\":{{\"sid\":\"{sid}\",\"node\":\"{}\"", cx.rules.node);
         let (interval, max) = (cx.rules.rhythm.interval_ms, cx.rules.message.message_bytes);
@@ -111,9 +112,16 @@ impl Session {
             return Ok(());
         }
         if let Some(Verb::Connect(data)) = packet.verb {
-            return self.native_connect(&packet, data, cx);
+            return self.native_connect(packet.id, data, Try::First, cx);
         }
-        let Some((member, sid)) = self.native().member else { return Err(Disconnect::UNAUTHENTICATED) };
+        let Some((member, sid)) = self.native().member else {
+            if self.is_proving() {
+                let refusal = Refusal::new(Code::Unavailable, "the token is still being looked at");
+                self.native_refuse(packet.id, &refusal, cx);
+                return Ok(());
+            }
+            return Err(Disconnect::UNAUTHENTICATED);
+        };
         match self.native_obey(&packet, member, sid, attachments, cx) {
             Ok(Some(answer)) => {
                 if let Some(id) = packet.id {
@@ -126,25 +134,31 @@ impl Session {
         Ok(())
     }
 
-    fn native_connect(&mut self, packet: &Packet<'_>, data: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {
-        if self.native().member.is_some() {
-            self.native_refuse(packet.id, &Refusal::new(Code::BadPacket, "connected already"), cx);
+    /// Connects with the token of a packet.
+    pub(super) fn native_connect(
+        &mut self,
+        id: Option<&str>,
+        data: &str,
+        nth: Try,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Disconnect> {
+        if self.native().member.is_some() || (nth == Try::First && self.is_proving()) {
+            self.native_refuse(id, &Refusal::new(Code::BadPacket, "connected already"), cx);
             return Ok(());
         }
-        let mut token = None;
-        let object = Scanner::new(data, cx.rules.depth_max).object(|key, value| {
-            if key == "\"token\"" {
-                token = unquote(value).ok();
+        let token = token_in(data, cx.rules.depth_max).map_err(disconnect_of)?;
+        let again = || Purpose::Connect(id.map(Into::into), data.into());
+        let proof = token.map_or(Proof::Nobody, |token| self.prove(&token, nth, again, cx));
+        match proof {
+            Proof::Is(identity) => self.identity = Some(identity),
+            Proof::Waits => return Ok(()),
+            Proof::Nobody => {
+                Self::count_refusal(&unauthenticated(), cx);
+                return Err(Disconnect::UNAUTHENTICATED);
             }
-        });
-        object.map_err(disconnect_of)?;
-        self.identity = token.and_then(|token| cx.rules.access.identify(&token));
-        if self.identity.is_none() {
-            Self::count_refusal(&unauthenticated(), cx);
-            return Err(Disconnect::UNAUTHENTICATED);
         }
         let sid = self.native_enter(data, cx)?;
-        if let Some(id) = packet.id {
+        if let Some(id) = id {
             self.native_answer(id, &format!("{{\"sid\":\"{sid}\"}}"), cx);
         }
         Ok(())
@@ -174,13 +188,20 @@ impl Session {
                 }
                 Ok(None)
             }
+            Some(Verb::Refresh(data)) => {
+                let wrong = |_| Refusal::new(Code::BadPacket, "send the token: {\"refresh\":{\"token\":\"…\"}}");
+                let token =
+                    token_in(data, cx.rules.depth_max).map_err(wrong)?.ok_or_else(|| wrong(DecodeError::Json))?;
+                let reply_to = packet.id.map(|id| ReplyTo::Native(id.into()));
+                self.refresh((member, sid), &token, reply_to, Try::First, cx)
+            }
             Some(Verb::Ack(id)) => {
                 let id = id.parse().map_err(|_| Refusal::new(Code::BadPacket, "\"ack\" is the number of the event"))?;
                 self.native_ack(id, packet.fields.data.unwrap_or("null"), attachments, sid, cx)?;
                 Ok(None)
             }
             Some(Verb::Connect(_)) | None => {
-                let detail = "say one of connect, join, leave, publish, presence, ack";
+                let detail = "say one of connect, join, leave, publish, presence, refresh, ack";
                 Err(Refusal::new(Code::UnknownEvent, detail))
             }
         }
@@ -198,7 +219,7 @@ impl Session {
         Ok(())
     }
 
-    fn native_refuse(&mut self, id: Option<&str>, refusal: &Refusal, cx: &mut Context<'_>) {
+    pub(super) fn native_refuse(&mut self, id: Option<&str>, refusal: &Refusal, cx: &mut Context<'_>) {
         Self::count_refusal(refusal, cx);
         self.send_json(&native::error(id, refusal), cx);
     }
@@ -240,8 +261,4 @@ impl Session {
         }
         cx.hub.send_bytes(self.outbox, frame);
     }
-}
-
-fn unauthenticated() -> Refusal {
-    Refusal::new(Code::Unauthenticated, "a valid token is needed")
 }

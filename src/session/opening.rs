@@ -31,10 +31,14 @@ impl Session {
             joins: Limit::default(),
             creations: Limit::default(),
             refused: 0,
-            identity,
+            proving: false,
+            warned: false,
+            // A token may have been revoked on the way here.
+            identity: Self::holding(identity.as_ref(), cx),
             acks: ack::Acks::default(),
             details: details.map(|details| Box::new(Details::new(*details))),
             deferred: None,
+            published: None,
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Rules {
     pub rhythm: Rhythm,
     /// Milliseconds that a handshake may take.
     pub handshake_timeout_ms: u64,
+    /// Milliseconds before the end of its token at which a session is told.
+    pub token_warning_ms: u64,
     /// Who may connect.
     pub access: Access,
     /// Name of this node in hello packets.
@@ -79,6 +81,7 @@ impl Rules {
                 timeout_ms: millis(settings.heartbeat.ping_timeout),
             },
             handshake_timeout_ms: millis(limits.handshake_timeout),
+            token_warning_ms: millis(settings.auth.token_warning),
             access,
             node,
             application,

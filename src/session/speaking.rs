@@ -73,7 +73,14 @@ impl Session {
     /// Tells a client that it is not wanted, in its own dialect: a stock Socket.IO client reconnects after a closed
     /// transport, but not after a DISCONNECT packet.
     pub fn say_farewell(&self, disconnect: Disconnect, cx: &mut Context<'_>) {
-        let unwanted = [Disconnect::KICKED, Disconnect::FLOOD, Disconnect::UNAUTHENTICATED, Disconnect::FORBIDDEN];
+        let unwanted = [
+            Disconnect::KICKED,
+            Disconnect::FLOOD,
+            Disconnect::UNAUTHENTICATED,
+            Disconnect::FORBIDDEN,
+            Disconnect::TOKEN_EXPIRED,
+            Disconnect::TOKEN_REVOKED,
+        ];
         if let Dialect::SocketIo(dialect) = &self.dialect
             && unwanted.contains(&disconnect)
         {

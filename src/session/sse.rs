@@ -1,5 +1,6 @@
 //! An event stream: a session that only listens. Its rooms are those of its address.
 
+use super::token::unauthenticated;
 use super::{Context, Dialect, Session};
 use crate::hub::{Frame, MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
@@ -61,6 +62,9 @@ impl Session {
     pub(super) fn sse_open(&mut self, rooms: &[String], headers: &[u8], cx: &mut Context<'_>) {
         let _first = self.finish_handshake();
         let headers = String::from_utf8_lossy(headers);
+        if self.identity.is_none() && !cx.rules.access.is_open() {
+            return self.sse_refuse(None, &unauthenticated(), &headers, cx);
+        }
         let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
         let joined = rooms.iter().try_for_each(|room| check_room_name(room)).and_then(|()| {
             if !cx.rules.application.namespace(NamespaceId::DEFAULT).has_vocabulary() {
@@ -70,7 +74,7 @@ impl Session {
             self.join(member, &rooms, cx)
         });
         if let Err(refusal) = joined {
-            return self.sse_refuse(member, &refusal, &headers, cx);
+            return self.sse_refuse(Some(member), &refusal, &headers, cx);
         }
         let mut out = format!("{}{headers}\r\n", sse::HEAD).into_bytes();
         let hello = format!("{{\"sid\":\"{sid}\",\"node\":\"{}\"}}", cx.rules.node);
@@ -84,14 +88,14 @@ impl Session {
             Err(rejection) => {
                 cx.hub.take_back(self.outbox, &hello);
                 self.dialect = Dialect::Sse(Sse::default());
-                self.sse_refuse(member, &Refusal::new(Code::RoomForbidden, rejection.message), &headers, cx);
+                self.sse_refuse(Some(member), &Refusal::new(Code::RoomForbidden, rejection.message), &headers, cx);
             }
         }
     }
 
-    fn sse_refuse(&self, member: MemberId, refusal: &Refusal, headers: &str, cx: &mut Context<'_>) {
+    fn sse_refuse(&self, member: Option<MemberId>, refusal: &Refusal, headers: &str, cx: &mut Context<'_>) {
         Self::count_refusal(refusal, cx);
-        cx.hub.exit(member);
+        member.into_iter().for_each(|member| cx.hub.exit(member));
         cx.hub.send_bytes(self.outbox, refusal_answer(refusal, headers));
         cx.hub.close(self.outbox, Disconnect::FORBIDDEN);
     }

@@ -1,19 +1,23 @@
 //! What every session can say, whichever dialect it speaks: join, leave, publish, presence.
 
 use super::limit::Limit;
-use super::{Answer, Call, Context, Question, ReplyTo, Session};
-use crate::hub::{Cast, MemberId, Presence, Sid};
+use super::token::Try;
+use super::{Answer, Call, Context, Question, ReplyTo, Session, WhoIsThere};
+use crate::hub::{Cast, MemberId, PolicyId, Presence, Right, RoomRates, Sid};
 use crate::protocol::event::{Event, check_placeholders};
 use crate::protocol::json::{unquote, write_string};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent, Rooms, room_list};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// Members in a presence answer unless the client asks for fewer.
 const PRESENCE_PAGE: usize = 100;
 
 /// The vocabulary as handlers, by the names that Socket.IO clients say.
-pub(super) const EVENTS: [(&str, VocabularyHandler); 7] = [
+pub(super) const EVENTS: [(&str, VocabularyHandler); 8] = [
     ("join", join),
     ("joinRoom", join),
     ("leave", leave),
@@ -21,6 +25,7 @@ pub(super) const EVENTS: [(&str, VocabularyHandler); 7] = [
     ("message", message),
     ("presence", presence),
     ("publish", publish),
+    ("refresh", refresh),
 ];
 
 type VocabularyHandler = fn(&mut Call<'_, '_>) -> Result<Answer, Refusal>;
@@ -62,6 +67,20 @@ fn presence(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     Ok(Answer::None)
 }
 
+fn refresh(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+    let token = call.fields.token.and_then(|raw| unquote(raw).ok());
+    let token = token.ok_or_else(|| Refusal::new(Code::BadPacket, "send the token: {\"token\":\"…\"}"))?;
+    let reply_to = call.reply_to.clone();
+    let answer = call.session.refresh((call.member, call.sid), &token, reply_to, Try::First, call.cx)?;
+    if answer.is_none() {
+        call.reply_to = None; // its answer comes later
+    }
+    Ok(answer.map_or(Answer::None, Answer::raw))
+}
+
+/// What a session has published, by the policy of the rooms; never more entries than there are policies.
+pub(super) type Published = HashMap<PolicyId, Limit>;
+
 impl Session {
     /// Joins rooms, all or none. Returns the answer.
     pub(super) fn join(
@@ -75,7 +94,11 @@ impl Session {
         let mut fresh: Vec<&str> = Vec::new();
         for room in rooms {
             let was_in = cx.hub.is_in(member, room);
-            let allowed = may_join(room, cx).and_then(|()| self.may_create(member, room, cx));
+            let allowed = if was_in {
+                Ok(())
+            } else {
+                cx.hub.permits(member, room, Right::Join).and_then(|()| self.may_create(member, room, cx))
+            };
             match allowed.and_then(|()| cx.hub.join(member, room)) {
                 Ok(count) => joined.push((room, count)),
                 Err(refusal) => {
@@ -114,12 +137,7 @@ impl Session {
         event: Event<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        for room in rooms {
-            may_join(room, cx)?;
-            if !cx.rules.access.is_open() && !cx.hub.is_in(member, room) {
-                return Err(not_in(room));
-            }
-        }
+        self.may_publish(member, rooms, &event, cx)?;
         if !event.attachments.is_empty() {
             let broken = |_| Refusal::new(Code::BadPacket, "a placeholder has no attachment");
             check_placeholders(event.raw.args, event.attachments).map_err(broken)?;
@@ -128,6 +146,33 @@ impl Session {
         let exclude = (!fields.wants_echo()).then_some(self.outbox);
         let namespace = cx.hub.namespace_of(member);
         cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, volatile: false, event })
+    }
+
+    /// Whether the policies of all these rooms let an event of this session through. It is counted then.
+    fn may_publish(
+        &mut self,
+        member: MemberId,
+        rooms: &Rooms<'_>,
+        event: &Event<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let attached: usize = event.attachments.iter().map(Bytes::len).sum();
+        let bytes = event.raw.name.len() + event.raw.args.len() + attached;
+        let mut counted: SmallVec<[(&str, RoomRates); 1]> = SmallVec::new();
+        for room in rooms {
+            let rates = cx.hub.permits_event(member, room, bytes)?;
+            if rates.any() {
+                counted.push((room, rates));
+            }
+        }
+        for (_, rates) in &counted {
+            if let Some(rate) = rates.session {
+                let limit = self.published.get_or_insert_default().entry(rates.policy).or_default();
+                let slow_down = |ms| Refusal::rate_limited("events of this session in these rooms", ms);
+                limit.take(cx.now, 1, rate).map_err(slow_down)?;
+            }
+        }
+        counted.iter().try_for_each(|(room, rates)| cx.hub.count_event(member, room, *rates))
     }
 
     /// Asks who is in a room; the answer comes when all workers have given theirs.
@@ -139,10 +184,7 @@ impl Session {
         reply_to: ReplyTo,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
-        may_join(room, cx)?;
-        if !cx.rules.access.is_open() && !cx.hub.is_in(member, room) {
-            return Err(not_in(room));
-        }
+        cx.hub.permits(member, room, Right::Presence)?;
         let cursor = fields.cursor.map(|raw| unquote(raw).ok().and_then(|text| Sid::parse(&text)));
         if cursor == Some(None) {
             return Err(Refusal::new(Code::BadPacket, "\"cursor\" is what an earlier answer had as \"next\""));
@@ -150,7 +192,8 @@ impl Session {
         let limit =
             fields.limit.map_or(Some(PRESENCE_PAGE), |raw| raw.parse().ok().filter(|n| (1..=1_000).contains(n)));
         let limit = limit.ok_or_else(|| Refusal::new(Code::BadPacket, "\"limit\" is a number from 1 to 1000"))?;
-        cx.questions.push(Question { sid, reply_to, room: room.into(), cursor: cursor.flatten(), limit });
+        let asked = WhoIsThere { sid, reply_to, room: room.into(), cursor: cursor.flatten(), limit };
+        cx.questions.push(Question::Presence(asked));
         Ok(())
     }
 }
@@ -200,18 +243,6 @@ pub(super) fn published_answer(fields: &Fields<'_>) -> String {
     }
     out.push('}');
     out
-}
-
-/// Names with a colon belong to the server: nobody joins them or publishes to them as they please. The id of a session is a
-/// room too, which belongs to that session.
-fn may_join(room: &str, cx: &Context<'_>) -> Result<(), Refusal> {
-    if cx.hub.is_session_name(room) {
-        return Err(Refusal::new(Code::RoomForbidden, "the ids of sessions are reserved"));
-    }
-    if room.contains(':') {
-        return Err(Refusal::new(Code::RoomForbidden, "room names with a colon are reserved"));
-    }
-    Ok(())
 }
 
 fn take_joins(joins: &mut Limit, rooms: usize, cx: &Context<'_>) -> Result<(), Refusal> {

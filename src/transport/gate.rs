@@ -1,6 +1,7 @@
 //! Who may come in now: rates, and places among the open sockets, taken before a handshake is answered.
 
 use super::handshake::{Origins, Refused};
+use crate::hub::Identity;
 use crate::lifecycle;
 use crate::limiter::{Caller, Held, Limiter, Peer, Scope, Verdict};
 use crate::metrics::{Handshake, LimitHit};
@@ -56,6 +57,13 @@ impl Gate {
             return Ok(());
         }
         Err(too_many("Too many handshakes from this address", verdict.retry_after))
+    }
+
+    /// Who the token in a handshake says this is, after waiting for its key if that has to be fetched. A wrong one is
+    /// refused here; none at all may still come later.
+    pub(super) async fn identify(&self, token: Option<String>) -> Result<Option<Arc<Identity>>, Refused> {
+        let Some(token) = token.filter(|_| self.access.reads_tokens()) else { return Ok(None) };
+        self.access.identify(&token).await.map(Some).ok_or_else(Refused::unauthenticated)
     }
 
     /// Takes a place for a new session, unless the node or the address has no more.

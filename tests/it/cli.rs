@@ -1,14 +1,17 @@
 //! Goal: the program does what its help says, and says what is wrong. Method: run the real binary with an environment of
 //! its own, its output in files, and look at exit codes, output and sockets.
 
-use roomcast::config::{Secret, reference};
+use clap::Parser as _;
+use roomcast::config::{AuthSettings, reference};
 use roomcast::lifecycle;
-use roomcast::session::TokenKey;
+use roomcast::session::Access;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -219,13 +222,149 @@ fn secrets_are_never_printed() {
         assert!(!stdout.is_empty() || !stderr.is_empty());
         assert!(!stdout.contains(SECRET) && !stderr.contains(SECRET), "{args:?}: {stdout}{stderr}");
     }
+}
+
+#[test]
+fn a_running_server_logs_no_secret_and_no_token() {
+    let (key, scoped) = (format!("{SECRET}-key"), format!("board:rooms:read={SECRET}-other"));
     let mut server = Running::start(
-        with_secret(&["serve", "--log", "trace", "--api-key", &key, "--drain-delay", "0"]).args(ANY_PORTS),
+        with_secret(&["serve", "--log", "trace", "--api-key", &key, "--api-key", &scoped, "--drain-delay", "0"])
+            .args(ANY_PORTS),
     );
-    server.addresses();
+    let (public, _) = server.addresses();
+    let token = answer(&mut with_secret(&["token", "--sub", "ada"])).1.trim().to_owned();
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (path, headers, status) in [
+        (format!("/ws?token={token}"), upgrade.to_owned(), "101"),
+        (format!("/ws?token={token}x"), upgrade.to_owned(), "401"),
+        ("/ws".to_owned(), format!("{upgrade}Authorization: Bearer {token}\r\n"), "101"),
+        ("/ws".to_owned(), format!("{upgrade}Authorization: Bearer {token}x\r\n"), "401"),
+        ("/api/v1/rooms".to_owned(), format!("Authorization: Bearer {key}\r\n"), "200"),
+        ("/api/v1/sessions".to_owned(), format!("Authorization: Bearer {SECRET}-other\r\n"), "403"),
+    ] {
+        let mut stream = std::net::TcpStream::connect(&public).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(std::str::from_utf8(&head[9..]).unwrap(), status, "{path}");
+    }
+    server.line("stderr", "refused a token");
+    server.line("stderr", "more than its key allows");
     server.signal(Signal::TERM);
     server.exit_code();
-    assert!(!server.read("stderr").contains(SECRET));
+    let log = server.read("stderr") + &server.read("stdout");
+    let signature = token.rsplit_once('.').unwrap().1;
+    assert!(!log.contains(SECRET) && !log.contains(signature), "{log}");
+}
+
+#[test]
+fn every_setting_that_is_a_secret_is_hidden_wherever_it_comes_from() {
+    let folder = Folder::new();
+    let print = |command: &mut Command| answer(command.args(["config", "print"])).1;
+    let hidden: Vec<String> = print(with_secret(&[]).env("ROOMCAST_API_KEYS", format!("a={SECRET},b:admin={SECRET}x")))
+        .lines()
+        .filter(|line| line.contains("\"***\""))
+        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(hidden, ["auth_secret", "api_key"]);
+    let (secret, keys) =
+        (folder.file("secret", SECRET), folder.file("keys", &format!("a={SECRET}\nb=weak-{SECRET}\n")));
+    let files = [("ROOMCAST_AUTH_SECRET_FILE", secret.as_str()), ("ROOMCAST_API_KEYS_FILE", keys.as_str())];
+    for args in [
+        &["config", "print"][..],
+        &["config", "check"],
+        &["config", "room", "r"],
+        &["config", "check", "--api-key", "x"],
+    ] {
+        let (_, stdout, stderr) = answer(roomcast(args).envs(files));
+        assert!(!stdout.contains(SECRET) && !stderr.contains(SECRET), "{args:?}: {stdout}{stderr}");
+    }
+}
+
+#[test]
+fn a_wrong_key_is_reported_without_showing_it() {
+    for (flags, expected) in [
+        (["--api-key", "app:rooms=hunter2hunter2hunter2"], "there is no scope \"rooms\""),
+        (["--api-key", "app=hunter2"], "number 1 is too weak"),
+        (["--api-key", "a=hunter2hunter2hunter2,a=hunter2hunter2hunter3"], "two keys have this name"),
+        (["--api-key", "a=sha256:hunter2"], "64 hexadecimal digits"),
+        (["--auth-algorithms", "RS256"], "RS256 does not go with auth-secret"),
+        (["--auth-jwks-url", "https://issuer.example/keys"], "auth-secret and auth-jwks-url are given"),
+        (["--auth-public-key-file", "/nowhere.pem"], "auth-public-key-file: cannot read /nowhere.pem"),
+    ] {
+        let (code, _, stderr) = answer(with_secret(&["config", "check"]).args(flags));
+        assert!(code == 2 && stderr.contains(expected) && !stderr.contains("hunter2"), "{flags:?}: {stderr}");
+    }
+    let (code, _, stderr) = answer(with_secret(&["config", "check"]).args(["--auth-algorithms", "none"]));
+    assert!(code == 2 && stderr.contains("none"), "{stderr}");
+}
+
+#[test]
+fn serve_needs_one_way_to_verify_tokens() {
+    let folder = Folder::new();
+    let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    let (public, private) =
+        (folder.file("public.pem", pem), folder.file("private.pem", &pem.replace("PUBLIC", "PRIVATE")));
+    for (variable, value) in [
+        ("ROOMCAST_AUTH_SECRET", SECRET),
+        ("ROOMCAST_AUTH_PUBLIC_KEY_FILE", public.as_str()),
+        ("ROOMCAST_AUTH_JWKS_URLS", "http://127.0.0.1:9/keys"),
+    ] {
+        let mut server =
+            Running::start(roomcast(&["serve", "--drain-delay", "0"]).args(ANY_PORTS).env(variable, value));
+        server.addresses();
+        server.signal(Signal::TERM);
+        assert_eq!(server.exit_code(), 0, "{variable}");
+    }
+    for (variable, value, expected) in [
+        ("ROOMCAST_AUTH_PUBLIC_KEY_FILE", private.as_str(), "this is a private key"),
+        ("ROOMCAST_AUTH_JWKS_URLS", "file:///etc/passwd", "write https://HOST/PATH"),
+        ("ROOMCAST_AUTH_JWKS_URLS", "https://user:hunter2@issuer.example/", "no user and no password"),
+    ] {
+        let (code, _, stderr) = answer(roomcast(&["serve"]).env(variable, value));
+        assert!(code == 2 && stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn config_room_says_which_policy_a_room_meets() {
+    let folder = Folder::new();
+    let file = folder.file(
+        "a.toml",
+        "room-policy = [\"incident:* join=token publish=server max-members=9\", \"* presence=off session-rate=2:5\"]",
+    );
+    let room = |name: &str| {
+        let (code, stdout, stderr) = answer(&mut roomcast(&["config", "room", name, "--config", &file]));
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        stdout
+    };
+    let incident = room("incident:42");
+    for expected in
+        ["incident:42 meets the room-policy incident:*", "join      token:", "publish   server:", "members   at most 9"]
+    {
+        assert!(incident.contains(expected), "{expected} is not in {incident}");
+    }
+    let lobby = room("lobby");
+    for expected in [
+        "meets the room-policy *",
+        "join      anyone:",
+        "presence  server:",
+        "2 events per second, 5 at once, from one session",
+    ] {
+        assert!(lobby.contains(expected), "{expected} is not in {lobby}");
+    }
+    let (code, stdout, _) = answer(&mut with_secret(&["config", "check", "--config", &file]));
+    assert!(
+        code == 0 && stdout.starts_with("ok\n") && stdout.contains("room-policy incident:* join=token"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = answer(&mut roomcast(&["config", "room", "a:b"]));
+    assert!(stdout.contains("its name has a colon, so it is reserved"), "{stdout}");
+    let (code, _, stderr) = answer(&mut roomcast(&["config", "room", "a\nb"]));
+    assert!(code == 2 && stderr.contains("control characters"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["config", "room", "a", "--room-policy", "a joins=token"]));
+    assert!(code == 2 && stderr.contains("there are join, publish"), "{stderr}");
 }
 
 #[test]
@@ -257,12 +396,23 @@ fn the_readme_has_the_table_of_all_settings() {
 // === commands ===
 
 fn verify(token: &str) -> Option<(String, Option<String>)> {
-    let identity = TokenKey::new(&SECRET.parse::<Secret>().unwrap()).verify(token.trim())?;
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        auth: AuthSettings,
+    }
+    let auth = Arguments::parse_from(["test", "--auth-secret", SECRET]).auth;
+    let identity = Access::new(&auth, false, Arc::default()).unwrap().look_again(token.trim())?;
     Some((identity.user.clone().unwrap(), identity.info.clone()))
 }
 
 #[test]
 fn a_token_says_what_was_asked_for() {
+    let granted = ["token", "--sub", "ada", "--jti", "t1", "--room", "incident:*=join+publish"];
+    let (code, stdout, _) = answer(&mut with_secret(&granted));
+    assert!(code == 0 && verify(&stdout).is_some());
+    let (code, _, stderr) = answer(&mut with_secret(&["token", "--sub", "ada", "--room", "incident:*=enter"]));
+    assert!(code == 2 && stderr.contains("\"enter\" is no right"), "{stderr}");
     let args = ["token", "--sub", "ada", "--ttl", "5m", "--info", r#"{"name":"Ada"}"#];
     let (code, stdout, stderr) = answer(&mut with_secret(&args));
     assert_eq!((code, stderr.as_str()), (0, ""));

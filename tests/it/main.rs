@@ -28,6 +28,8 @@ mod memory;
 #[cfg(test)]
 mod native;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod polling;
 #[cfg(test)]
 mod rates;

@@ -2,7 +2,7 @@
 //! Method: small kernel buffers, a member that stops reading while its room is flooded, and others that count.
 
 use crate::support::{Client, HEAVY, RawSocket, SocketIoClient, TestServer, beside, eventually, frame};
-use roomcast::config::{RoomPolicyRule, SlowConsumerPolicy};
+use roomcast::config::{SlowConsumerPolicy, SlowConsumerRule};
 use roomcast::protocol::Wire;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -126,7 +126,7 @@ async fn a_room_that_keeps_only_the_latest_keeps_the_session_and_ends_with_the_n
 async fn forgetful(policy: SlowConsumerPolicy, reason: &str) {
     let _heavy = HEAVY.lock().await;
     let server = TestServer::start(|settings| {
-        settings.delivery.slow_consumer_rooms = vec![RoomPolicyRule { pattern: "r".to_owned(), policy }];
+        settings.delivery.slow_consumer_rooms = vec![SlowConsumerRule { pattern: "r".parse().unwrap(), policy }];
         settings.delivery.slow_consumer_timeout = Duration::from_secs(2);
         settings.delivery.send_buffer = ROOMY;
         settings.limits.packets_per_second = 0;

@@ -1,11 +1,11 @@
 //! Opening a Socket.IO connection, and entering its namespaces.
 
+use super::super::token::{Proof, Purpose, Try, unauthenticated};
 use super::super::{Context, Session, disconnect_of};
 use crate::hub::{Frame, NamespaceId, Sid};
 use crate::protocol::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::engineio;
-use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::socketio::{Head, Kind, Packet, parse_token};
 
 impl Session {
@@ -21,11 +21,13 @@ impl Session {
         self.send_text(&open.encode(), cx);
     }
 
-    pub(super) fn socketio_connect(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Result<(), Disconnect> {
-        if let Some(refusal) = self.admit(cx)? {
-            Self::count_refusal(&refusal, cx);
-            return Ok(());
-        }
+    /// Enters the namespace of a CONNECT, if its token is good.
+    pub(in super::super) fn socketio_connect(
+        &mut self,
+        packet: &Packet<'_>,
+        nth: Try,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Disconnect> {
         let token = parse_token(packet.data, cx.rules.depth_max).map_err(disconnect_of)?;
         let token = token.filter(|_| cx.rules.access.reads_tokens());
         let Some(namespace) = cx.hub.namespace(packet.namespace) else {
@@ -35,13 +37,18 @@ impl Session {
         if self.socketio().entered.iter().any(|entered| entered.0 == namespace) {
             return Ok(());
         }
+        let again = || Purpose::Enter { namespace: packet.namespace.into(), data: packet.data.into() };
         let identity = match &token {
-            Some(token) => cx.rules.access.identify(token),
-            None => self.identity.clone(),
+            Some(_) if nth == Try::First && self.is_proving() => return Ok(()),
+            Some(token) => match self.prove(token, nth, again, cx) {
+                Proof::Is(identity) => Some(identity),
+                Proof::Nobody => None,
+                Proof::Waits => return Ok(()),
+            },
+            None => Self::holding(self.identity.as_ref(), cx),
         };
         if identity.is_none() && (token.is_some() || !cx.rules.access.is_open()) {
-            let refusal = Refusal::new(Code::Unauthenticated, "a valid token is needed");
-            Self::count_refusal(&refusal, cx);
+            Self::count_refusal(&unauthenticated(), cx);
             self.reject(packet.namespace, r#"{"message":"unauthenticated","data":{"code":"unauthenticated"}}"#, cx);
             return Ok(());
         }
@@ -57,6 +64,7 @@ impl Session {
     ) -> Result<(), Disconnect> {
         let (member, sid) = cx.hub.enter(namespace, self.outbox, identity);
         self.socketio().entered.push((namespace, member, sid));
+        self.token_begins(cx);
         if let Some(details) = &mut self.details {
             details.keep_auth(namespace, packet.data);
         }

@@ -4,6 +4,7 @@ mod connect;
 mod send;
 
 use super::later::error_of;
+use super::token::Try;
 use super::{Answer, Call, Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::arguments::Arguments;
@@ -148,7 +149,11 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<(), Disconnect> {
         if packet.kind == Kind::Connect {
-            return self.socketio_connect(packet, cx);
+            if let Some(refusal) = self.admit(cx)? {
+                Self::count_refusal(&refusal, cx);
+                return Ok(());
+            }
+            return self.socketio_connect(packet, Try::First, cx);
         }
         let Some(namespace) = cx.hub.namespace(packet.namespace) else { return Err(Disconnect::PROTOCOL) };
         let entered = self.socketio().entered.iter().find(|entered| entered.0 == namespace).copied();
@@ -202,7 +207,13 @@ impl Session {
         closing.map_or(Ok(()), Err)
     }
 
-    fn socketio_refuse(&mut self, member: MemberId, id: Option<u64>, refusal: &Refusal, cx: &mut Context<'_>) {
+    pub(super) fn socketio_refuse(
+        &mut self,
+        member: MemberId,
+        id: Option<u64>,
+        refusal: &Refusal,
+        cx: &mut Context<'_>,
+    ) {
         Self::count_refusal(refusal, cx);
         match id {
             Some(id) => self.socketio_ack(member, id, &error_of(refusal), cx),

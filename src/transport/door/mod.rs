@@ -17,7 +17,7 @@ use super::gate::{Gate, Place};
 use super::handshake::{Refused, details_of};
 use super::worker::Errand;
 use crate::config::Settings;
-use crate::hub::{Hub, Identity};
+use crate::hub::Hub;
 use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::{self, Metrics};
 use crate::protocol::{Transport, Wire};
@@ -25,7 +25,7 @@ use crate::session::{Entrance, Handshake};
 use crate::telemetry::Throttle;
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, Uri};
 use axum::routing::any;
@@ -129,7 +129,7 @@ impl Doors {
         self.check_origin(&request.headers)?;
         let caller = self.inner.gate.caller(request);
         self.inner.gate.take_handshake(caller)?;
-        let identity = self.identify(&request.headers, &request.uri).await?;
+        let identity = self.inner.gate.identify(token_of(request)).await?;
         let place = self.inner.gate.take_place(caller, self.inner.lifecycle.is_stopping())?;
         let rooms = query(&request.uri, "room").take(self.inner.max_rooms).collect();
         let details = self.inner.keep_details.then(|| details_of(request));
@@ -143,17 +143,6 @@ impl Doors {
             return Ok(());
         }
         Err(Refused::policy(metrics::Handshake::ForeignOrigin, StatusCode::FORBIDDEN, "Origin not allowed"))
-    }
-
-    /// Who a token in the handshake says this is. A wrong one is refused here; none at all may still come later.
-    async fn identify(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Refused> {
-        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        if !self.inner.gate.access.reads_tokens() {
-            return Ok(None);
-        }
-        let Some(token) = header.map(str::to_owned).or_else(|| query(uri, "token").next()) else { return Ok(None) };
-        let identity = std::future::ready(self.inner.gate.access.identify(&token)).await;
-        identity.map(Some).ok_or_else(Refused::unauthenticated)
     }
 
     /// The way to the worker whose turn it is.
@@ -200,6 +189,16 @@ fn allow_origin(mut response: Response<Body>, headers: &HeaderMap) -> Response<B
 fn both_forms(path: &str) -> [String; 2] {
     let path = path.trim_matches('/');
     [format!("/{path}"), format!("/{path}/")]
+}
+
+/// The token in a handshake.
+fn token_of(request: &Parts) -> Option<String> {
+    let bearer = |value: &HeaderValue| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    };
+    let header = request.headers.get(AUTHORIZATION).and_then(bearer);
+    header.or_else(|| query(&request.uri, "token").next())
 }
 
 /// The values of a key in the query string, decoded.

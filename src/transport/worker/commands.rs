@@ -1,11 +1,11 @@
 //! What other threads ask of a worker, and what its sessions ask of the others.
 
 use super::{Worker, with};
-use crate::hub::{Action, Command, MemberId, ReplyTo, Sid};
+use crate::hub::{Action, Command, Deed, MemberId, NamespaceId, OutboxId, ReplyTo, Sid, Tally, Whom};
 use crate::lifecycle;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::write_presence;
+use crate::session::{Purpose, Question, Unproven, WhoIsThere, write_presence};
 
 impl Worker {
     pub(super) fn obey(&mut self, command: Command) {
@@ -22,6 +22,9 @@ impl Worker {
                 let found = self.hub.find(sid);
                 found.into_iter().for_each(|(_, id)| self.end(id, kick.disconnect));
                 let _gone = reply.send(found.is_some());
+            }
+            Command::Each { whom, deed, reply } => {
+                let _gone = reply.send(self.each(&whom, &deed));
             }
             Command::Emit { sid, event, reply } => {
                 let found = self.hub.find(sid);
@@ -49,25 +52,80 @@ impl Worker {
         }
     }
 
-    /// Sends the questions of sessions to all workers; the answers come back through their own task.
-    pub(super) fn ask_questions(&mut self) {
-        for question in self.questions.drain(..) {
-            let hub = self.hub.hub();
-            let namespace = self.hub.find(question.sid).map(|(member, _)| self.hub.namespace_of(member));
-            let Some(namespace) = namespace else { continue };
-            lifecycle::spawn_on_worker(async move {
-                let presence = hub.presence(namespace, &question.room, question.cursor, question.limit).await;
-                let mut answer = String::new();
-                write_presence(&question.room, &presence, &mut answer);
-                let answer = Arguments::json(answer);
-                with(|worker| worker.answer(question.sid, &question.reply_to, &answer));
-            });
+    /// Does something to every session of a user or of a token.
+    fn each(&mut self, whom: &Whom, deed: &Deed) -> Tally {
+        let mut tally = Tally::default();
+        for (member, id) in self.hub.sessions_of(whom) {
+            let expires_at = self.hub.identity_of(member).and_then(|identity| identity.expires_at);
+            let in_namespace = |namespace: NamespaceId| self.hub.namespace_of(member) == namespace;
+            let outcome = match deed {
+                Deed::End(disconnect) => {
+                    // A connection may be in several namespaces, and ends once.
+                    if self.hub.outbox(id).is_some_and(|outbox| outbox.closing().is_none()) {
+                        self.end(id, *disconnect);
+                    }
+                    Some(true)
+                }
+                Deed::Join(namespace, room) => in_namespace(*namespace).then(|| self.hub.join(member, room).is_ok()),
+                Deed::Leave(namespace, room) => {
+                    (in_namespace(*namespace) && self.hub.leave(member, room)).then_some(true)
+                }
+            };
+            let (done, refused) = (usize::from(outcome == Some(true)), usize::from(outcome == Some(false)));
+            tally = tally.and(Tally { done, refused, expires_at: expires_at.unwrap_or(0) });
         }
+        tally
+    }
+
+    /// Gets for sessions what they need and is not here at once; what comes back has a task of its own.
+    pub(super) fn ask_questions(&mut self) {
+        for question in std::mem::take(&mut self.questions) {
+            match question {
+                Question::Presence(asked) => self.ask_presence(asked),
+                Question::Key(unproven) => self.ask_for_key(unproven),
+                Question::Look(id) => self.schedule(id),
+            }
+        }
+    }
+
+    fn ask_presence(&self, asked: WhoIsThere) {
+        let hub = self.hub.hub();
+        let namespace = self.hub.find(asked.sid).map(|(member, _)| self.hub.namespace_of(member));
+        let Some(namespace) = namespace else { return };
+        lifecycle::spawn_on_worker(async move {
+            let presence = hub.presence(namespace, &asked.room, asked.cursor, asked.limit).await;
+            let mut answer = String::new();
+            write_presence(&asked.room, &presence, &mut answer);
+            let answer = Arguments::json(answer);
+            with(|worker| worker.answer(asked.sid, &asked.reply_to, &answer));
+        });
     }
 
     fn answer(&mut self, sid: Sid, reply_to: &ReplyTo, answer: &Arguments) {
         let Some((member, id)) = self.hub.find(sid) else { return };
         self.with_session(id, |session, cx| session.answer(member, reply_to, answer, cx));
+        self.wake_turn();
+    }
+
+    /// The key is fetched on the front threads; here it is only waited for.
+    fn ask_for_key(&self, Unproven { outbox, key, purpose }: Unproven) {
+        let entry = self.entries.get(outbox.0 as usize).and_then(Option::as_ref);
+        let Some(generation) = entry.map(|entry| entry.generation) else { return };
+        lifecycle::spawn_on_worker(async move {
+            key.ready().await;
+            with(|worker| worker.go_on(outbox, generation, purpose));
+        });
+    }
+
+    fn go_on(&mut self, id: OutboxId, generation: u32, purpose: Purpose) {
+        let open = self.hub.outbox(id).is_some_and(|outbox| outbox.closing().is_none());
+        if !open || self.live(id, generation).is_none() {
+            return;
+        }
+        if let Some(Err(disconnect)) = self.with_session(id, |session, cx| session.proven(purpose, cx)) {
+            self.end(id, disconnect);
+        }
+        self.ask_questions();
         self.wake_turn();
     }
 

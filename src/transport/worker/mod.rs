@@ -15,7 +15,7 @@ mod writing;
 use super::entry::Entry;
 use super::wheel::Wheel;
 use crate::config::Settings;
-use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId};
+use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId, Policies};
 use crate::lifecycle;
 use crate::limiter::Limiter;
 use crate::protocol::disconnect::Disconnect;
@@ -92,7 +92,8 @@ struct Worker {
 /// Runs a worker on the current thread until it has been drained.
 pub async fn run(seat: WorkerSeat, settings: Settings) {
     let WorkerSeat { index, hub, mut inbox, mut errands, access, application, limiter, node } = seat;
-    let local = Local::new(&hub, index, HubLimits::new(&settings.limits, &settings.delivery));
+    let policies = Policies::new(&settings.rooms, &settings.delivery, access.is_open());
+    let local = Local::new(&hub, index, HubLimits::new(&settings, policies));
     let heartbeat = &settings.heartbeat;
     let wheel = Wheel::new(millis(heartbeat.ping_interval.min(heartbeat.ping_timeout)));
     let mut ticks = tokio::time::interval(Duration::from_millis(wheel.slot_ms()));

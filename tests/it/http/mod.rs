@@ -5,7 +5,9 @@ mod operators;
 mod publishing;
 mod refusals;
 mod rooms;
+mod scopes;
 mod sessions;
+mod users;
 
 use crate::support::{RawSocket, TestServer};
 use serde_json::Value;

@@ -90,7 +90,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
 #[tokio::test]
 async fn an_unknown_key_is_refused_and_a_known_one_is_not() {
     let server = TestServer::authenticated(|settings| {
-        settings.auth.api_keys = vec!["another".parse().unwrap(), KEY.parse().unwrap()]
+        settings.auth.api_keys = vec!["another-0123456789".parse().unwrap(), KEY.parse().unwrap()]
     });
     let rooms = async |headers: &str| request(server.public, "GET", "/api/v1/rooms", headers, "").await;
     for headers in [String::new(), "Authorization: Bearer wrong\r\n".into(), format!("Authorization: Basic {KEY}\r\n")]
@@ -110,8 +110,6 @@ async fn an_unknown_key_is_refused_and_a_known_one_is_not() {
 async fn without_keys_the_api_is_closed_except_in_development() {
     let closed = TestServer::authenticated(|_| ());
     assert_eq!(get(&closed, "/api/v1/rooms").await.status, 401);
-    let empty = TestServer::authenticated(|settings| settings.auth.api_keys = vec!["".parse().unwrap()]);
-    assert_eq!(request(empty.public, "GET", "/api/v1/rooms", "Authorization: Bearer \r\n", "").await.status, 401);
     let open = TestServer::start_as(Mode::Open, |settings| settings.auth.api_keys = vec![KEY.parse().unwrap()]);
     assert_eq!(get(&open, "/api/v1/rooms").await.status, 200);
     for server in [&closed, &open] {

@@ -1,5 +1,6 @@
 //! A server of our own for every test, and clients that speak to it over real sockets.
 
+mod issuer;
 mod native;
 mod poller;
 mod raw;
@@ -8,10 +9,11 @@ mod socketio;
 mod stream;
 mod value;
 
+pub(crate) use issuer::{Issuer, Signer};
 pub(crate) use native::NativeClient;
 pub(crate) use poller::Poller;
 pub(crate) use raw::{RawSocket, frame, handshake, http_get, masked};
-pub(crate) use server::{Peers, SECRET, TestServer, token};
+pub(crate) use server::{Peers, SECRET, TestServer, grant, signed, token};
 pub(crate) use socketio::SocketIoClient;
 pub(crate) use stream::{EventStream, Told};
 pub(crate) use value::{Packed, binary};

@@ -4,7 +4,7 @@ use super::{RawSocket, SocketIoClient, http_get};
 use clap::Parser as _;
 use roomcast::app::{App, Mode};
 use roomcast::config::{Secret, Settings};
-use roomcast::session::{Claims, TokenKey};
+use roomcast::session::{Claims, RoomClaim, TokenKey};
 use std::net::SocketAddr;
 use std::sync::{Once, mpsc};
 use std::time::Duration;
@@ -15,8 +15,17 @@ pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A token for `user` that expires at `exp`, in seconds since 1970.
 pub(crate) fn token(user: &str, exp: u64) -> String {
-    let claims = Claims { sub: user.to_owned(), exp, info: None };
-    TokenKey::new(&SECRET.parse::<Secret>().unwrap()).sign(&claims).unwrap()
+    signed(&Claims { sub: user.to_owned(), exp, ..Claims::default() })
+}
+
+/// A token that says this.
+pub(crate) fn signed(claims: &Claims) -> String {
+    TokenKey::new(&Secret::new(SECRET)).sign(claims).unwrap()
+}
+
+/// A claim: what is allowed in the rooms that match.
+pub(crate) fn grant(pattern: &str, words: &str) -> RoomClaim {
+    RoomClaim::new(pattern, words.split('+')).unwrap()
 }
 
 #[derive(Debug, clap::Parser)]

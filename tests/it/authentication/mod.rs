@@ -1,5 +1,9 @@
 //! Goal: nobody comes in without a valid token, and every way to show one works. Method: a server that asks for tokens.
 
+mod expiry;
+mod issuers;
+mod tokens;
+
 use crate::support::{NativeClient, RawSocket, SocketIoClient, TestServer, frame, token};
 use roomcast::protocol::Wire;
 use serde_json::{Value, json};

@@ -1,0 +1,28 @@
+//! What each request of the API needs its key to be allowed.
+
+use crate::config::Scope;
+use axum::http::Method;
+
+/// Method, path, scope. What is not here needs `admin`.
+pub(super) const SCOPES: [(&str, &str, Scope); 12] = [
+    ("POST", "/api/v1/events", Scope::RoomsPublish),
+    ("GET", "/api/v1/rooms", Scope::RoomsRead),
+    ("GET", "/api/v1/rooms/{room}", Scope::RoomsRead),
+    ("POST", "/api/v1/rooms/{room}/events", Scope::RoomsPublish),
+    ("GET", "/api/v1/rooms/{room}/members", Scope::RoomsRead),
+    ("GET", "/api/v1/sessions", Scope::SessionsRead),
+    ("DELETE", "/api/v1/sessions/{sid}", Scope::SessionsWrite),
+    ("POST", "/api/v1/sessions/{sid}/events", Scope::SessionsWrite),
+    ("POST", "/api/v1/users/{user}/disconnect", Scope::SessionsWrite),
+    ("POST", "/api/v1/users/{user}/join", Scope::SessionsWrite),
+    ("POST", "/api/v1/users/{user}/leave", Scope::SessionsWrite),
+    ("POST", "/api/v1/tokens/{jti}/revoke", Scope::TokensRevoke),
+];
+
+/// What a request to a route needs.
+pub(super) fn scope_of(method: &Method, route: &str) -> Scope {
+    // A HEAD is a GET without its body.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let known = SCOPES.iter().find(|(known, path, _)| *known == method && *path == route);
+    known.map_or(Scope::Admin, |(_, _, scope)| *scope)
+}

@@ -1,0 +1,152 @@
+//! All sessions of a user, or of a token: ending them, moving them between rooms, and refusing the token from now on.
+
+use super::Api;
+use super::events::NamespaceParam;
+use super::input::{JsonText, Params, TokenId, UserName, parse};
+use super::problem::{PROBLEM_JSON, Problem, ProblemBody};
+use crate::hub::{Deed, Tally, Whom};
+use crate::lifecycle;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::name::check_room_name;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How many sessions it was
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reached {
+    /// Sessions that it was done to
+    sessions: usize,
+    /// Sessions that have to stay as they are, since the room or they are full
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<usize>,
+}
+
+impl From<Tally> for Reached {
+    fn from(tally: Tally) -> Self {
+        Self { sessions: tally.done, refused: Some(tally.refused).filter(|refused| *refused > 0) }
+    }
+}
+
+/// A room
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoomBody {
+    /// Its name
+    room: String,
+}
+
+/// A revocation
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevokeBody {
+    /// When the token expires, in seconds since 1970: so long it has to be remembered
+    expires_at: Option<u64>,
+}
+
+/// A token was revoked
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RevokedToken {
+    /// Sessions that were ended
+    sessions: usize,
+    /// Until when it is refused, in seconds since 1970
+    until: u64,
+}
+
+/// End all sessions of a user
+///
+/// Their clients are told not to come back by themselves.
+#[utoipa::path(
+    post, path = "/api/v1/users/{user}/disconnect", tag = "users", operation_id = "disconnect_user",
+    params(("user" = String, Path, description = "The user, as tokens name it")),
+    request_body(content = Option<serde_json::Value>, description = "Nothing, or an empty object"),
+    responses((status = 200, description = "How many sessions have ended", body = Reached)),
+)]
+pub(super) async fn disconnect(
+    State(api): State<Api>,
+    UserName(user): UserName,
+    body: JsonText,
+) -> Result<Json<Reached>, Problem> {
+    body.or_empty::<Nothing>(api.limits)?;
+    Ok(Json(api.hub.each(Whom::User(user), Deed::End(Disconnect::KICKED)).await?.into()))
+}
+
+/// A body that says nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Let all sessions of a user join a room
+///
+/// Whoever else may join it; sessions that are members already stay members.
+#[utoipa::path(
+    post, path = "/api/v1/users/{user}/join", tag = "users", operation_id = "join_user",
+    params(("user" = String, Path, description = "The user, as tokens name it"), NamespaceParam),
+    request_body = RoomBody,
+    responses((status = 200, description = "How many sessions are members now", body = Reached)),
+)]
+pub(super) async fn join(
+    State(api): State<Api>,
+    UserName(user): UserName,
+    Params(params): Params<NamespaceParam>,
+    body: JsonText,
+) -> Result<Json<Reached>, Problem> {
+    let namespace = api.namespace(params.namespace.as_deref())?;
+    let RoomBody { room } = parse(body.text()?, api.limits)?;
+    check_room_name(&room)?;
+    Ok(Json(api.hub.each(Whom::User(user), Deed::Join(namespace, room.into())).await?.into()))
+}
+
+/// Make all sessions of a user leave a room
+#[utoipa::path(
+    post, path = "/api/v1/users/{user}/leave", tag = "users", operation_id = "leave_user",
+    params(("user" = String, Path, description = "The user, as tokens name it"), NamespaceParam),
+    request_body = RoomBody,
+    responses((status = 200, description = "How many sessions were members", body = Reached)),
+)]
+pub(super) async fn leave(
+    State(api): State<Api>,
+    UserName(user): UserName,
+    Params(params): Params<NamespaceParam>,
+    body: JsonText,
+) -> Result<Json<Reached>, Problem> {
+    let namespace = api.namespace(params.namespace.as_deref())?;
+    let RoomBody { room } = parse(body.text()?, api.limits)?;
+    check_room_name(&room)?;
+    Ok(Json(api.hub.each(Whom::User(user), Deed::Leave(namespace, room.into())).await?.into()))
+}
+
+/// Revoke a token
+///
+/// Sessions that came with it end with close code 4401, and it is refused until it has expired.
+#[utoipa::path(
+    post, path = "/api/v1/tokens/{jti}/revoke", tag = "tokens", operation_id = "revoke_token",
+    params(("jti" = String, Path, description = "Id of the token: its claim `jti`")),
+    request_body(content = Option<RevokeBody>, description = "When the token expires, if that is known"),
+    responses(
+        (status = 200, description = "It is refused from now on", body = RevokedToken),
+        (status = 503, description = "Too many revoked tokens are remembered already, or a worker does not answer",
+            body = ProblemBody, content_type = PROBLEM_JSON),
+    ),
+)]
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    TokenId(token): TokenId,
+    body: JsonText,
+) -> Result<Json<RevokedToken>, Problem> {
+    let RevokeBody { expires_at } = body.or_empty(api.limits)?;
+    let now = lifecycle::unix_millis();
+    let leeway = u64::try_from(api.limits.token_leeway.as_millis()).unwrap_or(u64::MAX);
+    let known = expires_at.map(|seconds| seconds.saturating_mul(1_000).saturating_add(leeway));
+    let ttl = u64::try_from(api.limits.revoked_token_ttl.as_millis()).unwrap_or(u64::MAX);
+    let until = known.unwrap_or_else(|| now.saturating_add(ttl));
+    let full = || Problem::busy("too many revoked tokens are remembered already");
+    // First the list, then the sessions: whoever comes in between is found in one of the two.
+    api.guards.revoked.add(&token, until, now).then_some(()).ok_or_else(full)?;
+    let tally = api.hub.each(Whom::Token(token.clone()), Deed::End(Disconnect::TOKEN_REVOKED)).await?;
+    // A session that is here knows better when its token expires.
+    let until = until.max(tally.expires_at);
+    api.guards.revoked.add(&token, until, now).then_some(()).ok_or_else(full)?;
+    Ok(Json(RevokedToken { sessions: tally.done, until: until.div_ceil(1_000) }))
+}

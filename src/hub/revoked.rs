@@ -1,0 +1,93 @@
+//! Tokens that are refused although they are valid: a bounded list, forgotten as the tokens expire by themselves.
+
+use crate::metrics::NodeStats;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The ids of revoked tokens, for any thread.
+#[derive(Debug, Clone)]
+pub struct Revoked {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// By token id: until when it is refused, in milliseconds since 1970.
+    until: RwLock<HashMap<Box<str>, u64>>,
+    most: usize,
+    stats: Arc<NodeStats>,
+}
+
+impl Revoked {
+    /// An empty list with room for `most` tokens.
+    #[must_use]
+    pub fn new(most: usize, stats: Arc<NodeStats>) -> Self {
+        Self { inner: Arc::new(Inner { until: RwLock::default(), most, stats }) }
+    }
+
+    /// Refuses a token until `until`, in milliseconds since 1970; a later end counts. False when the list is full.
+    #[must_use]
+    pub fn add(&self, token: &str, until: u64, now: u64) -> bool {
+        let mut list = self.inner.until.write().unwrap_or_else(PoisonError::into_inner);
+        if list.len() >= self.inner.most && !list.contains_key(token) {
+            sweep(&mut list, now);
+            if list.len() >= self.inner.most {
+                self.inner.stats.revocations_refused.add_shared(1);
+                return false;
+            }
+        }
+        let entry = list.entry(token.into()).or_insert(until);
+        *entry = until.max(*entry);
+        self.inner.stats.revoked_tokens.set(list.len() as u64);
+        true
+    }
+
+    /// Whether a token is refused.
+    #[must_use]
+    pub fn contains(&self, token: &str, now: u64) -> bool {
+        // Nearly always nothing is revoked, and a session that comes needs no lock.
+        self.inner.stats.revoked_tokens.get() > 0 && {
+            let list = self.inner.until.read().unwrap_or_else(PoisonError::into_inner);
+            list.get(token).is_some_and(|until| now < *until)
+        }
+    }
+
+    /// Forgets the tokens that have expired by now.
+    pub fn sweep(&self, now: u64) {
+        let mut list = self.inner.until.write().unwrap_or_else(PoisonError::into_inner);
+        sweep(&mut list, now);
+        self.inner.stats.revoked_tokens.set(list.len() as u64);
+    }
+}
+
+fn sweep(list: &mut HashMap<Box<str>, u64>, now: u64) {
+    list.retain(|_, until| now < *until);
+    if list.capacity() > 1_024 && list.len() < list.capacity() / 4 {
+        list.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_refused_until_it_has_expired_anyway() {
+        let revoked = Revoked::new(10, Arc::default());
+        assert!(revoked.add("a", 1_000, 0) && revoked.add("a", 500, 0));
+        assert!(revoked.contains("a", 999) && !revoked.contains("a", 1_000) && !revoked.contains("b", 0));
+    }
+
+    #[test]
+    fn the_list_has_an_end_and_is_swept() {
+        let stats = Arc::new(NodeStats::default());
+        let revoked = Revoked::new(2, Arc::clone(&stats));
+        assert!(revoked.add("a", 1_000, 0) && revoked.add("b", 2_000, 0));
+        assert!(!revoked.add("c", 3_000, 999) && revoked.add("b", 2_500, 999));
+        assert_eq!((stats.revoked_tokens.get(), stats.revocations_refused.get()), (2, 1));
+        assert!(revoked.add("c", 3_000, 1_000), "a has made room");
+        revoked.sweep(2_600);
+        assert_eq!(stats.revoked_tokens.get(), 1);
+        assert!(!revoked.contains("b", 2_600) && revoked.contains("c", 2_600));
+    }
+}

@@ -1,0 +1,190 @@
+//! Goal: keys of issuers come, change and go without anybody noticing, and nobody can have the server fetch as he pleases.
+//! Method: real issuers, whose keys and moods the tests change.
+
+use crate::support::{Issuer, NativeClient, Signer, SocketIoClient, TestServer, beside, eventually};
+use roomcast::app::Mode;
+use roomcast::config::AuthSettings;
+use roomcast::protocol::Wire;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn claims() -> Value {
+    json!({"sub": "ada", "exp": 4_000_000_000_u64})
+}
+
+fn server(urls: &[String], change: impl FnOnce(&mut AuthSettings)) -> TestServer {
+    TestServer::start_as(Mode::Authenticated, |settings| {
+        settings.auth.auth_jwks_urls = urls.iter().map(|url| url.parse().unwrap()).collect();
+        settings.auth.jwks_min_refresh = Duration::from_millis(100);
+        change(&mut settings.auth);
+    })
+}
+
+/// Status of a handshake with a token: 101, or what it is refused with.
+async fn status(server: &TestServer, token: &str) -> u16 {
+    match NativeClient::open(server, &format!("?token={token}"), Wire::Json).await {
+        Ok(mut client) => client.hello().await.map_or_else(|code| code, |_| 101),
+        Err(status) => status,
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_an_issuer_is_taken_at_every_door() {
+    let signer = Signer::new("one");
+    let issuer = Issuer::start(&[&signer]).await;
+    let server = server(&[issuer.url()], |_| ());
+    let token = signer.sign(&claims());
+    assert_eq!(status(&server, &token).await, 101);
+    let mut socketio = SocketIoClient::open(&server, "", None).await.unwrap();
+    socketio.enter("/", json!({"token": token})).await.unwrap();
+    let mut plain = NativeClient::open(&server, "", Wire::MsgPack).await.unwrap();
+    plain.send(&json!({"connect": {"token": token}})).await;
+    plain.hello().await.unwrap();
+    assert_eq!(issuer.fetches(), 1);
+    assert_eq!(server.metric("roomcast_keys", "").await, 1);
+}
+
+#[tokio::test]
+async fn a_new_key_is_fetched_when_it_is_first_used_and_whoever_uses_it_waits() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let issuer = Issuer::start(&[&old]).await;
+    let server = server(&[issuer.url()], |_| ());
+    assert_eq!(status(&server, &old.sign(&claims())).await, 101);
+    issuer.show(&[&new]);
+    tokio::time::sleep(Duration::from_millis(150)).await; // the shortest time between two fetches
+    let token = new.sign(&claims());
+    let mut socketio = SocketIoClient::open(&server, "", None).await.unwrap();
+    let mut plain = NativeClient::open(&server, "", Wire::Json).await.unwrap();
+    plain.send(&json!({"id": 7, "connect": {"token": token}})).await;
+    socketio.enter("/", json!({"token": token})).await.unwrap();
+    plain.hello().await.unwrap();
+    assert_eq!(plain.packet().await["id"], 7);
+    assert_eq!(status(&server, &token).await, 101);
+    assert_eq!(issuer.fetches(), 2);
+    assert_eq!(status(&server, &old.sign(&claims())).await, 401, "what the issuer has taken back is void");
+}
+
+#[tokio::test]
+async fn keys_are_fetched_again_now_and_then() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let issuer = Issuer::start(&[&old]).await;
+    let server = server(&[issuer.url()], |auth| auth.jwks_refresh = Duration::from_millis(200));
+    assert_eq!(status(&server, &old.sign(&claims())).await, 101);
+    issuer.show(&[&new]);
+    eventually!(status(&server, &old.sign(&claims())).await == 401);
+    assert_eq!(status(&server, &new.sign(&claims())).await, 101);
+}
+
+#[tokio::test]
+async fn a_storm_of_unknown_keys_costs_the_issuer_one_fetch() {
+    let signer = Signer::new("one");
+    let issuer = Issuer::start(&[&signer]).await;
+    let server = server(&[issuer.url()], |auth| auth.jwks_min_refresh = Duration::from_secs(30));
+    assert_eq!(status(&server, &signer.sign(&claims())).await, 101);
+    let before = issuer.fetches();
+    for n in 0..50 {
+        assert_eq!(status(&server, &Signer::new(&format!("guess-{n}")).sign(&claims())).await, 401);
+    }
+    assert!(issuer.fetches() <= before + 1, "{} fetches", issuer.fetches());
+    assert_eq!(server.metric("roomcast_tokens_refused_total", "unknown-key").await, 50);
+    assert_eq!(status(&server, &signer.sign(&claims())).await, 101, "known keys do not suffer");
+}
+
+#[tokio::test]
+async fn many_that_wait_for_one_key_wait_for_one_fetch() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let issuer = Issuer::start(&[&old]).await;
+    let server = std::sync::Arc::new(server(&[issuer.url()], |_| ()));
+    assert_eq!(status(&server, &old.sign(&claims())).await, 101);
+    issuer.show(&[&old, &new]);
+    tokio::time::sleep(Duration::from_millis(150)).await; // the shortest time between two fetches
+    let token = new.sign(&claims());
+    let ask = |_| {
+        let (server, token) = (std::sync::Arc::clone(&server), token.clone());
+        beside(async move { status(&server, &token).await })
+    };
+    for asked in (0..30).map(ask).collect::<Vec<_>>() {
+        assert_eq!(asked.await.unwrap(), 101);
+    }
+    assert_eq!(issuer.fetches(), 2);
+}
+
+#[tokio::test]
+async fn known_keys_go_on_while_the_issuer_is_down_but_not_for_ever() {
+    let signer = Signer::new("one");
+    let issuer = Issuer::start(&[&signer]).await;
+    let server = server(&[issuer.url()], |auth| {
+        auth.jwks_refresh = Duration::from_millis(100);
+        auth.jwks_stale = Duration::from_secs(2);
+    });
+    let token = signer.sign(&claims());
+    assert_eq!(status(&server, &token).await, 101);
+    issuer.fail();
+    eventually!(server.metric("roomcast_key_set_fetches_total", "failed").await >= 3);
+    assert_eq!(status(&server, &token).await, 101, "stale, but not too old");
+    eventually!(status(&server, &token).await == 401);
+    issuer.show(&[&signer]);
+    eventually!(status(&server, &token).await == 101);
+}
+
+#[tokio::test]
+async fn what_is_no_key_set_changes_nothing() {
+    let signer = Signer::new("one");
+    let issuer = Issuer::start(&[&signer]).await;
+    let server = server(&[issuer.url()], |auth| auth.jwks_refresh = Duration::from_millis(100));
+    let token = signer.sign(&claims());
+    assert_eq!(status(&server, &token).await, 101);
+    let huge = json!({"keys": [{"kty": "oct", "k": "x".repeat(300_000)}]}).to_string();
+    for body in ["".to_owned(), "[]".to_owned(), huge] {
+        let before = server.metric("roomcast_key_set_fetches_total", "failed").await;
+        issuer.show_text(body);
+        eventually!(server.metric("roomcast_key_set_fetches_total", "failed").await > before);
+    }
+    issuer.redirect();
+    let before = server.metric("roomcast_key_set_fetches_total", "failed").await;
+    eventually!(server.metric("roomcast_key_set_fetches_total", "failed").await > before + 1);
+    assert_eq!(status(&server, &token).await, 101);
+}
+
+#[tokio::test]
+async fn keys_of_two_issuers_under_one_name_are_not_mixed() {
+    let (ours, theirs) = (Signer::new("same"), Signer::new("same"));
+    let (a, b) = (Issuer::start(&[&ours]).await, Issuer::start(&[&theirs]).await);
+    let server = server(&[format!("https-a={}", a.url()), format!("https-b={}", b.url())], |_| ());
+    let of = |issuer: &str| json!({"sub": "ada", "exp": 4_000_000_000_u64, "iss": issuer});
+    for (signer, issuer, expected) in [
+        (&ours, "https-a", 101),
+        (&theirs, "https-b", 101),
+        (&ours, "https-b", 401),
+        (&theirs, "https-a", 401),
+        (&ours, "https-c", 401),
+    ] {
+        assert_eq!(status(&server, &signer.sign(&of(issuer))).await, expected, "{issuer}");
+    }
+    assert_eq!(status(&server, &ours.sign(&claims())).await, 401, "no issuer");
+    assert_eq!(server.metric("roomcast_keys", "").await, 2);
+}
+
+#[tokio::test]
+async fn claims_never_say_where_keys_are_fetched() {
+    let (signer, evil) = (Signer::new("one"), Signer::new("evil"));
+    let (issuer, elsewhere) = (Issuer::start(&[&signer]).await, Issuer::start(&[&evil]).await);
+    let server = server(&[issuer.url()], |_| ());
+    let claims = json!({"sub": "ada", "exp": 4_000_000_000_u64, "iss": elsewhere.url(), "jku": elsewhere.url()});
+    assert_eq!(status(&server, &evil.sign(&claims)).await, 401);
+    assert_eq!(elsewhere.fetches(), 0);
+}
+
+#[tokio::test]
+async fn a_server_whose_issuer_is_down_starts_and_refuses_in_time() {
+    let signer = Signer::new("one");
+    let issuer = Issuer::start(&[&signer]).await;
+    issuer.fail();
+    let server = server(&[issuer.url()], |_| ());
+    let token = signer.sign(&claims());
+    assert_eq!(status(&server, &token).await, 401);
+    let mut client = SocketIoClient::open(&server, "", None).await.unwrap();
+    assert!(client.enter("/", json!({"token": token})).await.is_err());
+    issuer.show(&[&signer]);
+    eventually!(status(&server, &token).await == 101);
+}
