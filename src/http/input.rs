@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// How long a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Entries of a listing unless the request says how many.
 const PAGE_DEFAULT: usize = 100;

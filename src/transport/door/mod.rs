@@ -131,7 +131,8 @@ impl Doors {
         self.inner.gate.take_handshake(caller)?;
         let identity = self.inner.gate.identify(token_of(request)).await?;
         let place = self.inner.gate.take_place(caller, self.inner.lifecycle.is_stopping())?;
-        let rooms = query(&request.uri, "room").take(self.inner.max_rooms).collect();
+        // One more than a session may have is refused as too many.
+        let rooms = query(&request.uri, "room").take(self.inner.max_rooms.saturating_add(1)).collect();
         let details = self.inner.keep_details.then(|| details_of(request));
         Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None, details }), place))
     }
