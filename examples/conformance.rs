@@ -4,7 +4,7 @@
 //! `cargo run --example conformance -- --port 3000`
 
 use clap::Parser;
-use roomcast::app::{App, Mode};
+use roomcast::app::{App, Builder, Mode};
 use roomcast::config::Settings;
 use roomcast::protocol::websocket::Limits;
 use roomcast::session::{Answer, Entrance, Framing, Namespace, RawAnswers, RawMessage};
@@ -27,7 +27,16 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Arguments { port } = Arguments::parse();
-    let app = App::builder()
+    let app = server().build(settings(port), Mode::Open)?;
+    writeln!(std::io::stdout(), "listening on {}", app.public_address()?)?;
+    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    app.run(stop).await?;
+    Ok(())
+}
+
+/// The server, but for its settings.
+pub(crate) fn server() -> Builder {
+    App::builder()
         .entrance(Entrance {
             path: "/engine.io/".to_owned(),
             framing: Framing::EngineIo,
@@ -36,11 +45,6 @@ async fn main() -> anyhow::Result<()> {
         })
         .namespace("/", application)
         .namespace("/custom", application)
-        .build(settings(port), Mode::Open)?;
-    writeln!(std::io::stdout(), "listening on {}", app.public_address()?)?;
-    let stop = async { drop(tokio::signal::ctrl_c().await) };
-    app.run(stop).await?;
-    Ok(())
 }
 
 /// Says right after CONNECT with what the client authenticated itself, and sends everything back.
@@ -61,7 +65,7 @@ fn application(namespace: Namespace) -> Namespace {
 }
 
 /// What the suites expect of the server, and nothing that would hold them up.
-fn settings(port: u16) -> Settings {
+pub(crate) fn settings(port: u16) -> Settings {
     let mut settings = Settings::default();
     settings.listen.listen = SocketAddr::from(([0, 0, 0, 0], port));
     settings.listen.admin_listen = SocketAddr::from(([127, 0, 0, 1], 0));

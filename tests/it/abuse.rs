@@ -2,8 +2,8 @@
 //! that the protocols forbid, each with its expected answer; then ten thousand random mutations beside a bystander.
 
 use crate::support::{
-    Client, HEAVY, Peers, RawSocket, SPEAKING, SocketIoClient, TestServer, eventually, frame, handshake, http_get,
-    masked,
+    Client, Dice, HEAVY, Peers, RawSocket, SPEAKING, SocketIoClient, TestServer, eventually, frame, handshake,
+    http_get, masked,
 };
 use roomcast::protocol::Wire;
 use serde_json::json;
@@ -275,35 +275,6 @@ async fn a_reset_at_any_moment_leaves_nothing_behind() {
     assert_eq!(server.metric("roomcast_panics_total", "").await, 0);
 }
 
-/// A small generator: the same numbers in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..=self.below(3) {
-            let at = self.below(bytes.len());
-            match self.below(6) {
-                0 => bytes[at] ^= 1 << self.below(8),
-                1 => bytes[at] = u8::try_from(self.below(256)).unwrap(),
-                2 => bytes.truncate(at.max(1)),
-                3 => bytes.insert(at, bytes[at]),
-                4 => drop(bytes.remove(at)),
-                _ => bytes.extend_from_within(at..),
-            }
-            if bytes.is_empty() {
-                bytes.push(0);
-            }
-        }
-    }
-}
-
 /// Valid conversations; half of the mutations happen before the mask is laid over them, so that they reach the protocols
 /// behind it.
 fn conversation(dice: &mut Dice) -> Vec<u8> {
@@ -365,7 +336,7 @@ async fn ten_thousand_mutations_of_valid_frames_disturb_nobody() {
         .map(|seed| {
             let address = server.public;
             crate::support::beside(async move {
-                let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let mut dice = Dice::new(seed);
                 // Four mutated frames in each of 625 connections, four times: 10,000.
                 for _ in 0..625 {
                     let bytes = conversation(&mut dice);

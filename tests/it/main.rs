@@ -4,9 +4,13 @@
 #[cfg(test)]
 mod abuse;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod authentication;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]

@@ -5,9 +5,7 @@
 //! allocated, what the allocator loses between it, and what the runtime keeps for each connection.
 #![cfg(target_os = "linux")]
 
-use crate::support::{HEAVY, RawSocket, frame, handshake, http_get};
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use crate::support::{HEAVY, Process, RawSocket, TestServer, frame, handshake, http_get};
 use std::time::Duration;
 
 /// Bytes of resident memory that an idle Socket.IO session in one room may cost.
@@ -20,71 +18,34 @@ const KEPT_MAX: u64 = 512;
 
 const SESSIONS: u64 = 2_000;
 
-/// A server in a process of its own, which ends with this.
-struct Process {
-    child: Child,
-    public: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Process {
-    async fn start() -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (public, admin) = (free(), free());
-        let child = Command::new(env!("CARGO_BIN_EXE_roomcast"))
-            .args(["dev", "--workers", "1", "--packets-per-second", "0"])
-            .args(["--listen", &public.to_string(), "--admin-listen", &admin.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        crate::support::eventually!(tokio::net::TcpStream::connect(admin).await.is_ok());
-        Self { child, public, admin }
+/// Sessions that are in one room of ten each, and have nothing more to say.
+async fn sessions(server: &TestServer, count: u64, into: &mut Vec<RawSocket>) {
+    let from = into.len();
+    for _ in 0..count {
+        let mut socket = RawSocket::connect(server.public).await;
+        socket.send(handshake("/socket.io/?EIO=4&transport=websocket", "").as_bytes()).await;
+        into.push(socket);
     }
-
-    /// Anonymous resident memory in bytes.
-    fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() * 1024
+    for (n, socket) in into[from..].iter_mut().enumerate() {
+        assert_eq!(socket.status().await, 101);
+        let join = format!("421[\"join\",{{\"room\":\"room-{}\"}}]", (from + n) / 10);
+        socket.send(&[frame(0x81, b"40"), frame(0x81, join.as_bytes())].concat()).await;
     }
-
-    /// Sessions that are in one room of ten each, and have nothing more to say.
-    async fn sessions(&self, count: u64, into: &mut Vec<RawSocket>) {
-        let from = into.len();
-        for _ in 0..count {
-            let mut socket = RawSocket::connect(self.public).await;
-            socket.send(handshake("/socket.io/?EIO=4&transport=websocket", "").as_bytes()).await;
-            into.push(socket);
-        }
-        for (n, socket) in into[from..].iter_mut().enumerate() {
-            assert_eq!(socket.status().await, 101);
-            let join = format!("421[\"join\",{{\"room\":\"room-{}\"}}]", (from + n) / 10);
-            socket.send(&[frame(0x81, b"40"), frame(0x81, join.as_bytes())].concat()).await;
-        }
-        for socket in &mut into[from..] {
-            while !socket.text().await.starts_with("431[") {}
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _gone = self.child.kill();
-        let _status = self.child.wait();
+    for socket in &mut into[from..] {
+        while !socket.text().await.starts_with("431[") {}
     }
 }
 
 #[tokio::test]
 async fn an_idle_session_costs_little_and_traffic_leaves_nothing_behind() {
     let _heavy = HEAVY.lock().await;
-    let server = Process::start().await;
+    let process = Process::start(&["--workers", "1", "--packets-per-second", "0"]).await;
+    let server = &process.server;
     let mut sockets = Vec::new();
-    server.sessions(500, &mut sockets).await;
-    let warm = server.memory();
-    server.sessions(SESSIONS, &mut sockets).await;
-    let full = server.memory();
+    sessions(server, 500, &mut sockets).await;
+    let warm = process.memory();
+    sessions(server, SESSIONS, &mut sockets).await;
+    let full = process.memory();
     let each = full.saturating_sub(warm) / SESSIONS;
     assert!(each <= SESSION_MAX, "an idle session costs {each} bytes");
 
@@ -107,7 +68,7 @@ async fn an_idle_session_costs_little_and_traffic_leaves_nothing_behind() {
             assert!(socket.text().await.starts_with("42[\"message\""));
         }
     }
-    let after = server.memory();
+    let after = process.memory();
     let kept = after.saturating_sub(full) / sockets.len() as u64;
     assert!(kept <= KEPT_MAX, "traffic left {kept} bytes for each session");
 
@@ -115,7 +76,7 @@ async fn an_idle_session_costs_little_and_traffic_leaves_nothing_behind() {
     drop(sockets);
     let mut sockets = Vec::new();
     crate::support::eventually!(http_get(server.admin, "/metrics").await.1.contains("\nroomcast_rooms 0\n"));
-    server.sessions(500 + SESSIONS, &mut sockets).await;
-    let again = server.memory().saturating_sub(after) / sockets.len() as u64;
+    sessions(server, 500 + SESSIONS, &mut sockets).await;
+    let again = process.memory().saturating_sub(after) / sockets.len() as u64;
     assert!(again <= KEPT_MAX, "sessions that went left {again} bytes each");
 }

@@ -1,17 +1,21 @@
 //! A server of our own for every test, and clients that speak to it over real sockets.
 
+mod dice;
 mod issuer;
 mod native;
 mod poller;
+mod process;
 mod raw;
 mod server;
 mod socketio;
 mod stream;
 mod value;
 
+pub(crate) use dice::Dice;
 pub(crate) use issuer::{Issuer, Signer};
 pub(crate) use native::NativeClient;
-pub(crate) use poller::Poller;
+pub(crate) use poller::{Poller, finish, request};
+pub(crate) use process::Process;
 pub(crate) use raw::{RawSocket, frame, handshake, http_get, masked};
 pub(crate) use server::{Peers, SECRET, TestServer, grant, signed, token};
 pub(crate) use socketio::SocketIoClient;

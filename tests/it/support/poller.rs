@@ -1,12 +1,15 @@
 //! A client that polls: one HTTP request for each direction, as bytes.
 
-use super::{RawSocket, TestServer};
+use super::{RawSocket, TestServer, handshake};
 use serde_json::Value;
+use std::net::SocketAddr;
 
 /// A client of Engine.IO that polls.
 #[derive(Debug, Clone)]
 pub(crate) struct Poller {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
+    /// Where Engine.IO is spoken.
+    door: String,
     /// The id that its requests carry.
     pub(crate) sid: String,
     /// What the open packet said.
@@ -16,7 +19,12 @@ pub(crate) struct Poller {
 impl Poller {
     /// Opens an Engine.IO session.
     pub(crate) async fn open(server: &TestServer) -> Self {
-        let mut poller = Self { address: server.public, sid: String::new(), open: Value::Null };
+        Self::open_at(server, "/socket.io/").await
+    }
+
+    /// Opens an Engine.IO session at another address.
+    pub(crate) async fn open_at(server: &TestServer, door: &str) -> Self {
+        let mut poller = Self { address: server.public, door: door.to_owned(), sid: String::new(), open: Value::Null };
         let (status, body) = poller.request("GET", "").await;
         assert_eq!(status, 200, "{body}");
         poller.open = serde_json::from_str(body.strip_prefix('0').unwrap()).unwrap();
@@ -35,7 +43,7 @@ impl Poller {
     /// Path of its requests.
     pub(crate) fn path(&self, transport: &str) -> String {
         let sid = if self.sid.is_empty() { String::new() } else { format!("&sid={}", self.sid) };
-        format!("/socket.io/?EIO=4&transport={transport}{sid}")
+        format!("{}?EIO=4&transport={transport}{sid}", self.door)
     }
 
     /// Status and body of a poll.
@@ -54,6 +62,14 @@ impl Poller {
     pub(crate) async fn begin_poll(&self) -> RawSocket {
         let mut socket = RawSocket::connect(self.address).await;
         socket.send(self.head("GET", "").replace("Connection: close\r\n", "").as_bytes()).await;
+        socket
+    }
+
+    /// A WebSocket that might become this session's transport; nothing is said on it yet.
+    pub(crate) async fn websocket(&self) -> RawSocket {
+        let mut socket = RawSocket::connect(self.address).await;
+        socket.send(handshake(&self.path("websocket"), "").as_bytes()).await;
+        assert_eq!(socket.status().await, 101);
         socket
     }
 
@@ -87,4 +103,21 @@ impl Poller {
         let (status, _, body) = socket.answer().await;
         (status, body)
     }
+}
+
+/// Status and body of an answer that ends the connection; 0 when the server hung up instead.
+pub(crate) async fn finish(mut socket: RawSocket) -> (u16, String) {
+    let status = socket.status().await;
+    (status, socket.rest().await)
+}
+
+/// Sends a request, and waits for no answer. `headers` are whole lines.
+pub(crate) async fn request(to: SocketAddr, method: &str, url: &str, headers: &str, body: &str) -> RawSocket {
+    let mut socket = RawSocket::connect(to).await;
+    let length = body.len();
+    let head = format!(
+        "{method} {url} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    socket.send(format!("{head}{body}").as_bytes()).await;
+    socket
 }

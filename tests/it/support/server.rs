@@ -2,7 +2,7 @@
 
 use super::{RawSocket, SocketIoClient, http_get};
 use clap::Parser as _;
-use roomcast::app::{App, Mode};
+use roomcast::app::{App, Builder, Mode};
 use roomcast::config::{Secret, Settings};
 use roomcast::session::{Claims, RoomClaim, TokenKey};
 use std::net::SocketAddr;
@@ -61,7 +61,6 @@ impl TestServer {
 
     /// Starts a server.
     pub(crate) fn start_as(mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
-        raise_descriptor_limit();
         let mut settings = Defaults::parse_from(["roomcast"]).settings;
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
         (settings.listen.listen, settings.listen.admin_listen) = (here, here);
@@ -70,14 +69,19 @@ impl TestServer {
         settings.drain.drain_window = Duration::ZERO;
         settings.drain.drain_deadline = Duration::from_secs(5);
         change(&mut settings);
+        Self::embedded(App::builder(), settings, mode)
+    }
 
+    /// Starts an application on this interface; the settings name free ports.
+    pub(crate) fn embedded(application: Builder, settings: Settings, mode: Mode) -> Self {
+        raise_descriptor_limit();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let (bound, addresses) = mpsc::sync_channel(1);
         let serve = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let app = App::build(settings, mode).unwrap();
+                let app = application.build(settings, mode).unwrap();
                 bound.send((app.public_address().unwrap(), app.admin_address().unwrap())).unwrap();
                 let left = app.run(async { drop(stopped.await) }).await.unwrap();
                 // The test may not care.
@@ -88,6 +92,11 @@ impl TestServer {
         std::thread::Builder::new().name("server".into()).spawn(serve).unwrap();
         let (public, admin) = addresses.recv_timeout(Duration::from_secs(10)).expect("the server starts");
         Self { public, admin, stop: Some(stop), ended: Some(ended) }
+    }
+
+    /// A server that somebody else has started, and ends.
+    pub(crate) fn elsewhere(public: SocketAddr, admin: SocketAddr) -> Self {
+        Self { public, admin, stop: None, ended: None }
     }
 
     /// The sum of all samples of a metric whose labels contain `label`.
