@@ -28,7 +28,7 @@ export function findExamples(markdown) {
 }
 
 /** What the reader types for the default addresses, for a server on other ports. */
-function relocate(code, server) {
+export function relocate(code, server) {
   return code
     .replaceAll(/\b(localhost|127\.0\.0\.1):3000\b/g, `127.0.0.1:${server.port}`)
     .replaceAll(/\b(localhost|127\.0\.0\.1):3001\b/g, `127.0.0.1:${server.adminPort}`);

@@ -5,9 +5,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { after, before, test } from "node:test";
-import { decode, encode } from "@msgpack/msgpack";
-import WebSocket from "ws";
-import { Server, eventually, next } from "./server.mjs";
+import { plainClient } from "./plain.mjs";
+import { Server, next } from "./server.mjs";
 
 let server;
 
@@ -19,19 +18,7 @@ after(async () => {
   await server?.kill();
 });
 
-/** A plain client that remembers what it heard. */
-async function client(query, packed = false) {
-  const socket = new WebSocket(`ws://127.0.0.1:${server.port}/ws${query}`, packed ? ["roomcast.v1.msgpack"] : []);
-  const heard = [];
-  socket.on("message", (data) => heard.push(packed ? decode(data) : JSON.parse(data.toString())));
-  await next(socket, "open");
-  return {
-    heard,
-    say: (packet) => socket.send(packed ? encode(packet) : JSON.stringify(packet)),
-    hears: (what, matches) => eventually(what, () => heard.find(matches)),
-    close: () => socket.close(),
-  };
-}
+const client = (query, packed) => plainClient(server, query, packed);
 
 test("JSON and MessagePack clients share a room, binary included", async () => {
   const json = await client("?room=lobby");
