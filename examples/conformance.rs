@@ -51,6 +51,7 @@ pub(crate) fn server() -> Builder {
 fn application(namespace: Namespace) -> Namespace {
     namespace
         .without_vocabulary()
+        .ignoring_unknown_events()
         .on_connect(|call| {
             // The argument of a connect is the auth object.
             let auth = call.arguments()?;

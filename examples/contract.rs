@@ -141,6 +141,7 @@ fn events(namespace: Namespace, node: &str) -> Namespace {
     let node = node.to_owned();
     let namespace = namespace
         .without_vocabulary()
+        .ignoring_unknown_events()
         .on_connect(greet)
         .on("message", |call| {
             let arguments = call.arguments()?;

@@ -29,3 +29,8 @@ pub mod protocol;
 pub mod session;
 pub mod telemetry;
 pub mod transport;
+
+/// The example of the README, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -42,7 +42,6 @@ pub enum Mode {
 pub struct App {
     settings: Settings,
     application: Arc<Application>,
-    entrances: Vec<Arc<Entrance>>,
     access: Access,
     keys: ApiKeys,
     public: TcpListener,
@@ -91,6 +90,7 @@ impl Builder {
     pub fn build(self, mut settings: Settings, mode: Mode) -> anyhow::Result<App> {
         let names = &settings.listen.namespaces;
         let application = Application::new(names, self.namespaces, self.keep_handshakes).map_err(anyhow::Error::msg)?;
+        let application = application.with_entrances(self.entrances);
         if mode == Mode::Authenticated
             && let Some(problem) = settings.auth.missing()
         {
@@ -115,22 +115,7 @@ impl Builder {
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let application = Arc::new(application);
-        let entrances = self.entrances;
-        Ok(App {
-            settings,
-            application,
-            entrances,
-            access,
-            keys,
-            public,
-            admin,
-            hub,
-            inboxes,
-            metrics,
-            origins,
-            tls,
-            node,
-        })
+        Ok(App { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node })
     }
 }
 
@@ -176,21 +161,8 @@ impl App {
     /// # Errors
     /// When a worker cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Vec<&'static str>> {
-        let Self {
-            settings,
-            application,
-            entrances,
-            access,
-            keys,
-            public,
-            admin,
-            hub,
-            inboxes,
-            metrics,
-            origins,
-            tls,
-            node,
-        } = self;
+        let Self { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node } =
+            self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let limiter = Limiter::new(&settings, metrics.node().clone());
@@ -216,8 +188,9 @@ impl App {
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
         let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone())
             .keeping_details(application.keeps_handshakes());
-        let public_router =
-            doors.router(&settings.listen.socketio_path, &entrances).merge(http::public_router(api.clone()));
+        let public_router = doors
+            .router(&settings.listen.socketio_path, application.entrances())
+            .merge(http::public_router(api.clone()));
         let serve =
             |front, close: &CancellationToken| listener::serve(front, stats.clone(), lifecycle.clone(), close.clone());
         if let Some(tls) = tls.clone() {

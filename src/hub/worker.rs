@@ -9,6 +9,7 @@ use super::presence::MemberInfo;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::request::raw_name;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -179,6 +180,16 @@ pub struct SessionEvent {
     pub arguments: Arguments,
     /// How long to wait for the client's acknowledgement; `None` asks for none.
     pub ack_timeout: Option<Duration>,
+}
+
+impl SessionEvent {
+    /// An event that asks for no answer.
+    ///
+    /// # Errors
+    /// When Socket.IO keeps the name for itself.
+    pub fn new(event: &str, arguments: Arguments) -> Result<Self, Refusal> {
+        Ok(Self { name: raw_name(event)?, arguments, ack_timeout: None })
+    }
 }
 
 /// Which sessions to list.

@@ -1,7 +1,7 @@
 //! What clients ask for, whichever door they came through: the keys that requests have in common.
 
 use super::DecodeError;
-use super::json::{Scanner, unquote};
+use super::json::{Scanner, unquote, write_string};
 use super::name::check_room_name;
 use super::refusal::{Code, Refusal};
 use smallvec::SmallVec;
@@ -143,6 +143,19 @@ impl<'a> RawEvent<'a> {
         counted.map_err(|_| Refusal::new(Code::BadPacket, "\"args\" is an array"))?;
         Ok(Self { name, args: list[1..list.len() - 1].trim(), arity })
     }
+}
+
+/// The name of an event as JSON.
+///
+/// # Errors
+/// When Socket.IO keeps it for itself.
+pub fn raw_name(event: &str) -> Result<String, Refusal> {
+    let mut name = String::with_capacity(event.len() + 2);
+    write_string(event, &mut name);
+    if super::socketio::is_reserved(&name) {
+        return Err(Refusal::new(Code::Internal, format!("{event} is an event that Socket.IO keeps for itself")));
+    }
+    Ok(name)
 }
 
 /// Takes the object that comes next, remembering the known keys.

@@ -2,7 +2,7 @@
 //! The built-in vocabulary is such a set of handlers too.
 
 use super::call::{Answer, Call};
-use super::vocabulary;
+use super::{Entrance, vocabulary};
 use crate::hub::NamespaceId;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::json::unquote;
@@ -60,6 +60,7 @@ impl From<Refusal> for Rejection {
 /// come first.
 pub struct Namespace {
     vocabulary: bool,
+    ignores_unknown: bool,
     events: Vec<(Box<str>, Handler)>,
     connect: Option<ConnectHandler>,
     disconnect: Option<DisconnectHandler>,
@@ -67,7 +68,7 @@ pub struct Namespace {
 
 impl Default for Namespace {
     fn default() -> Self {
-        Self { vocabulary: true, events: Vec::new(), connect: None, disconnect: None }
+        Self { vocabulary: true, ignores_unknown: false, events: Vec::new(), connect: None, disconnect: None }
     }
 }
 
@@ -86,6 +87,12 @@ impl Namespace {
     #[must_use]
     pub fn without_vocabulary(self) -> Self {
         Self { vocabulary: false, ..self }
+    }
+
+    /// Says nothing to events without a handler, as other Socket.IO servers do. They are refused otherwise.
+    #[must_use]
+    pub fn ignoring_unknown_events(self) -> Self {
+        Self { ignores_unknown: true, ..self }
     }
 
     /// Has `handler` answer the event of this name. Of two handlers for a name the later one counts.
@@ -155,6 +162,11 @@ impl Namespace {
         self.disconnect.as_ref()
     }
 
+    /// Whether nothing is said to events without a handler.
+    pub(super) fn ignores_unknown_events(&self) -> bool {
+        self.ignores_unknown
+    }
+
     /// Whether the built-in vocabulary is offered.
     pub(super) fn has_vocabulary(&self) -> bool {
         self.vocabulary
@@ -166,6 +178,7 @@ impl Namespace {
 pub struct Application {
     names: Vec<String>,
     namespaces: Vec<Namespace>,
+    entrances: Vec<Arc<Entrance>>,
     keeps_handshakes: bool,
 }
 
@@ -188,6 +201,18 @@ impl Application {
             application.describe(&name, namespace);
         }
         Ok(application)
+    }
+
+    /// The same with addresses at which messages have no vocabulary.
+    #[must_use]
+    pub fn with_entrances(self, entrances: Vec<Arc<Entrance>>) -> Self {
+        Self { entrances, ..self }
+    }
+
+    /// Those addresses.
+    #[must_use]
+    pub fn entrances(&self) -> &[Arc<Entrance>] {
+        &self.entrances
     }
 
     fn describe(&mut self, name: &str, namespace: Namespace) {

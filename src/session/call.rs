@@ -9,11 +9,9 @@ use crate::protocol::Transport;
 use crate::protocol::arguments::{Arguments, parse_arg, parse_list};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
-use crate::protocol::json::write_string;
 use crate::protocol::name::check_room_name;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent};
-use crate::protocol::socketio::is_reserved;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -145,7 +143,7 @@ impl<'cx> Call<'_, 'cx> {
     /// What the handshake said, if handshakes are kept.
     #[must_use]
     pub fn handshake(&self) -> Option<&super::HandshakeDetails> {
-        self.session.details.as_deref().map(|details| &details.handshake)
+        self.session.details.as_deref()?.handshake.as_ref()
     }
 
     /// The auth object of the client's CONNECT: `{}` when there was none, or when handshakes are not kept. While it
@@ -156,6 +154,11 @@ impl<'cx> Call<'_, 'cx> {
         details
             .and_then(|details| details.auth_of(self.namespace))
             .unwrap_or_else(|| Value::Object(serde_json::Map::new()))
+    }
+
+    /// What the application notes about this session in this namespace: one value of each type, until it leaves.
+    pub fn note<T: std::any::Any + Send + Default>(&mut self) -> &mut T {
+        self.session.details.get_or_insert_default().note(self.namespace)
     }
 
     /// How the bytes of the session travel.
@@ -217,7 +220,7 @@ impl<'cx> Call<'_, 'cx> {
         arguments: Arguments,
         ack_timeout: Option<Duration>,
     ) -> Result<Option<oneshot::Receiver<Arguments>>, Refusal> {
-        let event = SessionEvent { name: raw_name(event)?, arguments, ack_timeout };
+        let event = SessionEvent { ack_timeout, ..SessionEvent::new(event, arguments)? };
         if self.cx.hub.sid_of(self.member).is_none() {
             return Ok(None);
         }
@@ -272,16 +275,6 @@ impl<'cx> Call<'_, 'cx> {
     pub(super) fn as_event<'e>(event: RawEvent<'e>, attachments: &'e [Bytes]) -> Event<'e> {
         Event { raw: event, attachments, ack: None }
     }
-}
-
-/// The name of an event as JSON.
-pub(super) fn raw_name(event: &str) -> Result<String, Refusal> {
-    let mut name = String::with_capacity(event.len() + 2);
-    write_string(event, &mut name);
-    if is_reserved(&name) {
-        return Err(Refusal::new(Code::Internal, format!("{event} is an event that Socket.IO keeps for itself")));
-    }
-    Ok(name)
 }
 
 fn wrong_arguments() -> Refusal {

@@ -1,11 +1,11 @@
 //! Broadcasts of an application: to whom, and how.
 
 use super::Context;
-use super::call::{Call, raw_name};
+use super::call::Call;
 use crate::hub::{Answers, Broadcast, Cast, NamespaceId, OutboxId, Sid};
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::Refusal;
-use crate::protocol::request::RawEvent;
+use crate::protocol::request::{RawEvent, raw_name};
 use std::time::Duration;
 
 /// Whom a broadcast is for. It is sent by [`To::emit`] or by [`To::gather`].

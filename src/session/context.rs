@@ -3,9 +3,8 @@
 use super::raw::Entrance;
 use super::rules::Rules;
 use super::token::Unproven;
-use crate::hub::{Identity, Local, NamespaceId, OutboxId, ReplyTo, Sid};
+use crate::hub::{Identity, Local, OutboxId, ReplyTo, Sid};
 use crate::protocol::{Transport, Wire};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// What a session needs from its worker for the length of one call.
@@ -73,30 +72,4 @@ pub struct HandshakeDetails {
     pub query: Vec<(String, String)>,
     /// The headers, in order; what is no text is left out.
     pub headers: Vec<(String, String)>,
-}
-
-/// What a session keeps for an application that asks for it.
-#[derive(Debug)]
-pub(super) struct Details {
-    pub(super) handshake: HandshakeDetails,
-    /// The auth objects of its CONNECTs, as raw JSON.
-    auths: Vec<(NamespaceId, Box<str>)>,
-}
-
-impl Details {
-    pub(super) fn new(handshake: HandshakeDetails) -> Self {
-        Self { handshake, auths: Vec::new() }
-    }
-
-    pub(super) fn keep_auth(&mut self, namespace: NamespaceId, auth: &str) {
-        self.auths.retain(|(known, _)| *known != namespace);
-        if !auth.is_empty() {
-            self.auths.push((namespace, auth.into()));
-        }
-    }
-
-    pub(super) fn auth_of(&self, namespace: NamespaceId) -> Option<Value> {
-        let (_, auth) = self.auths.iter().find(|(known, _)| *known == namespace)?;
-        serde_json::from_str(auth).ok()
-    }
 }

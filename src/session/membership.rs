@@ -48,6 +48,9 @@ impl Session {
         if tell && matches!(self.dialect, Dialect::SocketIo(_)) {
             self.socketio_farewell(member, cx);
         }
+        if let Some(details) = &mut self.details {
+            details.forget(namespace);
+        }
         cx.hub.exit(member);
     }
 

@@ -10,6 +10,7 @@ mod call;
 mod cast;
 mod context;
 mod creation;
+mod details;
 mod later;
 mod membership;
 mod native;
@@ -65,7 +66,7 @@ pub struct Session {
     identity: Option<Arc<Identity>>,
     acks: ack::Acks,
     /// What the application wants to know about it.
-    details: Option<Box<context::Details>>,
+    details: Option<Box<details::Details>>,
     /// Counts the answers that come later.
     deferred: Option<Arc<()>>,
     /// What it has published to rooms whose policies have a rate.

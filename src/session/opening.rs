@@ -1,6 +1,6 @@
 //! How a session begins: what its handshake says it is, and its first words.
 
-use super::context::Details;
+use super::details::Details;
 use super::limit::Limit;
 use super::raw::Framing;
 use super::{Context, Dialect, Handshake, Session, ack, native, socketio, sse};
@@ -36,7 +36,7 @@ impl Session {
             // A token may have been revoked on the way here.
             identity: Self::holding(identity.as_ref(), cx),
             acks: ack::Acks::default(),
-            details: details.map(|details| Box::new(Details::new(*details))),
+            details: Details::of(details),
             deferred: None,
             published: None,
         }

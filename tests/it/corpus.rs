@@ -14,16 +14,19 @@ mod msgpack;
 mod native;
 #[path = "../../fuzz/targets/socketio.rs"]
 mod socketio;
+#[path = "../../fuzz/targets/socketio_msgpack.rs"]
+mod socketio_msgpack;
 #[path = "../../fuzz/targets/websocket.rs"]
 mod websocket;
 
 type Run = fn(&[u8]);
 
-const TARGETS: [(&str, Run); 5] = [
+const TARGETS: [(&str, Run); 6] = [
     ("json", json::run),
     ("msgpack", msgpack::run),
     ("native", native::run),
     ("socketio", socketio::run),
+    ("socketio_msgpack", socketio_msgpack::run),
     ("websocket", websocket::run),
 ];
 

@@ -18,6 +18,8 @@ mod docs;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod embedding;
+#[cfg(test)]
 mod encode;
 #[cfg(test)]
 mod fairness;

@@ -82,6 +82,9 @@ impl Session {
             Err(rejection) => {
                 cx.hub.take_back(self.outbox, &hello);
                 self.socketio().forget(member);
+                if let Some(details) = &mut self.details {
+                    details.forget(namespace);
+                }
                 cx.hub.exit(member);
                 self.reject(packet.namespace, &rejection.to_json(), cx);
                 Ok(())

@@ -187,9 +187,14 @@ impl Session {
             return Ok(());
         }
         let rules = cx.rules;
-        let Some(handler) = rules.application.namespace(namespace).handler(event.name) else {
+        let described = rules.application.namespace(namespace);
+        let Some(handler) = described.handler(event.name) else {
             let refusal = Refusal::new(Code::UnknownEvent, format!("no rule for the event {}", event.name));
-            self.socketio_refuse(member, id, &refusal, cx);
+            if described.ignores_unknown_events() {
+                Self::count_refusal(&refusal, cx);
+            } else {
+                self.socketio_refuse(member, id, &refusal, cx);
+            }
             return Ok(());
         };
         let (reply_to, session) = (id.map(ReplyTo::SocketIo), &mut *self);

@@ -42,7 +42,7 @@ fn echo_server() -> TestServer {
 
 fn start(application: Builder, mut settings: Settings) -> TestServer {
     settings.listen.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    TestServer::embedded(application, settings, Mode::Open)
+    TestServer::run(application, settings, Mode::Open)
 }
 
 /// A WebSocket of Engine.IO whose open packet has been read.

@@ -59,8 +59,17 @@ impl TestServer {
         })
     }
 
+    /// Starts an open server with events of its own.
+    pub(crate) fn embedded(builder: Builder) -> Self {
+        Self::start_with(builder, Mode::Open, |settings| settings.limits.packets_per_second = 0)
+    }
+
     /// Starts a server.
     pub(crate) fn start_as(mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_with(App::builder(), mode, change)
+    }
+
+    fn start_with(builder: Builder, mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Defaults::parse_from(["roomcast"]).settings;
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
         (settings.listen.listen, settings.listen.admin_listen) = (here, here);
@@ -69,11 +78,11 @@ impl TestServer {
         settings.drain.drain_window = Duration::ZERO;
         settings.drain.drain_deadline = Duration::from_secs(5);
         change(&mut settings);
-        Self::embedded(App::builder(), settings, mode)
+        Self::run(builder, settings, mode)
     }
 
     /// Starts an application on this interface; the settings name free ports.
-    pub(crate) fn embedded(application: Builder, settings: Settings, mode: Mode) -> Self {
+    pub(crate) fn run(application: Builder, settings: Settings, mode: Mode) -> Self {
         raise_descriptor_limit();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();

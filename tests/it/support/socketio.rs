@@ -20,6 +20,8 @@ pub(crate) struct SocketIoClient {
     pub(crate) sid: String,
     events: VecDeque<(String, Heard)>,
     acks: HashMap<u64, Vec<Value>>,
+    /// The numbers of events that ask for an answer, in the order in which they came.
+    asked: VecDeque<u64>,
     next_id: u64,
     /// Whether it speaks as `socket.io-msgpack-parser` does.
     pub(crate) packed: bool,
@@ -60,6 +62,7 @@ impl SocketIoClient {
             sid: String::new(),
             events: VecDeque::new(),
             acks: HashMap::new(),
+            asked: VecDeque::new(),
             next_id: 0,
             packed: false,
             control: VecDeque::new(),
@@ -85,6 +88,18 @@ impl SocketIoClient {
         }
         self.sid = data["sid"].take().as_str().unwrap().to_owned();
         Ok(self.sid.clone())
+    }
+
+    /// Tries to enter the default namespace. The error is the code with which the server closes instead.
+    pub(crate) async fn try_enter(&mut self, auth: Value) -> Result<String, u16> {
+        if self.packed {
+            self.send_map(json!({"type": 0, "data": auth, "nsp": "/"})).await;
+        } else {
+            self.send_text(format!("40{auth}")).await;
+        }
+        loop {
+            self.pump().await?;
+        }
     }
 
     /// The next CONNECT, CONNECT_ERROR or DISCONNECT packet, without Engine.IO's digit.
@@ -117,13 +132,9 @@ impl SocketIoClient {
     }
 
     pub(crate) async fn answer(&mut self, id: u64) -> Result<Value, Value> {
-        let mut answer = loop {
-            if let Some(args) = self.acks.remove(&id) {
-                assert_eq!(args.len(), 1, "an ack has one argument");
-                break args.into_iter().next().unwrap();
-            }
-            self.pump().await.unwrap_or_else(|code| panic!("closed with {code} before the ack"));
-        };
+        let mut args = self.take_ack(id).await;
+        assert_eq!(args.len(), 1, "an ack has one argument");
+        let mut answer = args.remove(0);
         if answer["error"].is_null() { Ok(answer) } else { Err(answer["error"].take()) }
     }
 
@@ -160,6 +171,39 @@ impl SocketIoClient {
         within("a packet to be sent", self.socket.send(Message::text(text))).await.unwrap();
     }
 
+    /// Answers the event that asked for an answer first, in the default namespace.
+    pub(crate) async fn reply(&mut self, args: Vec<Value>) {
+        let id = self.asked.pop_front().expect("somebody asked");
+        let mut data = Value::from(args);
+        if self.packed {
+            return self.send_map(json!({"type": 3, "data": data, "nsp": "/", "id": id})).await;
+        }
+        let mut attachments = Vec::new();
+        take_binary(&mut data, &mut attachments);
+        let kind = if attachments.is_empty() { "43".to_owned() } else { format!("46{}-", attachments.len()) };
+        self.send_text(format!("{kind}{id}{data}")).await;
+        for attachment in attachments {
+            within("an attachment to be sent", self.socket.send(Message::binary(attachment))).await.unwrap();
+        }
+    }
+
+    /// Emits with an ack, and waits for all that it says.
+    pub(crate) async fn call_for_all(&mut self, event: &str, args: &[Value]) -> Vec<Value> {
+        self.next_id += 1;
+        self.send_event("/", Some(self.next_id), event, args.to_vec()).await;
+        let id = self.next_id;
+        self.take_ack(id).await
+    }
+
+    async fn take_ack(&mut self, id: u64) -> Vec<Value> {
+        loop {
+            if let Some(args) = self.acks.remove(&id) {
+                return args;
+            }
+            self.pump().await.unwrap_or_else(|code| panic!("closed with {code} before the ack"));
+        }
+    }
+
     async fn send_event(&mut self, namespace: &str, id: Option<u64>, event: &str, args: Vec<Value>) {
         let mut data = Value::from(std::iter::once(json!(event)).chain(args).collect::<Vec<_>>());
         if self.packed {
@@ -188,6 +232,7 @@ impl SocketIoClient {
         let (namespace, data) = (map["nsp"].as_str().unwrap().to_owned(), map["data"].take());
         match (map["type"].as_u64().unwrap(), data) {
             (2, Value::Array(mut args)) => {
+                self.asked.extend(map["id"].as_u64());
                 let event = args.remove(0).as_str().unwrap().to_owned();
                 self.events.push_back((namespace, Heard { event, args }));
             }
@@ -254,6 +299,7 @@ impl SocketIoClient {
         if packet.starts_with('3') {
             self.acks.insert(id.parse().unwrap(), args);
         } else {
+            self.asked.extend(id.parse::<u64>());
             let event = args.remove(0).as_str().unwrap().to_owned();
             self.events.push_back((namespace.to_owned(), Heard { event, args }));
         }
