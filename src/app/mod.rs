@@ -2,7 +2,7 @@
 
 mod drain;
 
-use crate::config::{Secret, Settings};
+use crate::config::{AuthSettings, Settings};
 use crate::http::{self, Api, ApiKeys, Guards};
 use crate::hub::{Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
@@ -215,13 +215,15 @@ fn accept_rules(settings: &Settings) -> AcceptRules {
     }
 }
 
-/// Signs a token for a client that is valid for `ttl` from now.
+/// Signs a token for a client of a server with these settings that is valid for `ttl` from now.
 ///
 /// # Errors
-/// When it cannot be signed.
-pub fn sign_token(secret: &Secret, claims: Claims, ttl: Duration) -> anyhow::Result<String> {
+/// When there is no secret, or it cannot be signed.
+pub fn sign_token(auth: &AuthSettings, claims: Claims, ttl: Duration) -> anyhow::Result<String> {
     let exp = lifecycle::unix_seconds().saturating_add(ttl.as_secs());
-    TokenKey::new(secret).sign(&Claims { exp, ..claims }).context("cannot sign a token")
+    let (iss, aud) = (auth.auth_issuers.first().cloned(), auth.auth_audiences.first().cloned());
+    let key = TokenKey::of(auth).context("no secret to sign with")?;
+    key.sign(&Claims { exp, iss, aud, ..claims }).context("cannot sign a token")
 }
 
 fn cannot_listen(address: SocketAddr, flag: &str, error: io::Error) -> anyhow::Error {

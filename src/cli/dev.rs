@@ -51,15 +51,18 @@ impl Dev {
         if !problems.is_empty() {
             return Err(Failure::Usage(problems));
         }
-        let own = settings.auth.auth_secret.is_none();
-        let secret = match settings.auth.auth_secret.take() {
-            Some(secret) => secret,
-            None => random_secret()?,
+        let (secret, elsewhere) = (settings.auth.auth_secret.is_some(), settings.auth.missing().is_none());
+        if !elsewhere {
+            settings.auth.auth_secret = Some(random_secret()?);
+        }
+        let token = if secret || !elsewhere {
+            let claims = Claims { sub: "dev".into(), ..Claims::default() };
+            Some(sign_token(&settings.auth, claims, TOKEN_TTL)?)
+        } else {
+            None // somebody else signs them
         };
-        settings.auth.auth_secret = Some(secret.clone());
-        let token = sign_token(&secret, Claims { sub: "dev".into(), ..Claims::default() }, TOKEN_TTL)?;
         let (path, tls) = (settings.listen.socketio_path.clone(), settings.tls.tls_cert.is_some());
-        host::run(settings, Mode::Open, |app| say(&banner(app, &path, &token, own, tls)?))
+        host::run(settings, Mode::Open, |app| say(&banner(app, &path, &about_token(token.as_deref(), secret), tls)?))
     }
 }
 
@@ -74,12 +77,24 @@ fn random_secret() -> anyhow::Result<Secret> {
     Ok(text.parse()?)
 }
 
-fn banner(app: &App, socketio_path: &str, token: &str, own_secret: bool, tls: bool) -> anyhow::Result<String> {
+/// The token of the banner, or where tokens come from.
+fn about_token(token: Option<&str>, lasts: bool) -> String {
+    let hours = TOKEN_TTL.as_secs() / 3_600;
+    let life = if lasts { "" } else { ", or until this process ends" };
+    match token {
+        Some(token) => {
+            format!(
+                "A token for the user dev, good for {hours} h{life} (here you may connect without one):\n\n  {token}\n"
+            )
+        }
+        None => "Tokens come from whoever has the private key (here you may connect without one).\n".to_owned(),
+    }
+}
+
+fn banner(app: &App, socketio_path: &str, token: &str, tls: bool) -> anyhow::Result<String> {
     let s = if tls { "s" } else { "" };
     let (public, admin) = (app.public_address()?, app.admin_address()?);
     let version = env!("CARGO_PKG_VERSION");
-    let hours = TOKEN_TTL.as_secs() / 3_600;
-    let life = if own_secret { ", or until this process ends" } else { "" };
     Ok(format!(
         "
 roomcast {version}: an open server for development; anybody on this machine may connect and publish
@@ -95,10 +110,7 @@ Connect, and say something (install wscat with: npm install -g wscat):
   wscat -c 'ws{s}://{public}/ws?room=lobby'
   curl -H 'Content-Type: application/json' -d '{{\"event\":\"message\",\"data\":\"hello\"}}' http{s}://{public}/api/v1/rooms/lobby/events
 
-A token for the user dev, good for {hours} h{life} (here you may connect without one):
-
-  {token}
-
+{token}
 "
     ))
 }

@@ -18,8 +18,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(
     after_help = EXAMPLES,
-    mut_arg("api_keys", |arg| arg.hide(true)),
-    mut_arg("api_keys_file", |arg| arg.hide(true)),
+    mut_args(|arg| {
+        // The command signs with the secret; everything else about tokens is for the server.
+        let verifies = arg.get_help_heading() == Some("Authentication") && !arg.get_id().as_str().starts_with("auth_secret");
+        arg.hide(verifies)
+    }),
 )]
 pub(super) struct Token {
     /// The user whom the token is for
@@ -47,20 +50,14 @@ impl Token {
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let mut problems = self.auth.read_files();
         problems.extend(self.auth.check());
-        let secret = match self.auth.auth_secret {
-            Some(secret) if problems.is_empty() => secret,
-            None if problems.is_empty() => {
-                return Err(Failure::usage(
-                    "no secret to sign with: set ROOMCAST_AUTH_SECRET to the secret of the server",
-                ));
-            }
-            _ => return Err(Failure::Usage(problems)),
-        };
-        let token = sign_token(
-            &secret,
-            Claims { sub: self.sub, jti: self.jti, info: self.info, rooms: self.rooms, ..Claims::default() },
-            self.ttl,
-        )?;
+        if !problems.is_empty() {
+            return Err(Failure::Usage(problems));
+        }
+        if self.auth.auth_secret.is_none() {
+            return Err(Failure::usage("no secret to sign with: set ROOMCAST_AUTH_SECRET to the secret of the server"));
+        }
+        let claims = Claims { sub: self.sub, jti: self.jti, info: self.info, rooms: self.rooms, ..Claims::default() };
+        let token = sign_token(&self.auth, claims, self.ttl)?;
         say(&format!("{token}\n"))
     }
 }

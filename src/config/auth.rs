@@ -37,6 +37,12 @@ pub struct AuthSettings {
     /// Addresses of the key sets (JWKS) of who signs client tokens, in place of a key: URL, or ISSUER=URL for several issuers
     #[arg(long = "auth-jwks-url", env = "ROOMCAST_AUTH_JWKS_URLS", value_name = "URL", value_delimiter = ',', value_parser = clap::value_parser!(KeySetUrl))]
     pub auth_jwks_urls: Vec<KeySetUrl>,
+    /// File with certificates (PEM) that are trusted when key sets are fetched, besides those that the machine trusts
+    #[arg(long, env = "ROOMCAST_AUTH_JWKS_CA_FILE", value_name = "FILE")]
+    pub auth_jwks_ca_file: Option<PathBuf>,
+    /// The text of that file.
+    #[arg(skip)]
+    pub auth_jwks_ca: Option<String>,
     /// Algorithms that tokens may be signed with; unless given HS256 for a secret, that of the public key, or RS256, ES256 and EdDSA for key sets
     #[arg(
         long,
@@ -112,6 +118,13 @@ impl AuthSettings {
             match key {
                 Ok(key) => self.auth_public_key = Some(key),
                 Err(problem) => problems.push(format!("auth-public-key-file: {problem}")),
+            }
+        }
+        if let Some(path) = self.auth_jwks_ca_file.take() {
+            match read_secret(&path) {
+                Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => self.auth_jwks_ca = Some(text),
+                Ok(_) => problems.push(format!("auth-jwks-ca-file: there is no certificate in {}", path.display())),
+                Err(problem) => problems.push(format!("auth-jwks-ca-file: {problem}")),
             }
         }
         if let Some(path) = self.api_keys_file.take() {

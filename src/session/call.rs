@@ -137,7 +137,7 @@ impl<'cx> Call<'_, 'cx> {
     /// Who the client is, if a token said so.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
-        self.session.identity.as_deref()
+        self.cx.hub.identity_of(self.member).map(AsRef::as_ref)
     }
 
     /// What the handshake said, if handshakes are kept.

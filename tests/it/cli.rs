@@ -292,6 +292,7 @@ fn a_wrong_key_is_reported_without_showing_it() {
         (["--auth-algorithms", "RS256"], "RS256 does not go with auth-secret"),
         (["--auth-jwks-url", "https://issuer.example/keys"], "auth-secret and auth-jwks-url are given"),
         (["--auth-public-key-file", "/nowhere.pem"], "auth-public-key-file: cannot read /nowhere.pem"),
+        (["--auth-jwks-ca-file", "/nowhere.pem"], "auth-jwks-ca-file: cannot read /nowhere.pem"),
     ] {
         let (code, _, stderr) = answer(with_secret(&["config", "check"]).args(flags));
         assert!(code == 2 && stderr.contains(expected) && !stderr.contains("hunter2"), "{flags:?}: {stderr}");
@@ -325,6 +326,15 @@ fn serve_needs_one_way_to_verify_tokens() {
         let (code, _, stderr) = answer(roomcast(&["serve"]).env(variable, value));
         assert!(code == 2 && stderr.contains(expected), "{stderr}");
     }
+}
+
+#[test]
+fn dev_with_keys_of_somebody_else_signs_no_tokens() {
+    let mut dev = roomcast(&["dev", "--auth-jwks-url", "http://127.0.0.1:9/keys"]);
+    let server = Running::start(dev.args(ANY_PORTS));
+    server.addresses();
+    let banner = server.read("stdout");
+    assert!(banner.contains("Tokens come from whoever has the private key") && !banner.contains(" ey"), "{banner}");
 }
 
 #[test]

@@ -21,6 +21,12 @@ pub struct Claims {
     /// When it expires, in seconds since 1970.
     #[serde(deserialize_with = "whole_seconds")]
     pub exp: u64,
+    /// Who issues it; checked elsewhere when it is read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// For whom it is; checked elsewhere when it is read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub aud: Option<String>,
     /// Its id, by which it can be revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,

@@ -1,13 +1,15 @@
 //! Just enough of an HTTP client for key sets: one GET on a connection of its own, by HTTP/1.1, with TLS where the address
 //! says so. It follows no redirect and asks no proxy, so it goes nowhere but where the settings send it.
 
+use crate::config::AuthSettings;
 use anyhow::{Context as _, bail};
 use axum::body::{Body, to_bytes};
 use axum::http::header::{ACCEPT, HOST, USER_AGENT};
 use axum::http::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,14 +32,17 @@ impl std::fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    /// For these addresses: with the certificates that this machine trusts, if one of them needs TLS.
-    pub(super) fn new<'a>(mut urls: impl Iterator<Item = &'a Uri>) -> anyhow::Result<Self> {
-        if !urls.any(|url| url.scheme_str() == Some("https")) {
+    /// For the addresses of the settings: with the certificates that they and this machine trust, if one needs TLS.
+    pub(super) fn new(auth: &AuthSettings) -> anyhow::Result<Self> {
+        if !auth.auth_jwks_urls.iter().any(|set| set.url.scheme_str() == Some("https")) {
             return Ok(Self { tls: None });
         }
         let mut roots = RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if added == 0 {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for certificate in CertificateDer::pem_slice_iter(auth.auth_jwks_ca.as_deref().unwrap_or_default().as_bytes()) {
+            roots.add(certificate.context("auth-jwks-ca-file")?).context("auth-jwks-ca-file")?;
+        }
+        if roots.is_empty() {
             bail!("this machine trusts no certificates, so no key set can be fetched: install ca-certificates");
         }
         let provider = Arc::new(aws_lc_rs::default_provider());

@@ -76,9 +76,9 @@ impl Access {
     /// As the settings say. `open`: a token is not needed.
     ///
     /// # Errors
-    /// When keys are to be fetched and this machine trusts no certificates.
+    /// When keys are to be fetched over TLS and no certificate is trusted.
     pub fn new(auth: &AuthSettings, open: bool, stats: Arc<NodeStats>) -> anyhow::Result<Self> {
-        let fetcher = Fetcher::new(auth.auth_jwks_urls.iter().map(|set| &set.url))?;
+        let fetcher = Fetcher::new(auth)?;
         let issuer = |set| Arc::new(Issuer::new(set, auth, fetcher.clone(), Arc::clone(&stats)));
         let issuers: Vec<_> = auth.auth_jwks_urls.iter().map(issuer).collect();
         let inner = Inner {

@@ -209,3 +209,27 @@ async fn nothing_is_fetched_for_a_token_of_an_unknown_issuer() {
     }
     assert!(matches!(access.look_at(&sign(algorithm, &private, &with("iss", json!("https-a")))), Look::Later(_)));
 }
+
+#[test]
+fn whatever_a_server_may_ask_of_tokens_its_own_have() {
+    let long = SECRET.repeat(2);
+    let flags = ["--auth-secret", &long, "--auth-algorithms=HS512", "--auth-issuer=a,b", "--auth-audience=rooms"];
+    let auth = settings(&flags);
+    let token = TokenKey::of(&auth).unwrap();
+    let said =
+        Claims { sub: "ada".into(), exp: LATER, iss: Some("b".into()), aud: Some("rooms".into()), ..Claims::default() };
+    assert!(look(&access(&auth), &token.sign(&said).unwrap()).is_ok());
+    assert!(TokenKey::of(&settings(&[])).is_none());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_token_causes_a_panic(header in ".{0,40}", body in ".{0,60}", signature in "[A-Za-z0-9_-]{0,50}", raw in ".{0,80}") {
+        let auth = settings(&["--auth-secret", SECRET]);
+        let access = access(&auth);
+        let encoded = format!("{}.{}.{signature}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(body));
+        for token in [encoded, raw] {
+            proptest::prop_assert!(look(&access, &token).is_err());
+        }
+    }
+}

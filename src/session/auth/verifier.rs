@@ -166,7 +166,8 @@ fn reason(error: &Error) -> TokenRefusal {
     }
 }
 
-fn algorithm(named: TokenAlgorithm) -> Algorithm {
+/// The same algorithm, as the library knows it.
+pub(super) fn algorithm(named: TokenAlgorithm) -> Algorithm {
     match named {
         TokenAlgorithm::Hs256 => Algorithm::HS256,
         TokenAlgorithm::Hs384 => Algorithm::HS384,

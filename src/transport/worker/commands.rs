@@ -66,7 +66,9 @@ impl Worker {
                     }
                     Some(true)
                 }
-                Deed::Join(namespace, room) => in_namespace(*namespace).then(|| self.hub.join(member, room).is_ok()),
+                // The id of a session is a room that it alone is in.
+                Deed::Join(namespace, room) => in_namespace(*namespace)
+                    .then(|| !self.hub.is_session_name(room) && self.hub.join(member, room).is_ok()),
                 Deed::Leave(namespace, room) => {
                     (in_namespace(*namespace) && self.hub.leave(member, room)).then_some(true)
                 }

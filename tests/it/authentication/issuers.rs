@@ -188,3 +188,17 @@ async fn a_server_whose_issuer_is_down_starts_and_refuses_in_time() {
     issuer.show(&[&signer]);
     eventually!(status(&server, &token).await == 101);
 }
+
+#[tokio::test]
+async fn keys_come_over_tls_from_whom_the_settings_trust() {
+    let signer = Signer::new("one");
+    let (issuer, url, certificate) = Issuer::start_secure(&[&signer]).await;
+    let token = signer.sign(&claims());
+    let trusting = server(std::slice::from_ref(&url), |auth| auth.auth_jwks_ca = Some(certificate));
+    assert_eq!(status(&trusting, &token).await, 101);
+    assert_eq!(issuer.fetches(), 1);
+    let (_, _, other) = Issuer::start_secure(&[]).await;
+    let wary = server(&[url], |auth| auth.auth_jwks_ca = Some(other));
+    assert_eq!(status(&wary, &token).await, 401);
+    assert_eq!(issuer.fetches(), 1, "nothing is asked of a stranger");
+}

@@ -4,13 +4,13 @@ use super::{beside, within};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// A private key (Ed25519).
 pub(crate) struct Signer {
@@ -70,6 +70,30 @@ impl Issuer {
         format!("http://{}/keys", self.address)
     }
 
+    /// Starts one that speaks TLS. Returns it, its address, and its certificate as PEM.
+    pub(crate) async fn start_secure(keys: &[&Signer]) -> (Self, String, String) {
+        let issuer = Self::start(keys).await;
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config =
+            config.unwrap().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, state) = (listener.local_addr().unwrap().port(), Arc::clone(&issuer.state));
+        drop(beside(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    answer(stream, &state).await;
+                }
+            }
+        }));
+        let pem =
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(made.cert.der()));
+        (issuer, format!("https://localhost:{port}/keys"), pem)
+    }
+
     /// Shows these keys from now on.
     pub(crate) fn show(&self, keys: &[&Signer]) {
         let keys: Vec<_> = keys.iter().map(|signer| &signer.jwk).collect();
@@ -98,7 +122,7 @@ impl Issuer {
     }
 }
 
-async fn answer(mut stream: TcpStream, state: &Mutex<State>) {
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &Mutex<State>) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -115,4 +139,5 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>) {
     };
     // Whoever asked may have had enough.
     let _gone = stream.write_all(answer.as_bytes()).await;
+    let _closed = stream.shutdown().await;
 }
