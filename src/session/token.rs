@@ -157,7 +157,11 @@ impl Session {
     /// Has the worker look at when the session's token ends.
     pub(super) fn token_begins(&mut self, cx: &mut Context<'_>) {
         self.warned = false;
-        cx.questions.push(Question::Look(self.outbox));
+        let ends =
+            |member: &MemberId| cx.hub.identity_of(*member).is_some_and(|identity| identity.expires_at.is_some());
+        if self.members().iter().any(ends) {
+            cx.questions.push(Question::Look(self.outbox));
+        }
     }
 
     /// Warns of the end of the session's token, and ends the session there. Returns when to look again.

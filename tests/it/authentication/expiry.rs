@@ -2,7 +2,8 @@
 
 use super::LATER;
 use crate::support::{
-    Client, HEAVY, Heard, NativeClient, SocketIoClient, TestServer, beside, eventually, grant, http_get, signed, token,
+    Client, HEAVY, Heard, NativeClient, Poller, SocketIoClient, TestServer, beside, eventually, grant, http_get,
+    signed, token,
 };
 use futures_util::future::join_all;
 use roomcast::lifecycle::unix_seconds;
@@ -167,4 +168,19 @@ async fn in_every_namespace_of_one_user_the_fresh_token_counts() {
     client.call_in("/chat", "refresh", json!({"token": token("ada", LATER)})).await.unwrap();
     tokio::time::sleep(Duration::from_millis(3_500)).await; // past the end of the first token
     client.call("join", json!({"room": "r"})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_polls_is_warned_and_ended_too() {
+    let server = server(Duration::from_secs(60));
+    let poller = Poller::open(&server).await;
+    let ends = json!({"token": token("ada", unix_seconds() + 2)});
+    assert_eq!(poller.post(&format!("40{ends}")).await.0, 200);
+    let mut packets = Vec::new();
+    while !packets.iter().any(|packet| packet == "41") {
+        packets.extend(poller.packets().await);
+    }
+    assert!(packets[0].starts_with("40{"), "{packets:?}");
+    assert!(packets[1].starts_with(r#"42["token.expiring",{"expires_in_ms":"#), "{packets:?}");
+    eventually!(server.closes("token-expired").await == 1);
 }

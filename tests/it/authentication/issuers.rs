@@ -1,7 +1,7 @@
 //! Goal: keys of issuers come, change and go without anybody noticing, and nobody can have the server fetch as he pleases.
 //! Method: real issuers, whose keys and moods the tests change.
 
-use crate::support::{Issuer, NativeClient, Signer, SocketIoClient, TestServer, beside, eventually};
+use crate::support::{Issuer, NativeClient, Poller, Signer, SocketIoClient, TestServer, beside, eventually};
 use roomcast::app::Mode;
 use roomcast::config::AuthSettings;
 use roomcast::protocol::Wire;
@@ -201,4 +201,19 @@ async fn keys_come_over_tls_from_whom_the_settings_trust() {
     let wary = server(&[url], |auth| auth.auth_jwks_ca = Some(other));
     assert_eq!(status(&wary, &token).await, 401);
     assert_eq!(issuer.fetches(), 1, "nothing is asked of a stranger");
+}
+
+#[tokio::test]
+async fn a_client_that_polls_waits_for_a_new_key_too() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let issuer = Issuer::start(&[&old]).await;
+    let server = server(&[issuer.url()], |_| ());
+    assert_eq!(status(&server, &old.sign(&claims())).await, 101);
+    issuer.show(&[&new]);
+    tokio::time::sleep(Duration::from_millis(150)).await; // the shortest time between two fetches
+    let poller = Poller::open(&server).await;
+    let auth = json!({"token": new.sign(&claims())});
+    assert_eq!(poller.post(&format!("40{auth}")).await.0, 200);
+    assert!(poller.packets().await[0].starts_with("40{\"sid\":"));
+    assert_eq!(poller.post(&format!("40{auth}")).await.0, 200, "once more changes nothing");
 }
