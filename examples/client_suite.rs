@@ -40,6 +40,11 @@ async fn main() -> anyhow::Result<()> {
         builder = builder.namespace(name, Namespace::without_vocabulary);
     }
     let app = builder
+        // Each handshake is held, as the suite's tests of time-outs need.
+        .admit(|_| async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(())
+        })
         .namespace("/foo", |namespace| namespace.without_vocabulary().on("getId", id))
         .namespace("/abc", |namespace| {
             namespace.without_vocabulary().on_connect(|call| {

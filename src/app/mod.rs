@@ -8,7 +8,7 @@ use crate::hub::{Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
-use crate::session::{Access, Application, Entrance, Namespace, TokenKey};
+use crate::session::{Access, Admission, Application, Entrance, HandshakeDetails, Namespace, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front};
 use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
@@ -60,6 +60,7 @@ pub struct Builder {
     namespaces: Vec<(String, Namespace)>,
     entrances: Vec<Arc<Entrance>>,
     keep_handshakes: bool,
+    admission: Option<Admission>,
 }
 
 impl Builder {
@@ -77,6 +78,17 @@ impl Builder {
         self
     }
 
+    /// Has `decide` say whether a handshake may go on, after origin, token and rates have been looked at: a look at a cookie,
+    /// a question to another service. The error is the sentence that is answered, with 403.
+    #[must_use]
+    pub fn admit<F, D>(self, decide: D) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+        D: Fn(HandshakeDetails) -> F + Send + Sync + 'static,
+    {
+        Self { admission: Some(Admission::new(decide)), ..self }
+    }
+
     /// Has sessions keep what their handshakes and CONNECTs said, at the cost of its size in memory for each.
     #[must_use]
     pub fn keep_handshake(self, keep: bool) -> Self {
@@ -90,7 +102,7 @@ impl Builder {
     pub fn build(self, mut settings: Settings, mode: Mode) -> anyhow::Result<App> {
         let names = &settings.listen.namespaces;
         let application = Application::new(names, self.namespaces, self.keep_handshakes).map_err(anyhow::Error::msg)?;
-        let application = application.with_entrances(self.entrances);
+        let application = application.with_entrances(self.entrances).with_admission(self.admission);
         if mode == Mode::Authenticated
             && let Some(problem) = settings.auth.missing()
         {
@@ -187,7 +199,7 @@ impl App {
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
         let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone())
-            .keeping_details(application.keeps_handshakes());
+            .for_application(&application);
         let public_router = doors
             .router(&settings.listen.socketio_path, application.entrances())
             .merge(http::public_router(api.clone()));

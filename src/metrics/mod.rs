@@ -146,11 +146,13 @@ pub enum Handshake {
     TimedOut,
     /// An address that opens too many, or has too many open.
     RateLimited,
+    /// The application did not want it.
+    NotAdmitted,
 }
 
 impl Handshake {
     /// Every result.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Accepted,
         Self::Malformed,
         Self::ForeignOrigin,
@@ -158,6 +160,7 @@ impl Handshake {
         Self::Overloaded,
         Self::TimedOut,
         Self::RateLimited,
+        Self::NotAdmitted,
     ];
 
     const fn label(self) -> &'static str {
@@ -169,6 +172,7 @@ impl Handshake {
             Self::Overloaded => "overloaded",
             Self::TimedOut => "timed-out",
             Self::RateLimited => "rate-limited",
+            Self::NotAdmitted => "not-admitted",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What an application does with its clients: for each namespace the handlers of events, of connects and of disconnects.
 //! The built-in vocabulary is such a set of handlers too.
 
+use super::admission::Admission;
 use super::call::{Answer, Call};
 use super::{Entrance, vocabulary};
 use crate::hub::NamespaceId;
@@ -180,6 +181,7 @@ pub struct Application {
     namespaces: Vec<Namespace>,
     entrances: Vec<Arc<Entrance>>,
     keeps_handshakes: bool,
+    admission: Option<Admission>,
 }
 
 impl Application {
@@ -207,6 +209,18 @@ impl Application {
     #[must_use]
     pub fn with_entrances(self, entrances: Vec<Arc<Entrance>>) -> Self {
         Self { entrances, ..self }
+    }
+
+    /// The same with a word on every handshake.
+    #[must_use]
+    pub fn with_admission(self, admission: Option<Admission>) -> Self {
+        Self { admission, ..self }
+    }
+
+    /// The word on every handshake, if there is one.
+    #[must_use]
+    pub fn admission(&self) -> Option<&Admission> {
+        self.admission.as_ref()
     }
 
     /// Those addresses.

@@ -4,6 +4,7 @@
 //! [`vocabulary`]; an event stream ([`sse`]) only listens; and an application may have its own ([`raw`]). It knows no socket: bytes come in as decoded messages, and go out through the session's outbox.
 
 pub mod ack;
+mod admission;
 mod application;
 pub mod auth;
 mod call;
@@ -25,6 +26,7 @@ mod vocabulary;
 
 pub use crate::hub::ReplyTo;
 pub use crate::limiter::rate as limit;
+pub use admission::Admission;
 pub use application::{Application, ConnectHandler, DisconnectHandler, Handler, Namespace, Rejection};
 pub use auth::{Access, Claims, Look, RoomClaim, TokenKey};
 pub use call::{Answer, Call};

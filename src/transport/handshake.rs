@@ -1,6 +1,7 @@
 //! Who may come in: the checks of a WebSocket handshake, and the answers to those who may not.
 
 use crate::metrics;
+use crate::protocol::json::write_string;
 use crate::session::HandshakeDetails;
 use axum::body::Body;
 use axum::http::header::{
@@ -10,6 +11,7 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, Version};
 use base64::Engine as _;
+use std::borrow::Cow;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Which pages may connect.
@@ -56,18 +58,18 @@ pub(super) struct Refused {
     status: StatusCode,
     /// Engine.IO's error code.
     pub(super) code: u8,
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     /// A header that says what to do instead.
     hint: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refused {
     pub(super) const fn malformed(status: StatusCode, code: u8, text: &'static str) -> Self {
-        Self { result: metrics::Handshake::Malformed, status, code, text, hint: None }
+        Self { result: metrics::Handshake::Malformed, status, code, text: Cow::Borrowed(text), hint: None }
     }
 
     pub(super) const fn policy(result: metrics::Handshake, status: StatusCode, text: &'static str) -> Self {
-        Self { result, status, code: 4, text, hint: None }
+        Self { result, status, code: 4, text: Cow::Borrowed(text), hint: None }
     }
 
     /// No session of this id, or none that polls.
@@ -78,6 +80,12 @@ impl Refused {
     /// No valid token.
     pub(super) fn unauthenticated() -> Self {
         Self::policy(metrics::Handshake::Unauthenticated, StatusCode::UNAUTHORIZED, "A valid token is needed")
+    }
+
+    /// The application does not want it, and says why.
+    pub(super) fn by_application(text: String) -> Self {
+        let refused = Self::policy(metrics::Handshake::NotAdmitted, StatusCode::FORBIDDEN, "");
+        Self { text: Cow::Owned(text), ..refused }
     }
 
     /// The worker has too much to do already.
@@ -97,8 +105,10 @@ impl Refused {
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
-        let mut response =
-            Response::new(Body::from(format!("{{\"code\":{},\"message\":\"{}\"}}", self.code, self.text)));
+        let mut error = format!("{{\"code\":{},\"message\":", self.code);
+        write_string(&self.text, &mut error);
+        error.push('}');
+        let mut response = Response::new(Body::from(error));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some((name, value)) = self.hint {

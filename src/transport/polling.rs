@@ -41,12 +41,22 @@ pub(super) struct Polling {
     pub(super) candidate: Option<Socket>,
     /// When the candidate is given up.
     pub(super) upgrade_due: u64,
+    /// When a waiting poll is ended for the candidate's sake.
+    pub(super) release_due: u64,
     goodbye: Option<Disconnect>,
 }
 
 impl Polling {
     pub(super) fn new(sid: Sid) -> Self {
-        Self { sid, waiting: None, posting: false, candidate: None, upgrade_due: u64::MAX, goodbye: None }
+        Self {
+            sid,
+            waiting: None,
+            posting: false,
+            candidate: None,
+            upgrade_due: u64::MAX,
+            release_due: u64::MAX,
+            goodbye: None,
+        }
     }
 
     /// A poll comes. False when one waits already: the protocol allows one at a time.

@@ -1,7 +1,9 @@
 //! Goal: a program that embeds the server answers events of its own, and its clients see what clients of Socket.IO expect.
 //! Method: applications of a few lines, spoken to by clients with either parser.
 
-use crate::support::{Client, Heard, NativeClient, SocketIoClient, TestServer, binary, eventually};
+use crate::support::{
+    Client, Heard, NativeClient, RawSocket, SocketIoClient, TestServer, binary, eventually, handshake,
+};
 use roomcast::app::{App, Builder};
 use roomcast::hub::{Action, Selection};
 use roomcast::protocol::Wire;
@@ -193,8 +195,8 @@ async fn what_is_volatile_does_not_wait_for_those_who_take_nothing() {
             Ok(Answer::raw("true"))
         })
     }));
-    let mut slow = crate::support::RawSocket::with_small_buffer(server.public).await;
-    slow.send(crate::support::handshake("/socket.io/?EIO=4&transport=websocket", "").as_bytes()).await;
+    let mut slow = RawSocket::with_small_buffer(server.public).await;
+    slow.send(handshake("/socket.io/?EIO=4&transport=websocket", "").as_bytes()).await;
     assert_eq!(slow.status().await, 101);
     slow.send(&crate::support::frame(0x81, b"40")).await;
     while !slow.text().await.starts_with("40") {}
@@ -491,4 +493,34 @@ async fn an_application_without_the_vocabulary_keeps_the_plain_doors_shut() {
     client.emit("ping me", &[]).await;
     assert_eq!(client.heard().await.event, "pinged", "an unknown event was answered");
     assert_eq!(server.metric("roomcast_refusals_total", "unknown-event").await, 1);
+}
+
+#[tokio::test]
+async fn an_application_has_a_word_on_every_handshake() {
+    let builder = App::builder().admit(|handshake| async move {
+        // It may take its time.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let wanted = handshake.headers.iter().any(|(name, value)| name == "cookie" && value == "pass=ada");
+        if wanted { Ok(()) } else { Err("log in \"first\"".to_owned()) }
+    });
+    let server = TestServer::embedded(builder);
+    for path in ["/socket.io/?EIO=4&transport=polling", "/sse?room=a"] {
+        for (cookie, expected) in [("pass=bob", 403), ("pass=ada", 200)] {
+            let mut socket = RawSocket::connect(server.public).await;
+            let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
+            socket.send(head.as_bytes()).await;
+            assert_eq!(socket.status().await, expected, "{path}");
+        }
+    }
+    for path in ["/socket.io/?EIO=4&transport=websocket", "/ws"] {
+        for (cookie, expected) in [("pass=bob", 403), ("pass=ada", 101)] {
+            let mut socket = RawSocket::connect(server.public).await;
+            socket.send(handshake(path, &format!("Cookie: {cookie}\r\n")).as_bytes()).await;
+            assert_eq!(socket.status().await, expected, "{path}");
+        }
+    }
+    let mut socket = RawSocket::connect(server.public).await;
+    socket.send(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(socket.answer().await.2, r#"{"code":4,"message":"log in \"first\""}"#);
+    assert_eq!(server.metric("roomcast_handshakes_total", "not-admitted").await, 5);
 }

@@ -21,7 +21,7 @@ use crate::hub::Hub;
 use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::{self, Metrics};
 use crate::protocol::{Transport, Wire};
-use crate::session::{Entrance, Handshake};
+use crate::session::{Admission, Application, Entrance, Handshake};
 use crate::telemetry::Throttle;
 use axum::Router;
 use axum::body::Body;
@@ -55,7 +55,8 @@ struct Inner {
     max_rooms: usize,
     max_payload: usize,
     keep_details: bool,
-    body_timeout: Duration,
+    admission: Option<Admission>,
+    handshake_timeout: Duration,
     started: Instant,
     refusal_log: Mutex<Throttle>,
 }
@@ -82,18 +83,20 @@ impl Doors {
             max_rooms: limits.max_rooms_per_session,
             max_payload: limits.max_packet_bytes,
             keep_details: false,
-            body_timeout: limits.handshake_timeout,
+            admission: None,
+            handshake_timeout: limits.handshake_timeout,
             started: lifecycle::now(),
             refusal_log: Mutex::new(Throttle::new(REFUSAL_LINES_PER_SECOND)),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Keeps what handshakes said, for an application that wants to know.
+    /// Keeps what handshakes said, and asks for a word on them, where an application wants that.
     #[must_use]
-    pub fn keeping_details(mut self, keep: bool) -> Self {
+    pub fn for_application(mut self, application: &Application) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.keep_details = keep;
+            inner.keep_details = application.keeps_handshakes();
+            inner.admission = application.admission().cloned();
         }
         self
     }
@@ -130,11 +133,19 @@ impl Doors {
         let caller = self.inner.gate.caller(request);
         self.inner.gate.take_handshake(caller)?;
         let identity = self.inner.gate.identify(token_of(request)).await?;
+        self.ask_application(request).await?;
         let place = self.inner.gate.take_place(caller, self.inner.lifecycle.is_stopping())?;
         // One more than a session may have is refused as too many.
         let rooms = query(&request.uri, "room").take(self.inner.max_rooms.saturating_add(1)).collect();
         let details = self.inner.keep_details.then(|| details_of(request));
         Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None, details }), place))
+    }
+
+    async fn ask_application(&self, request: &Parts) -> Result<(), Refused> {
+        let Some(admission) = &self.inner.admission else { return Ok(()) };
+        let decision = admission.decide(*details_of(request));
+        let decided = tokio::time::timeout(self.inner.handshake_timeout, decision).await;
+        decided.unwrap_or_else(|_| Err("No decision in time".to_owned())).map_err(Refused::by_application)
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
@@ -159,7 +170,7 @@ impl Doors {
         let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let admitted = self.inner.refusal_log.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
         if let Some(left_out) = admitted {
-            tracing::info!(result = ?refused.result, text = refused.text, left_out, "refused a handshake");
+            tracing::info!(result = ?refused.result, text = %refused.text, left_out, "refused a handshake");
         }
         let response = refused.into_response();
         if self.check_origin(headers).is_ok() { allow_origin(response, headers) } else { response }

@@ -96,7 +96,7 @@ async fn post(doors: &Doors, sid: Sid, body: Body) -> Result<Bytes, Refused> {
     let worker = doors.worker_of(sid).ok_or_else(Refused::unknown_session)?;
     let mut abandoned = Abandoned { worker, sid, armed: true };
     let body = axum::body::to_bytes(body, doors.inner.max_payload);
-    let body = match tokio::time::timeout(doors.inner.body_timeout, body).await {
+    let body = match tokio::time::timeout(doors.inner.handshake_timeout, body).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return Err(Refused::too_large()),
         Err(_) => return Err(Refused::malformed(StatusCode::REQUEST_TIMEOUT, 3, "The body took too long")),

@@ -29,9 +29,8 @@ impl Worker {
         if entry.linger_until.is_some_and(|until| now >= until) {
             return self.remove(id);
         }
-        if entry.polling().is_some_and(|polling| polling.candidate.is_some() && now >= polling.upgrade_due) {
-            entry.polling().into_iter().for_each(|polling| polling.candidate = None);
-        }
+        self.look_at_upgrade(id);
+        let Some(entry) = &self.entries[id.0 as usize] else { return };
         if entry.linger_until.is_none() && now >= entry.drain_at {
             let reconnect_after_ms = u64::from(entry.generation.wrapping_mul(2_654_435_761) >> 22);
             self.with_session(id, |session, cx| session.warn_of_drain(reconnect_after_ms, cx));
@@ -54,7 +53,7 @@ impl Worker {
         };
         let Some(entry) = &mut self.entries[id.0 as usize] else { return };
         let upgrade = entry.polling().filter(|polling| polling.candidate.is_some());
-        let due = due.min(upgrade.map_or(u64::MAX, |polling| polling.upgrade_due));
+        let due = due.min(upgrade.map_or(u64::MAX, |polling| polling.upgrade_due.min(polling.release_due)));
         let due = entry.linger_until.unwrap_or_else(|| due.min(entry.drain_at));
         entry.slot = self.wheel.insert((id, entry.generation), due);
         if self.hub.dirty_len() > 0 {

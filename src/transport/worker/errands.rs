@@ -154,8 +154,7 @@ impl Worker {
         let Some(polling) = self.polling(id) else { return };
         let alone = polling.wait(reply);
         if alone && polling.candidate.is_some() && !waits {
-            // The client waits for this poll to end before it moves on.
-            polling.release(b"6");
+            self.release_soon(id);
         }
         if !alone {
             self.end(id, Disconnect::PROTOCOL);

@@ -14,6 +14,9 @@ const PROBED: &[u8] = b"3probe";
 /// What a client says when its polls have ended.
 const UPGRADE: &str = "5";
 
+/// How long a poll may go on waiting once the new way has been probed.
+const RELEASE_MS: u64 = 100;
+
 impl Worker {
     /// Bytes on a WebSocket that is not its session's transport yet.
     pub(super) fn receive_probe(&mut self, id: OutboxId, bytes: &mut [u8]) {
@@ -35,7 +38,7 @@ impl Worker {
                         polling.candidate = None;
                         return;
                     }
-                    polling.release(b"6");
+                    self.release_soon(id);
                 }
                 Step::Upgraded => {
                     self.upgrade(id);
@@ -50,6 +53,27 @@ impl Worker {
         // It is the session's transport now: what follows is for the session.
         if at < bytes.len() {
             self.receive(id, &mut bytes[at..]);
+        }
+    }
+
+    /// The client waits for its poll to end before it moves on. If nothing is said to it soon, a noop ends it.
+    pub(super) fn release_soon(&mut self, id: OutboxId) {
+        let due = self.now.saturating_add(RELEASE_MS);
+        if let Some(polling) = self.polling(id) {
+            polling.release_due = due;
+        }
+        self.schedule(id);
+    }
+
+    /// Does what is due about an upgrade.
+    pub(super) fn look_at_upgrade(&mut self, id: OutboxId) {
+        let now = self.now;
+        let Some(polling) = self.polling(id).filter(|polling| polling.candidate.is_some()) else { return };
+        if now >= polling.upgrade_due {
+            polling.candidate = None;
+        } else if now >= polling.release_due {
+            polling.release_due = u64::MAX;
+            polling.release(b"6");
         }
     }
 
