@@ -31,6 +31,10 @@ pub fn unix_millis() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// An answer that takes longer than others: an extension of a response, for whoever ends connections that take too long.
+#[derive(Debug, Clone, Copy)]
+pub struct LongAnswer(pub Duration);
+
 /// What runs in this process, and the word that it should end.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {

@@ -138,6 +138,7 @@ impl Settings {
             ("tcp-user-timeout", delivery.tcp_user_timeout, false),
             ("ack-timeout", delivery.ack_timeout, true),
             ("rate-limit-sweep", self.abuse.rate_limit_sweep, true),
+            ("tap-duration", self.taps.tap_duration, true),
             ("tls-reload", self.tls.tls_reload, false),
             ("drain-deadline", drain.drain_deadline, false),
         ];

@@ -17,6 +17,7 @@ mod policy;
 mod public_key;
 mod secret;
 mod show;
+mod tap;
 mod tls;
 mod token;
 mod units;
@@ -34,6 +35,7 @@ pub use policy::{RateRule, RoomRule, RoomSettings, Who};
 pub use public_key::PublicKey;
 pub use secret::Secret;
 pub use show::{effective, reference};
+pub use tap::TapSettings;
 pub use tls::{Certified, TlsFiles, TlsSettings};
 pub use token::{KeySetUrl, TokenAlgorithm};
 pub use units::{parse_bytes, parse_duration, parse_log_filter, show_bytes, show_duration};
@@ -59,6 +61,9 @@ pub struct Settings {
     /// What strangers may cost.
     #[command(flatten)]
     pub abuse: AbuseSettings,
+    /// How much of single sessions operators may watch.
+    #[command(flatten)]
+    pub taps: TapSettings,
     /// How delivery works and what happens to slow consumers.
     #[command(flatten)]
     pub delivery: DeliverySettings,

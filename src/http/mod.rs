@@ -13,6 +13,7 @@ mod rates;
 mod rooms;
 mod scopes;
 mod sessions;
+mod tap;
 mod users;
 
 pub use keys::ApiKeys;
@@ -41,6 +42,7 @@ pub struct Api {
     metrics: Metrics,
     guards: Guards,
     policies: Arc<Policies>,
+    taps: tap::Taps,
     limits: Limits,
     node: Arc<str>,
     started: Instant,
@@ -85,7 +87,8 @@ impl Api {
         };
         // Who may do what is no question here: services may. Only sizes are looked at.
         let policies = Arc::new(Policies::new(&settings.rooms, &settings.delivery, false));
-        Self { hub, metrics, guards, policies, limits, node: node.into(), started: lifecycle::now() }
+        let taps = tap::Taps::new(&settings.taps);
+        Self { hub, metrics, guards, policies, taps, limits, node: node.into(), started: lifecycle::now() }
     }
 
     fn is_draining(&self) -> bool {
@@ -108,6 +111,7 @@ fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/v1/users/{user}/join", post(users::join)),
         ("/api/v1/users/{user}/leave", post(users::leave)),
         ("/api/v1/tokens/{jti}/revoke", post(users::revoke)),
+        ("/api/v1/sessions/{sid}/tap", get(tap::watch)),
     ]
 }
 

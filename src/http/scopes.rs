@@ -4,7 +4,7 @@ use crate::config::Scope;
 use axum::http::Method;
 
 /// Method, path, scope. What is not here needs `admin`.
-pub(super) const SCOPES: [(&str, &str, Scope); 12] = [
+pub(super) const SCOPES: [(&str, &str, Scope); 13] = [
     ("POST", "/api/v1/events", Scope::RoomsPublish),
     ("GET", "/api/v1/rooms", Scope::RoomsRead),
     ("GET", "/api/v1/rooms/{room}", Scope::RoomsRead),
@@ -13,6 +13,7 @@ pub(super) const SCOPES: [(&str, &str, Scope); 12] = [
     ("GET", "/api/v1/sessions", Scope::SessionsRead),
     ("DELETE", "/api/v1/sessions/{sid}", Scope::SessionsWrite),
     ("POST", "/api/v1/sessions/{sid}/events", Scope::SessionsWrite),
+    ("GET", "/api/v1/sessions/{sid}/tap", Scope::Admin),
     ("POST", "/api/v1/users/{user}/disconnect", Scope::SessionsWrite),
     ("POST", "/api/v1/users/{user}/join", Scope::SessionsWrite),
     ("POST", "/api/v1/users/{user}/leave", Scope::SessionsWrite),

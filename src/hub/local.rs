@@ -6,6 +6,7 @@ use super::limits::HubLimits;
 use super::member::Member;
 use super::outbox::{Frame, Outbox, OutboxId, Pushed};
 use super::room::{Room, RoomId};
+use super::tap::Taps;
 use super::{Hub, NamespaceId, Shared};
 use crate::metrics::{Drop, WorkerStats};
 use crate::protocol::Wire;
@@ -45,6 +46,8 @@ pub struct Local {
     pub(super) gatherings: HashMap<u32, Gathering>,
     /// The recipients of the broadcast at hand, if they are to answer.
     pub(super) asked: Vec<Sid>,
+    /// Sessions that operators watch.
+    pub(super) taps: Taps,
 }
 
 impl Local {
@@ -73,6 +76,7 @@ impl Local {
             pending_bytes: 0,
             gatherings: HashMap::new(),
             asked: Vec::new(),
+            taps: Taps::new(Arc::clone(shared.metrics.node())),
             shared,
         }
     }
@@ -122,6 +126,7 @@ impl Local {
     /// Removes an outbox; what waits in it is counted as dropped.
     pub fn close_outbox(&mut self, id: OutboxId) {
         let Some(outbox) = self.outboxes.try_remove(id.0 as usize) else { return };
+        self.taps.remove(id);
         self.stats.sessions[outbox.wire.index()].sub(1);
         self.stats.dropped(Drop::SessionEnded, outbox.undelivered());
         self.queued_bytes -= outbox.bytes();
@@ -168,6 +173,7 @@ impl Local {
     pub fn send_last(&mut self, id: OutboxId, bytes: Vec<u8>) {
         if let Some(outbox) = self.outboxes.get_mut(id.0 as usize) {
             self.queued_bytes += bytes.len();
+            self.taps.tell(id, outbox.wire, &bytes);
             outbox.push_last(&Frame::direct(Bytes::from(bytes)));
         }
     }
@@ -216,6 +222,9 @@ impl Local {
                 self.close_slow(id);
                 return false;
             }
+        }
+        if self.taps.any() {
+            self.taps.tell(id, outbox.wire, frame.bytes());
         }
         if outbox.presses(self.limits.outbox) {
             self.pressed.push(id);

@@ -25,6 +25,7 @@ mod policy;
 mod presence;
 mod revoked;
 mod room;
+mod tap;
 mod union;
 mod worker;
 
@@ -41,6 +42,7 @@ pub use permission::RoomRates;
 pub use policy::{Grant, Policies, PolicyId, Right, Rights, RoomPolicy};
 pub use presence::{MemberInfo, Presence};
 pub use revoked::Revoked;
+pub use tap::{Direction, TapKind, TapRecord};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
 
 use crate::lifecycle;
@@ -51,7 +53,7 @@ use index::Index;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use worker::Mailbox;
 
 /// Position of a namespace in the configured list; 0 is `/`.
@@ -140,6 +142,15 @@ impl Hub {
         let ask = |reply| Command::Members { namespace, room: room.into(), cursor, limit, reply };
         let answers = self.ask_each(workers, ask).await;
         Presence::merge(self.member_count(namespace, room), answers, limit)
+    }
+
+    /// Lets somebody watch what a session says and hears. Returns whether there is one.
+    ///
+    /// # Errors
+    /// When its worker does not answer.
+    pub async fn tap(&self, sid: Sid, sender: mpsc::Sender<TapRecord>) -> Result<bool, Refusal> {
+        let Some(worker) = self.worker_of(sid) else { return Ok(false) };
+        self.ask(worker, |reply| Command::Tap { sid, sender, reply }).await.ok_or_else(no_answer)
     }
 
     /// Ends a session. Returns whether there was one.

@@ -31,6 +31,11 @@ impl Frame {
         Rc::new(Self { bytes, events, room: Some(room), policy })
     }
 
+    /// The final bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Events inside.
     pub(super) fn events(&self) -> u64 {
         u64::from(self.events)

@@ -47,6 +47,15 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Vec<MemberInfo>>,
     },
+    /// Show somebody what a session says and hears.
+    Tap {
+        /// Which one.
+        sid: Sid,
+        /// Where it is shown.
+        sender: mpsc::Sender<super::TapRecord>,
+        /// Whether it was found.
+        reply: oneshot::Sender<bool>,
+    },
     /// End a session.
     Kick {
         /// Which one.

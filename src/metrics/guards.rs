@@ -23,6 +23,8 @@ pub enum LimitHit {
     Rooms,
     /// There were as many sockets as there may be.
     Sockets,
+    /// As many sessions were watched as may be.
+    Taps,
     /// There were as many HTTP connections as there may be: more waited to be accepted.
     HttpConnections,
     /// The table of rates was full: a key went uncounted.
@@ -31,7 +33,7 @@ pub enum LimitHit {
 
 impl LimitHit {
     /// Every limit.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::HandshakesPerAddress,
         Self::SocketsPerAddress,
         Self::ConnectionsPerAddress,
@@ -40,6 +42,7 @@ impl LimitHit {
         Self::RoomCreations,
         Self::Rooms,
         Self::Sockets,
+        Self::Taps,
         Self::HttpConnections,
         Self::RateLimitKeys,
     ];
@@ -56,6 +59,7 @@ impl LimitHit {
             Self::RoomCreations => "room-creations",
             Self::Rooms => "rooms",
             Self::Sockets => "sockets",
+            Self::Taps => "taps",
             Self::HttpConnections => "http-connections",
             Self::RateLimitKeys => "rate-limit-keys",
         }
@@ -98,6 +102,13 @@ impl NodeStats {
                 "Times that a limit against abuse was hit.",
                 "limit",
                 LimitHit::ALL.map(|hit| (hit.label(), self.limit_hits[hit as usize].get())),
+            ),
+            single_gauge("roomcast_taps", "Sessions that are watched.", self.taps.get()),
+            counters(
+                "roomcast_tap_missed_total",
+                "Messages that those who watch a session were not shown.",
+                "",
+                [("", self.tap_missed.get())],
             ),
             single_gauge(
                 "roomcast_rate_limit_keys",

@@ -208,6 +208,10 @@ pub struct NodeStats {
     pub limit_hits: [Cell; LimitHit::ALL.len()],
     /// Keys and addresses whose rates are remembered.
     pub rate_limit_keys: Cell,
+    /// Messages that those who watch a session were not shown.
+    pub tap_missed: Cell,
+    /// Sessions that are watched.
+    pub taps: Cell,
     /// TLS handshakes that succeeded.
     pub tls_handshakes: Cell,
     /// TLS handshakes that failed, by reason.

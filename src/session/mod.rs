@@ -126,6 +126,7 @@ impl Session {
     /// # Errors
     /// The reason with which the session has to end.
     pub fn receive(&mut self, incoming: &Incoming<'_>, cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        cx.hub.heard(self.outbox, incoming);
         match incoming {
             Incoming::Close => Err(Disconnect::CLIENT_CLOSED),
             Incoming::Pong => {

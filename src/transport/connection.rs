@@ -4,9 +4,12 @@
 use super::gate::Place;
 use super::worker::Errand;
 use crate::hub::Sid;
+use crate::lifecycle::LongAnswer;
 use crate::limiter::Held;
 use crate::session::Handshake;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// A connection in its HTTP phase. Every request carries a reference to its own in its extensions.
@@ -16,6 +19,8 @@ pub struct Connection {
     /// Its place among those of the node, and of its address.
     place: Mutex<Option<(OwnedSemaphorePermit, Held)>>,
     claim: Mutex<Option<Claim>>,
+    /// Milliseconds that the answer under way may take beyond the usual.
+    extra_ms: AtomicU64,
 }
 
 /// The wish to take a connection over: its request has been checked and needs no answer from the HTTP server any more.
@@ -40,7 +45,7 @@ pub(super) enum Guest {
 
 impl Connection {
     pub(super) fn new(places: Arc<Semaphore>, place: OwnedSemaphorePermit, held: Held) -> Self {
-        Self { places, place: Mutex::new(Some((place, held))), claim: Mutex::default() }
+        Self { places, place: Mutex::new(Some((place, held))), claim: Mutex::default(), extra_ms: AtomicU64::new(0) }
     }
 
     /// Takes the connection away from the HTTP server, which hands it to a worker as soon as the handler of the request
@@ -52,6 +57,16 @@ impl Connection {
     /// What [`Connection::take_over`] left.
     pub(super) fn claimed(&self) -> Option<Claim> {
         lock(&self.claim).take()
+    }
+
+    /// Lets the answer under way take longer than usual.
+    pub(super) fn allow_long(&self, LongAnswer(time): LongAnswer) {
+        self.extra_ms.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// How much longer the answer under way may take; asked once.
+    pub(super) fn take_extra(&self) -> Option<Duration> {
+        Some(self.extra_ms.swap(0, Relaxed)).filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     /// Gives the connection's place to others while a request on it waits for something that takes long.

@@ -4,13 +4,14 @@ use super::connection::{Claim, Connection};
 use super::stream::FrontStream;
 use super::tls::Tls;
 use super::worker::{Arrival, Errand};
-use crate::lifecycle::{self, Lifecycle};
+use crate::lifecycle::{self, Lifecycle, LongAnswer};
 use crate::limiter::{Held, Limiter, Peer};
 use crate::metrics::{Handshake, LimitHit, NodeStats};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -131,7 +132,12 @@ async fn converse(
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&own));
         request.extensions_mut().insert(peer);
-        router.call(request)
+        let (answer, own) = (router.call(request), Arc::clone(&own));
+        async move {
+            let answer = answer.await?;
+            answer.extensions().get::<LongAnswer>().into_iter().for_each(|long| own.allow_long(*long));
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut talk = http.serve_connection(TokioIo::new(stream), service);
     let mut last_orders = std::pin::pin!(async {
@@ -141,7 +147,7 @@ async fn converse(
         }
     });
     let mut finishing = false;
-    let ended = poll_fn(|cx| {
+    let mut ended = std::pin::pin!(poll_fn(|cx| {
         if !finishing && last_orders.as_mut().poll(cx).is_ready() {
             // The request that is under way comes to its end, and no other begins.
             finishing = true;
@@ -152,9 +158,16 @@ async fn converse(
             // The handler that claims a connection never answers: nothing is under way in the HTTP server then.
             Poll::Pending => connection.claimed().map_or(Poll::Pending, |claim| Poll::Ready(Ended::Claimed(claim))),
         }
-    });
-    // What is not done after twice that time is cut.
-    let ended = tokio::time::timeout(2 * HTTP_CONNECTION_LIFE, ended).await.unwrap_or(Ended::Over(Ok(())));
+    }));
+    // What is not done after twice that time is cut, unless it said that it takes long.
+    let mut patience = 2 * HTTP_CONNECTION_LIFE;
+    let ended = loop {
+        if let Ok(ended) = tokio::time::timeout(patience, ended.as_mut()).await {
+            break ended;
+        }
+        let Some(extra) = connection.take_extra() else { break Ended::Over(Ok(())) };
+        patience = extra;
+    };
     match ended {
         Ended::Over(Ok(())) => {}
         Ended::Over(Err(error)) => {

@@ -553,3 +553,24 @@ fn a_second_signal_ends_at_once() {
     assert!(lifecycle::now().saturating_duration_since(before) < Duration::from_secs(10), "it went on draining");
     assert!(server.read("stderr").contains("a second signal"), "{}", server.read("stderr"));
 }
+
+#[tokio::test]
+async fn tail_shows_one_session_until_it_ends() {
+    let server = crate::support::TestServer::start(|_| {});
+    let mut client = crate::support::NativeClient::connect(&server, roomcast::protocol::Wire::Json).await;
+    let url = format!("http://{}", server.public);
+    let mut tail = Running::start(&mut roomcast(&["tail", "--session", &client.sid, "--url", &url]));
+    tail.line("stderr", "watching session");
+    client.request(serde_json::json!({"join": "lobby"})).await.unwrap();
+    let said: serde_json::Value = serde_json::from_str(&tail.line("stdout", "lobby")).unwrap();
+    assert_eq!((&said["direction"], &said["kind"]), (&"in".into(), &"text".into()), "{said}");
+    let told: serde_json::Value = serde_json::from_str(&tail.line("stdout", "\"out\"")).unwrap();
+    assert!(told["text"].as_str().unwrap().contains("members"), "{told}");
+    drop(client);
+    tail.line("stderr", "the session has ended");
+    assert_eq!(tail.exit_code(), 0);
+    let (code, _, stderr) = answer(&mut roomcast(&["tail", "--session", "AAAAAAAAAAAAAAAAAAAA", "--url", &url]));
+    assert!(code == 1 && stderr.contains("does not show the session"), "{stderr}");
+    let (code, _, stderr) = answer(&mut roomcast(&["tail", "lobby", "--session", "x"]));
+    assert!(code == 2 && stderr.contains("--session"), "{stderr}");
+}

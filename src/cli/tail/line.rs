@@ -64,7 +64,7 @@ impl Look {
 }
 
 /// Text of strangers, which must not command the terminal.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let is_command = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if is_command(c) {

@@ -1,7 +1,8 @@
-//! `roomcast tail`: watches rooms.
+//! `roomcast tail`: watches rooms, or one session.
 
 mod connection;
 mod line;
+mod session;
 
 use super::http::ServerArg;
 use super::signals::Signals;
@@ -20,10 +21,14 @@ const EXAMPLES: &str = "\
 Examples:
   roomcast tail lobby
   roomcast tail lobby news --url http://rooms.internal:3000 --token \"$(roomcast token --sub ada)\"
+  roomcast tail --session Tn3fXu0AAAAOcd9hL2Vv --api-key …
   roomcast tail lobby | jq 'select(.event == \"message\") | .data'
 
 On a terminal there is a line for people, otherwise one JSON object a line: time, room, event, data. \
-A connection that is lost is made anew, and stderr says so; what was published in between is not shown.";
+A connection that is lost is made anew, and stderr says so; what was published in between is not shown.
+
+With --session the lines are what that session says and what it is told, byte for byte and with its tokens, until it ends or \
+the server's `tap-duration` is over: time, direction, wire, kind, bytes, text or base64.";
 
 /// Pause before the first and before any later attempt to connect again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
@@ -31,13 +36,19 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// A connection that lasted this long was a good one: the next pause is short again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
-/// Shows what is published to rooms, until Ctrl-C
+/// Shows what is published to rooms, or all that one session says and hears, until Ctrl-C
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Tail {
     /// The rooms, at most 128
-    #[arg(required = true, num_args = 1..=128, value_name = "ROOM")]
+    #[arg(required_unless_present = "session", num_args = 1..=128, value_name = "ROOM")]
     rooms: Vec<String>,
+    /// The session to watch in place of rooms, by its id
+    #[arg(long, value_name = "SID", conflicts_with = "rooms")]
+    session: Option<String>,
+    /// Key of the HTTP API that may watch sessions; `roomcast dev` asks for none
+    #[arg(long, env = "ROOMCAST_API_KEY", value_name = "KEY", hide_env_values = true)]
+    api_key: Option<Secret>,
     #[command(flatten)]
     server: ServerArg,
     /// Token to connect with, as made by `roomcast token`; `roomcast dev` asks for none
@@ -58,6 +69,13 @@ impl Tail {
         };
         client_runtime()?.block_on(async {
             let mut signals = Signals::listen().context("cannot listen for signals")?;
+            if let Some(sid) = &self.session {
+                let people = is_terminal.then(|| wants_colour(true));
+                return tokio::select! {
+                    shown = session::watch(&self.server.url, sid, self.api_key.as_ref(), people) => shown,
+                    _ = signals.next() => Ok(()),
+                };
+            }
             tokio::select! {
                 failure = self.watch(look) => failure.map(|never| match never {}),
                 _ = signals.next() => Ok(()),

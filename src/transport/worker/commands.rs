@@ -18,6 +18,9 @@ impl Worker {
             Command::Sessions { query, reply } => {
                 let _gone = reply.send(self.hub.sessions(&query));
             }
+            Command::Tap { sid, sender, reply } => {
+                let _gone = reply.send(self.hub.tap(sid, sender));
+            }
             Command::Kick { sid, kick, reply } => {
                 let found = self.hub.find(sid);
                 found.into_iter().for_each(|(_, id)| self.end(id, kick.disconnect));

@@ -7,6 +7,7 @@ mod refusals;
 mod rooms;
 mod scopes;
 mod sessions;
+mod taps;
 mod users;
 
 use crate::support::{RawSocket, TestServer};

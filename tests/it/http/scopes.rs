@@ -44,6 +44,7 @@ async fn each_route_needs_its_scope_and_says_so() {
         ("GET", "/api/v1/sessions", "sessions:read", READER),
         ("DELETE", "/api/v1/sessions/AAAAAAAAAAAAAAAAAAAA", "sessions:write", GUARD),
         ("POST", "/api/v1/sessions/AAAAAAAAAAAAAAAAAAAA/events", "sessions:write", GUARD),
+        ("GET", "/api/v1/sessions/AAAAAAAAAAAAAAAAAAAA/tap", "admin", ADMIN),
         ("POST", "/api/v1/users/ada/disconnect", "sessions:write", GUARD),
         ("POST", "/api/v1/users/ada/join", "sessions:write", GUARD),
         ("POST", "/api/v1/users/ada/leave", "sessions:write", GUARD),

@@ -117,6 +117,14 @@ impl RawSocket {
         (status, head, body)
     }
 
+    /// Some more bytes, as they come.
+    pub(crate) async fn some(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            assert!(self.more().await, "the server hung up");
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> String {
         while self.more().await {}
