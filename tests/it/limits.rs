@@ -54,6 +54,31 @@ async fn an_address_that_knocks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn sessions_without_a_websocket_count_too() {
+    for door in ["/socket.io/?EIO=4&transport=polling", "/sse?room=r"] {
+        let server = TestServer::start(|settings| {
+            nobody_is_exempt(settings);
+            settings.abuse.handshakes_per_second_per_address = 1;
+            settings.abuse.handshakes_burst_per_address = 2;
+            settings.abuse.max_sockets_per_address = 1;
+        });
+        let ask = async |from| {
+            let mut socket = RawSocket::connect_from(from, server.public).await;
+            socket.send(format!("GET {door} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
+            let (status, _, body) = socket.answer().await;
+            (socket, status, body)
+        };
+        let held = ask(HERE).await;
+        assert_eq!(held.1, 200, "{door}");
+        for word in ["sockets", "handshakes"] {
+            let (_, status, body) = ask(HERE).await;
+            assert!(status == 429 && body.contains(word), "{door}: {body}");
+        }
+        assert_eq!(ask(ELSEWHERE).await.1, 200, "{door}");
+    }
+}
+
+#[tokio::test]
 async fn guessing_tokens_counts_as_knocking() {
     let server = TestServer::authenticated(|settings| {
         nobody_is_exempt(settings);

@@ -176,6 +176,32 @@ async fn both_doors_and_the_api_speak_tls() {
 }
 
 #[tokio::test]
+async fn event_streams_and_polls_pass_through_tls() {
+    let certificate = Certificate::new("streams");
+    let server = TestServer::start(|settings| certificate.use_in(settings));
+    let mut stream = connect(&server, &certificate.der).await.unwrap();
+    stream.write_all(b"GET /sse?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut seen = Vec::new();
+    let mut read_until = async |part: &str| {
+        while !String::from_utf8_lossy(&seen).contains(part) {
+            assert!(within(part, stream.read_buf(&mut seen)).await.unwrap() > 0);
+        }
+    };
+    read_until("text/event-stream").await;
+    eventually!(server.metric("roomcast_rooms", "").await == 1);
+    let mut speaker = Client::member(&server, &certificate, "r").await;
+    speaker.say(json!({"publish": "r", "event": "e", "data": "through TLS"}).to_string()).await;
+    read_until("through TLS").await;
+
+    let mut poll = connect(&server, &certificate.der).await.unwrap();
+    let request = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    poll.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    within("the answer", poll.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("0{\"sid\":"), "{answer}");
+}
+
+#[tokio::test]
 async fn large_messages_pass_in_both_directions() {
     let certificate = Certificate::new("large");
     let server = TestServer::start(|settings| {
