@@ -24,6 +24,9 @@ use std::time::Duration;
 /// Largest message of the plain echo: what the largest cases of the Autobahn suite ask for.
 const ECHO_BYTES: usize = 16 * 1024 * 1024;
 
+/// Most fragments of such a message: those of 4 MiB in pieces of 1 KiB, and not those of smaller ones.
+const ECHO_FRAGMENTS: u32 = 8_192;
+
 /// Time-out of questions to clients that names none, in milliseconds.
 const ASK_MS: u64 = 5_000;
 
@@ -122,7 +125,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         .entrance(Entrance {
             path: "/ws-echo".to_owned(),
             framing: Framing::WebSocket,
-            limits: Limits { message_bytes: ECHO_BYTES, fragments: settings.limits.max_fragments },
+            limits: Limits { message_bytes: ECHO_BYTES, fragments: ECHO_FRAGMENTS },
             handler: Arc::new(|message: RawMessage<'_>, answers: &mut RawAnswers| answers.send(message)),
         })
         .namespace("/", |namespace| events(namespace, node))
