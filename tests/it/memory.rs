@@ -5,13 +5,19 @@
 //! allocated, what the allocator loses between it, and what the runtime keeps for each connection.
 #![cfg(target_os = "linux")]
 
-use crate::support::{HEAVY, Process, RawSocket, TestServer, frame, handshake, http_get};
+use crate::support::{EventStream, HEAVY, Poller, Process, RawSocket, TestServer, frame, handshake, http_get};
 use std::time::Duration;
 
 /// Bytes of resident memory that an idle Socket.IO session in one room may cost.
 ///
 /// The HTTP server's buffer of 8 KiB, or the finished task of its connection, would show here at once.
 const SESSION_MAX: u64 = 3 * 1024;
+
+/// The same for an event stream.
+const STREAM_MAX: u64 = 3 * 1024;
+
+/// The same for a session whose poll waits: most of it is the HTTP connection of that poll.
+const POLL_MAX: u64 = 32 * 1024;
 
 /// Bytes of resident memory that traffic may leave for each session: a queue that keeps its few places.
 const KEPT_MAX: u64 = 512;
@@ -79,4 +85,49 @@ async fn an_idle_session_costs_little_and_traffic_leaves_nothing_behind() {
     sessions(server, 500 + SESSIONS, &mut sockets).await;
     let again = process.memory().saturating_sub(after) / sockets.len() as u64;
     assert!(again <= KEPT_MAX, "sessions that went left {again} bytes each");
+}
+
+/// What is between two measurements, for each of `SESSIONS / 2` sessions.
+async fn cost_of_each<T>(process: &Process, open: impl AsyncFn(usize) -> T) -> u64 {
+    let mut held = Vec::new();
+    for n in 0..300 {
+        held.push(open(n).await);
+    }
+    let (warm, count) = (process.memory(), SESSIONS / 2);
+    for n in 0..count {
+        held.push(open(usize::try_from(n).unwrap()).await);
+    }
+    process.memory().saturating_sub(warm) / count
+}
+
+#[tokio::test]
+async fn an_idle_event_stream_costs_little() {
+    let _heavy = HEAVY.lock().await;
+    let process = Process::start(&["--workers", "1"]).await;
+    let server = &process.server;
+    let each =
+        cost_of_each(&process, async |n| EventStream::listen(server, &format!("room=room-{}", n / 10)).await).await;
+    assert!(each <= STREAM_MAX, "an idle event stream costs {each} bytes");
+}
+
+#[tokio::test]
+async fn an_idle_session_that_polls_costs_little_beside_its_waiting_request() {
+    let _heavy = HEAVY.lock().await;
+    let process = Process::start(&["--workers", "1"]).await;
+    let server = &process.server;
+    let open = async |n: usize| {
+        let client = Poller::connect(server).await;
+        let joined = client.call(&format!("0[\"join\",{{\"room\":\"room-{}\"}}]", n / 10)).await;
+        assert!(joined.starts_with("430["), "{joined}");
+        client
+    };
+    let between = cost_of_each(&process, open).await;
+    let waiting = cost_of_each(&process, async |n| {
+        let client = open(n).await;
+        let poll = client.begin_poll().await;
+        (client, poll)
+    })
+    .await;
+    assert!(between <= SESSION_MAX, "a session between two polls costs {between} bytes");
+    assert!(waiting <= POLL_MAX, "a session whose poll waits costs {waiting} bytes");
 }
