@@ -16,10 +16,8 @@ use serde_json::{Map, Value, json};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
-/// How long a connection waits that opens a session.
+/// How long a handshake is held: some tests of the suite are about time-outs that would never be reached otherwise.
 const HELD: Duration = Duration::from_millis(10);
 
 /// The server for socket.io-client's own suite.
@@ -33,7 +31,7 @@ struct Options {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut settings = Settings::default();
-    settings.listen.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    settings.listen.listen = SocketAddr::from(([0, 0, 0, 0], Options::parse().port));
     settings.listen.admin_listen = SocketAddr::from(([127, 0, 0, 1], 0));
     settings.listen.allow_origins = vec!["*".to_owned()];
     settings.heartbeat.ping_interval = Duration::from_secs(2);
@@ -45,9 +43,8 @@ async fn main() -> anyhow::Result<()> {
         builder = builder.namespace(name, Namespace::without_vocabulary);
     }
     let app = builder
-        // Each handshake is held, as the suite's tests of time-outs need.
         .admit(|_| async {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(HELD).await;
             Ok(())
         })
         .namespace("/foo", |namespace| namespace.without_vocabulary().on("getId", id))
@@ -61,41 +58,9 @@ async fn main() -> anyhow::Result<()> {
             namespace.without_vocabulary().on_connect(|_| Err(Rejection::new("Auth failed (custom namespace)")))
         })
         .build(settings, Mode::Open)?;
-    let door = TcpListener::bind(("0.0.0.0", Options::parse().port)).await?;
-    writeln!(std::io::stdout(), "listening on {}", door.local_addr()?)?;
-    let server = app.public_address()?;
-    let stop = async {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            error = hold_back(door, server) => drop(writeln!(std::io::stderr(), "{error}")),
-        }
-    };
-    app.run(stop).await?;
+    writeln!(std::io::stdout(), "listening on {}", app.public_address()?)?;
+    app.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
     Ok(())
-}
-
-/// Passes connections on to the server, those that open a session a moment later than they came: some tests of the suite are
-/// about time-outs that would never be reached otherwise.
-async fn hold_back(door: TcpListener, server: SocketAddr) -> std::io::Error {
-    let mut connections = JoinSet::new();
-    loop {
-        let mut client = match door.accept().await {
-            Ok((client, _)) => client,
-            Err(error) => return error,
-        };
-        connections.spawn(async move {
-            let mut head = [0; 256];
-            let read = client.peek(&mut head).await?;
-            if !head[..read].windows(4).any(|four| four == b"sid=") {
-                tokio::time::sleep(HELD).await;
-            }
-            let mut server = TcpStream::connect(server).await?;
-            client.set_nodelay(true)?;
-            server.set_nodelay(true)?;
-            tokio::io::copy_bidirectional(&mut client, &mut server).await
-        });
-        while connections.try_join_next().is_some() {}
-    }
 }
 
 fn main_namespace(namespace: Namespace) -> Namespace {

@@ -48,9 +48,10 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) ->
         return address;
     }
     let values = headers.get_all(FORWARDED_FOR).into_iter().rev();
-    let hops = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    // Each hop is read alone: what a client put in front of them, any bytes, must not make the others unreadable.
+    let hops = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
     for hop in hops.take(HOPS_MAX) {
-        match parse_hop(hop.trim()) {
+        match std::str::from_utf8(hop).ok().and_then(|hop| parse_hop(hop.trim())) {
             Some(hop) => address = hop.to_canonical(),
             None => break,
         }
@@ -115,6 +116,14 @@ mod tests {
         ] {
             assert_eq!(client(peer, lines, trusted), expected, "{peer} {lines:?}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_what_a_proxy_adds() {
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff\xfe, 203.0.113.9").unwrap());
+        let address = client_address("127.0.0.1".parse().unwrap(), &headers, &networks(&["127.0.0.1/32"]));
+        assert_eq!(address.to_string(), "203.0.113.9");
     }
 
     #[test]

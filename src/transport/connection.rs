@@ -4,9 +4,10 @@
 use super::gate::Place;
 use super::worker::Errand;
 use crate::hub::Sid;
-use crate::lifecycle::LongAnswer;
-use crate::limiter::Held;
+use crate::lifecycle::{self, LongAnswer};
+use crate::limiter::{Held, Limiter};
 use crate::session::Handshake;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub struct Connection {
     places: Arc<Semaphore>,
     /// Its place among those of the node, and of its address.
     place: Mutex<Option<(OwnedSemaphorePermit, Held)>>,
+    peer: IpAddr,
+    /// How many each address may have, if that is limited here.
+    limiter: Option<Limiter>,
     claim: Mutex<Option<Claim>>,
     /// Milliseconds that the answer under way may take beyond the usual.
     extra_ms: AtomicU64,
@@ -44,8 +48,22 @@ pub(super) enum Guest {
 }
 
 impl Connection {
-    pub(super) fn new(places: Arc<Semaphore>, place: OwnedSemaphorePermit, held: Held) -> Self {
-        Self { places, place: Mutex::new(Some((place, held))), claim: Mutex::default(), extra_ms: AtomicU64::new(0) }
+    /// A connection of `peer` that has a place of the node. `None`: its address has as many as it may.
+    pub(super) fn new(
+        peer: IpAddr,
+        limiter: Option<Limiter>,
+        places: Arc<Semaphore>,
+        place: OwnedSemaphorePermit,
+    ) -> Option<Self> {
+        let (claim, extra_ms) = (Mutex::default(), AtomicU64::new(0));
+        let connection = Self { places, place: Mutex::default(), peer, limiter, claim, extra_ms };
+        *lock(&connection.place) = Some((place, connection.hold()?));
+        Some(connection)
+    }
+
+    fn hold(&self) -> Option<Held> {
+        let Some(limiter) = &self.limiter else { return Some(Held::uncounted()) };
+        limiter.hold_connection(self.peer, lifecycle::now())
     }
 
     /// Takes the connection away from the HTTP server, which hands it to a worker as soon as the handler of the request
@@ -77,7 +95,7 @@ impl Connection {
     /// Takes a place again, if there is one.
     pub(super) fn retake_place(&self) {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        *lock(&self.place) = place.map(|place| (place, Held::uncounted()));
+        *lock(&self.place) = place.and_then(|place| Some((place, self.hold()?)));
     }
 
     /// Whether it has a place. Without one it should end with the answer that is being made.

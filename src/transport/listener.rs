@@ -5,7 +5,7 @@ use super::stream::FrontStream;
 use super::tls::Tls;
 use super::worker::{Arrival, Errand};
 use crate::lifecycle::{self, Lifecycle, LongAnswer};
-use crate::limiter::{Held, Limiter, Peer};
+use crate::limiter::{Limiter, Peer};
 use crate::metrics::{Handshake, LimitHit, NodeStats};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -97,11 +97,10 @@ pub async fn serve(front: Front, stats: Arc<NodeStats>, lifecycle: Lifecycle, cl
             }
         };
         stats.connections.add_shared(1);
-        let held = limiter.as_ref().map(|limiter| limiter.hold_connection(peer.ip(), lifecycle::now()));
-        let Some(held) = held.unwrap_or(Some(Held::uncounted())) else { continue };
+        let connection = Connection::new(peer.ip(), limiter.clone(), Arc::clone(&places), place);
+        let Some(connection) = connection.map(Arc::new) else { continue };
         let spacious = places.available_permits() > HTTP_CONNECTIONS_MAX / 2;
         prepare(&stream, rules);
-        let connection = Arc::new(Connection::new(Arc::clone(&places), place, held));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(rules.head_timeout).max_buf_size(HEAD_BYTES_MAX);
         http.keep_alive(spacious);

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use std::io::IoSlice;
 use tokio::sync::oneshot;
 
-/// Bytes in one payload; a packet that is larger goes alone.
-const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// Bytes in one payload; a packet that is larger goes alone. The kernel takes as much from a client that polls and does not
+/// read, so it bounds what such a one costs.
+const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
 /// What a poll is answered with.
 #[derive(Debug)]

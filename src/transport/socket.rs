@@ -28,6 +28,13 @@ pub(super) struct Socket {
     pub(super) upgraded_from: Option<Box<Sid>>,
 }
 
+impl Drop for Socket {
+    /// The task that reads it ends too.
+    fn drop(&mut self) {
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+}
+
 impl Socket {
     pub(super) fn new(stream: Stream, generation: u32) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Goal: one address can cost a node only so much, whatever it says about itself, and the others do not notice.
 //! Method: more than each limit allows, from addresses of this machine and through claims of proxies, beside others.
 
-use crate::support::{HEAVY, Peers, RawSocket, TestServer, eventually, handshake};
+use crate::support::{HEAVY, Peers, Poller, RawSocket, TestServer, eventually, handshake};
 use roomcast::config::{Network, Settings};
 use serde_json::Value;
 
@@ -226,6 +226,28 @@ async fn an_address_has_only_so_many_connections_before_they_are_sockets() {
         sockets.push(connection);
     }
     eventually!(status(&server, HERE, "").await == 101);
+}
+
+#[tokio::test]
+async fn a_poll_for_nobody_keeps_its_connection_counted() {
+    let server = TestServer::start(|settings| {
+        nobody_is_exempt(settings);
+        settings.abuse.max_http_connections_per_address = 3;
+    });
+    let poller = Poller::open(&server).await;
+    // An id of this node that nobody has.
+    let nobody = format!("{}AAAAAAAAAAAA", &poller.sid[..8]);
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let mut socket = RawSocket::connect_from(HERE, server.public).await;
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={nobody}");
+        socket.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
+        assert_eq!(socket.answer().await.0, 400);
+        kept.push(socket);
+    }
+    let mut fourth = RawSocket::connect_from(HERE, server.public).await;
+    fourth.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(fourth.status().await, 0, "the fourth connection was served");
 }
 
 /// How long a round trip beside an attack may take; far more than it does.

@@ -57,6 +57,8 @@ struct Inner {
     keep_details: bool,
     admission: Option<Admission>,
     handshake_timeout: Duration,
+    /// How long a poll may wait: the next ping ends it.
+    longest_poll: Duration,
     started: Instant,
     refusal_log: Mutex<Throttle>,
 }
@@ -85,6 +87,7 @@ impl Doors {
             keep_details: false,
             admission: None,
             handshake_timeout: limits.handshake_timeout,
+            longest_poll: settings.heartbeat.ping_interval + settings.heartbeat.ping_timeout,
             started: lifecycle::now(),
             refusal_log: Mutex::new(Throttle::new(REFUSAL_LINES_PER_SECOND)),
         };

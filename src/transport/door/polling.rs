@@ -4,6 +4,7 @@
 
 use super::{Doors, allow_origin};
 use crate::hub::Sid;
+use crate::lifecycle::LongAnswer;
 use crate::metrics;
 use crate::protocol::{Transport, Wire};
 use crate::session::Entrance;
@@ -20,7 +21,11 @@ use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// How long a poll waits before its connection gives its place to others.
+const PLACE_KEPT: Duration = Duration::from_millis(500);
 
 /// How long a browser may remember what a preflight said.
 const PREFLIGHT_SECONDS: &str = "600";
@@ -76,17 +81,29 @@ async fn poll(doors: &Doors, sid: Sid, connection: Option<&Connection>) -> Resul
     worker.try_send(Errand::Poll(sid, reply)).map_err(|_| Refused::overloaded())?;
     // A client that cuts its poll ends its session, and this future is dropped with the connection.
     let mut abandoned = Abandoned { worker, sid, armed: true };
-    connection.inspect(|connection| connection.leave_place());
     // Polled twice, the HTTP server looks for the end of the connection while the request waits; polled once it does not.
     tokio::task::yield_now().await;
-    let answer = answer.await;
+    let answer = long(doors, connection, answer).await;
     abandoned.armed = false;
-    connection.inspect(|connection| connection.retake_place());
     match answer {
-        Ok(Polled::Payload(payload)) => Ok(payload),
-        Ok(Polled::Refused(refusal)) => Err(refused(refusal)),
-        Err(_) => Err(Refused::unknown_session()),
+        Some(Polled::Payload(payload)) => Ok(payload),
+        Some(Polled::Refused(refusal)) => Err(refused(refusal)),
+        None => Err(Refused::unknown_session()),
     }
+}
+
+/// Waits for the answer to a poll. Once it has waited a while, which one for nobody does not, the connection gives its place
+/// to others.
+async fn long<T>(doors: &Doors, connection: Option<&Connection>, mut answer: oneshot::Receiver<T>) -> Option<T> {
+    if let Ok(answer) = tokio::time::timeout(PLACE_KEPT, &mut answer).await {
+        return answer.ok();
+    }
+    // The next ping ends it at the latest.
+    connection.inspect(|connection| connection.allow_long(LongAnswer(doors.inner.longest_poll)));
+    connection.inspect(|connection| connection.leave_place());
+    let answer = answer.await;
+    connection.inspect(|connection| connection.retake_place());
+    answer.ok()
 }
 
 async fn post(doors: &Doors, sid: Sid, body: Body) -> Result<Bytes, Refused> {
@@ -102,8 +119,10 @@ async fn post(doors: &Doors, sid: Sid, body: Body) -> Result<Bytes, Refused> {
         Err(_) => return Err(Refused::malformed(StatusCode::REQUEST_TIMEOUT, 3, "The body took too long")),
     };
     let taken = doors.ask(sid, |reply| Errand::Post(sid, body, reply)).await;
+    // A body that the worker did not take is lost, and the session with it.
+    let taken = taken.ok_or_else(Refused::overloaded)?;
     abandoned.armed = false;
-    taken.unwrap_or(Err(Refusal::Unknown)).map_err(refused)?;
+    taken.map_err(refused)?;
     Ok(Bytes::from_static(b"ok"))
 }
 

@@ -209,9 +209,6 @@ impl Worker {
         self.hub.close_outbox(id);
         self.open -= 1;
         self.hub.stats().open_sockets[entry.session.transport().index()].sub(1);
-        if let Some(waker) = entry.socket().and_then(|socket| socket.waker.take()) {
-            waker.wake();
-        }
     }
 
     fn live(&mut self, id: OutboxId, generation: u32) -> Option<&mut Box<Entry>> {
