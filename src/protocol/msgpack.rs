@@ -118,6 +118,8 @@ impl serde::Serialize for Packed<'_> {
             Some(b'n') => serializer.serialize_unit(),
             _ => match (raw.parse::<u64>(), raw.parse::<i64>(), raw.parse::<f64>()) {
                 (Ok(number), ..) => serializer.serialize_u64(number),
+                // There is a minus zero among the floats only.
+                (_, Ok(0), Ok(number)) => serializer.serialize_f64(number),
                 (_, Ok(number), _) => serializer.serialize_i64(number),
                 (.., Ok(number)) => serializer.serialize_f64(number),
                 _ => Err(broken(DecodeError::Json)),
