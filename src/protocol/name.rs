@@ -1,5 +1,6 @@
-//! Room names: what may be one.
+//! Names of rooms and of events: what may be one, and whose it is.
 
+use super::json::unquote;
 use super::refusal::{Code, Refusal};
 
 /// Longest room name in bytes of UTF-8.
@@ -20,6 +21,31 @@ pub fn check_room_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Events that Socket.IO keeps for itself: a recipient's parser refuses such an event, and its connection with it.
+const SOCKETIO_KEEPS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// Events that clients hear from the server alone; an `EventSource` fires the last two itself.
+const SERVER_KEEPS: [&str; 2] = ["error", "open"];
+
+/// How the names of all other events begin that clients hear from the server alone.
+const SERVER_BEGINS: [&str; 2] = ["server.", "token."];
+
+/// Whether a raw event name is one that Socket.IO keeps for itself, however it is escaped.
+#[must_use]
+pub fn is_reserved(raw_name: &str) -> bool {
+    unquote(raw_name).is_ok_and(|name| SOCKETIO_KEEPS.contains(&name.as_ref()))
+}
+
+/// Whether an event of this raw name may be published: those that the server says itself would be taken for its own.
+#[must_use]
+pub fn is_published(raw_name: &str) -> bool {
+    unquote(raw_name).is_ok_and(|name| {
+        let kept = SOCKETIO_KEEPS.iter().chain(&SERVER_KEEPS).any(|kept| *kept == name);
+        !kept && !SERVER_BEGINS.iter().any(|begin| name.starts_with(begin))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +57,17 @@ mod tests {
         for bad in ["", "a\nb", "\u{7f}", &"é".repeat(128)] {
             assert_eq!(check_room_name(bad).unwrap_err().code, Code::NameInvalid, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_the_server_says_itself_nobody_publishes_however_it_is_written() {
+        for kept in ["connect", "newListener", "error", "open", "server.hello", "server.", "token.expiring"] {
+            assert!(!is_published(&format!("\"{kept}\"")), "{kept}");
+        }
+        assert!(!is_published(r#""s\u0065rver.closing""#) && !is_published("7") && !is_published("\"\\ud800\""));
+        for free in ["message", "errors", "opened", "server", "servers.up", "tokens", "", "my.server.hello"] {
+            assert!(is_published(&format!("\"{free}\"")), "{free}");
+        }
+        assert!(is_reserved(r#""connec\u0074""#) && !is_reserved("\"error\""));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::DecodeError;
 use super::json::{Scanner, unquote, write_string};
-use super::name::check_room_name;
+use super::name::{check_room_name, is_published, is_reserved};
 use super::refusal::{Code, Refusal};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -125,13 +125,25 @@ pub struct RawEvent<'a> {
 }
 
 impl<'a> RawEvent<'a> {
-    /// The event that the keys `event`, `data` and `args` describe.
+    /// The event to publish that the keys `event`, `data` and `args` describe.
+    ///
+    /// # Errors
+    /// When `event` is no string, or a name that Socket.IO or this server keeps for itself.
+    pub fn from_fields(fields: &Fields<'a>) -> Result<Self, Refusal> {
+        if !is_published(fields.event.unwrap_or("\"message\"")) {
+            return Err(Refusal::new(Code::BadPacket, "\"event\" is a string and not a reserved name"));
+        }
+        Self::said(fields)
+    }
+
+    /// The event for the server's application that the same keys describe. It may have any name that the application may
+    /// have a handler for.
     ///
     /// # Errors
     /// When `event` is no string, or a name that Socket.IO keeps for itself.
-    pub fn from_fields(fields: &Fields<'a>) -> Result<Self, Refusal> {
+    pub fn said(fields: &Fields<'a>) -> Result<Self, Refusal> {
         let name = fields.event.unwrap_or("\"message\"");
-        if unquote(name).is_err() || super::socketio::is_reserved(name) {
+        if unquote(name).is_err() || is_reserved(name) {
             return Err(Refusal::new(Code::BadPacket, "\"event\" is a string and not a reserved name"));
         }
         let Some(list) = fields.args else {
@@ -152,7 +164,7 @@ impl<'a> RawEvent<'a> {
 pub fn raw_name(event: &str) -> Result<String, Refusal> {
     let mut name = String::with_capacity(event.len() + 2);
     write_string(event, &mut name);
-    if super::socketio::is_reserved(&name) {
+    if is_reserved(&name) {
         return Err(Refusal::new(Code::Internal, format!("{event} is an event that Socket.IO keeps for itself")));
     }
     Ok(name)
@@ -197,5 +209,8 @@ mod tests {
         assert_eq!(two, RawEvent { name: "\"message\"", args: "1, [2]", arity: 2 });
         assert!(event(Fields { event: Some("\"connect\""), ..Fields::default() }).is_err());
         assert!(event(Fields { event: Some("7"), ..Fields::default() }).is_err());
+        let open = Fields { event: Some("\"open\""), ..Fields::default() };
+        assert!(event(open).is_err(), "nobody publishes what only the server says");
+        assert!(RawEvent::said(&open).is_ok(), "an application may have a handler of this name");
     }
 }

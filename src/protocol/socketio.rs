@@ -2,6 +2,7 @@
 
 use super::DecodeError;
 use super::json::{Scanner, unquote};
+use super::name::is_reserved;
 use super::request::{Fields, RawEvent, take_fields};
 use super::websocket::{Opcode, write_frame};
 use bytes::Bytes;
@@ -85,15 +86,6 @@ fn take_number(text: &str) -> Result<(Option<u64>, &str), DecodeError> {
         1..=18 => Ok((text[..digits].parse().ok(), &text[digits..])),
         _ => Err(DecodeError::Packet),
     }
-}
-
-/// Whether a raw event name is one that Socket.IO keeps for itself, however it is escaped: a recipient's parser refuses
-/// such an event, and its connection with it.
-#[must_use]
-pub fn is_reserved(raw_name: &str) -> bool {
-    const RESERVED: [&str; 6] =
-        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-    unquote(raw_name).is_ok_and(|name| RESERVED.contains(&name.as_ref()))
 }
 
 /// The data of an EVENT: an array whose first element is the name. If the first argument is an object, its known keys

@@ -7,8 +7,8 @@ use super::{Entrance, vocabulary};
 use crate::hub::NamespaceId;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::json::unquote;
+use crate::protocol::name::is_reserved;
 use crate::protocol::refusal::Refusal;
-use crate::protocol::socketio::is_reserved;
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -142,6 +142,10 @@ async fn packets_that_ask_for_what_cannot_be_are_refused_and_the_session_goes_on
         ("error", json!({"room": "r"}), "unknown-event"),
         ("join", json!("r"), "bad-packet"),
         ("publish", json!({"room": "r", "event": "disconnect"}), "bad-packet"),
+        ("publish", json!({"room": "r", "event": "server.draining"}), "bad-packet"),
+        ("publish", json!({"room": "r", "event": "token.expiring"}), "bad-packet"),
+        ("publish", json!({"room": "r", "event": "error"}), "bad-packet"),
+        ("publish", json!({"room": "r", "event": "open"}), "bad-packet"),
     ] {
         assert_eq!(client.call(event, arg).await.unwrap_err()["code"], code, "{event}");
     }

@@ -14,6 +14,10 @@ async fn what_is_no_event_is_refused() {
         r#"{"data":1}"#,
         r#"{"event":7}"#,
         r#"{"event":"disconnect"}"#,
+        r#"{"event":"server.closing"}"#,
+        r#"{"event":"token.expiring"}"#,
+        r#"{"event":"error"}"#,
+        r#"{"event":"open"}"#,
         r#"{"event":"e","data":1,"args":[]}"#,
         r#"{"event":"e","args":{}}"#,
         r#"{"event":"e","except":[7]}"#,
@@ -27,7 +31,7 @@ async fn what_is_no_event_is_refused() {
         let (status, _) = post_text(&server, "/api/v1/rooms/r/events", body).await.problem();
         assert_eq!(status, 400, "{body}");
     }
-    assert_eq!(server.metric("roomcast_http_refused_total", "").await, 12);
+    assert_eq!(server.metric("roomcast_http_refused_total", "").await, 16);
     assert_eq!(server.metric("roomcast_http_published_total", "").await, 0);
 }
 
