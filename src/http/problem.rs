@@ -28,11 +28,11 @@ enum Kind {
 
 impl Kind {
     /// Status, stable name and title. A refusal has the same name on every door.
-    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+    fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Refused(code) => {
-                let (status, title) = refused(code);
-                (status, code.as_str(), title)
+                let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                (status, code.as_str(), title(code))
             }
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
@@ -44,20 +44,20 @@ impl Kind {
     }
 }
 
-const fn refused(code: Code) -> (StatusCode, &'static str) {
+const fn title(code: Code) -> &'static str {
     match code {
-        Code::BadPacket => (StatusCode::BAD_REQUEST, "Malformed request"),
-        Code::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
-        Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "Unauthenticated"),
-        Code::RoomForbidden => (StatusCode::FORBIDDEN, "Room forbidden"),
-        Code::NotInRoom => (StatusCode::FORBIDDEN, "Not in the room"),
-        Code::UnknownEvent => (StatusCode::BAD_REQUEST, "Unknown event"),
-        Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Rate limited"),
-        Code::TooManyRooms => (StatusCode::CONFLICT, "Too many rooms"),
-        Code::RoomFull => (StatusCode::CONFLICT, "Room full"),
-        Code::NameInvalid => (StatusCode::BAD_REQUEST, "Invalid room name"),
-        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
-        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+        Code::BadPacket => "Malformed request",
+        Code::TooLarge => "Too large",
+        Code::Unauthenticated => "Unauthenticated",
+        Code::RoomForbidden => "Room forbidden",
+        Code::NotInRoom => "Not in the room",
+        Code::UnknownEvent => "Unknown event",
+        Code::RateLimited => "Rate limited",
+        Code::TooManyRooms => "Too many rooms",
+        Code::RoomFull => "Room full",
+        Code::NameInvalid => "Invalid room name",
+        Code::Unavailable => "Unavailable",
+        Code::Internal => "Internal error",
     }
 }
 
@@ -196,6 +196,7 @@ mod tests {
     fn every_code_has_an_error_status() {
         for code in Code::ALL {
             let response = Problem::from(Refusal::new(code, "why")).into_response();
+            assert_eq!(response.status().as_u16(), code.http_status(), "{code:?}");
             assert!(response.status().is_client_error() || response.status().is_server_error(), "{code:?}");
             assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
         }
