@@ -55,6 +55,11 @@ impl ApiKeys {
         Self(Door::Locked(keys.iter().map(known).collect()))
     }
 
+    /// Whether nobody needs a key.
+    pub(super) fn are_open(&self) -> bool {
+        matches!(self.0, Door::Open)
+    }
+
     /// Whose key this is. Compares with every key, in a time that says nothing about them.
     fn find(&self, key: Option<&[u8]>) -> Visitor<'_> {
         let (keys, key) = match (&self.0, key) {
@@ -113,7 +118,7 @@ impl std::fmt::Debug for ApiKeys {
 
 /// Lets requests through whose key is valid and has the scope of the route.
 pub(super) async fn require_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
-    if matches!(api.guards.keys.0, Door::Open) && is_foreign_page(request.headers()) {
+    if api.guards.keys.are_open() && is_foreign_page(request.headers()) {
         return Err(Problem::unauthenticated());
     }
     let visitor = api.guards.keys.find(key_of(request.headers()));
@@ -129,10 +134,14 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
 /// Whether a browser asks under a name that is not this machine's: the open API of `dev` is for pages and programs of this
 /// machine, and a foreign page could have its own name point here (DNS rebinding).
 fn is_foreign_page(headers: &HeaderMap) -> bool {
-    let browser = headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site");
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name);
-    browser && !matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    is_browser(headers) && !matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// Whether a browser sends it: for a page, which cannot keep it from saying so.
+pub(super) fn is_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
 /// The key in a request: `Authorization: Bearer KEY`, or else `X-Api-Key: KEY`.

@@ -11,7 +11,11 @@ use crate::protocol::name::check_room_name;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use utoipa::ToSchema;
+
+/// How far ahead a revocation may say that its token expires. Later than that is no time in seconds.
+const REVOCATION_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// How many sessions it was
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +45,7 @@ pub(super) struct RoomBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeBody {
-    /// When the token expires, in seconds since 1970: so long it has to be remembered
+    /// When the token expires, in seconds since 1970, in the future and at most a year ahead: so long it has to be remembered
     expires_at: Option<u64>,
 }
 
@@ -137,10 +141,10 @@ pub(super) async fn revoke(
 ) -> Result<Json<RevokedToken>, Problem> {
     let RevokeBody { expires_at } = body.or_empty(api.limits)?;
     let now = lifecycle::unix_millis();
-    let leeway = u64::try_from(api.limits.token_leeway.as_millis()).unwrap_or(u64::MAX);
-    let known = expires_at.map(|seconds| seconds.saturating_mul(1_000).saturating_add(leeway));
-    let ttl = u64::try_from(api.limits.revoked_token_ttl.as_millis()).unwrap_or(u64::MAX);
-    let until = known.unwrap_or_else(|| now.saturating_add(ttl));
+    let until = match expires_at {
+        Some(at) => end_of(at, millis(api.limits.token_leeway), now)?,
+        None => now.saturating_add(millis(api.limits.revoked_token_ttl)),
+    };
     let full = || Problem::busy("too many revoked tokens are remembered already");
     // First the list, then the sessions: whoever comes in between is found in one of the two.
     api.guards.revoked.add(&token, until, now).then_some(()).ok_or_else(full)?;
@@ -149,4 +153,22 @@ pub(super) async fn revoke(
     let until = until.max(tally.expires_at);
     api.guards.revoked.add(&token, until, now).then_some(()).ok_or_else(full)?;
     Ok(Json(RevokedToken { sessions: tally.done, until: until.div_ceil(1_000) }))
+}
+
+/// Until when a token is remembered that expires at `seconds` since 1970, in milliseconds. What has expired needs no
+/// revocation, and what never seems to is milliseconds: both would be answered well and mean nothing.
+fn end_of(seconds: u64, leeway: u64, now: u64) -> Result<u64, Problem> {
+    let until = seconds.saturating_mul(1_000).saturating_add(leeway);
+    let latest = now.saturating_add(millis(REVOCATION_AHEAD_MAX)).saturating_add(leeway);
+    let fine = now < until && until <= latest;
+    let days = REVOCATION_AHEAD_MAX.as_secs() / (24 * 3_600);
+    fine.then_some(until).ok_or_else(|| {
+        Problem::bad_request(format!(
+            "\"expires_at\" is in seconds since 1970, in the future, and at most {days} days ahead"
+        ))
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -143,22 +143,47 @@ async fn a_revoked_token_ends_its_sessions_and_opens_nothing_until_it_has_expire
 #[tokio::test]
 async fn the_list_of_revoked_tokens_has_an_end_that_is_said_and_counted() {
     let server = TestServer::start(|settings| settings.auth.max_revoked_tokens = 2);
-    let expired = json!({"expires_at": 1_000}).to_string();
-    for (id, body, status) in [("a", "", 200), ("b", &expired, 200), ("c", "", 200), ("d", "", 503), ("a", "", 200)] {
-        let answer = post_text(&server, &format!("/api/v1/tokens/{id}/revoke"), body).await;
-        assert_eq!(answer.status, status, "{id}: what has expired makes room, {answer:?}");
+    for (id, status) in [("a", 200), ("b", 200), ("c", 503), ("a", 200)] {
+        let answer = post_text(&server, &format!("/api/v1/tokens/{id}/revoke"), "").await;
+        assert_eq!(answer.status, status, "{id}: {answer:?}");
     }
     assert_eq!(server.metric("roomcast_revocations_refused_total", "").await, 1);
     assert_eq!(server.metric("roomcast_revoked_tokens", "").await, 2);
 }
 
 #[tokio::test]
-async fn what_has_no_body_still_has_to_call_itself_json() {
-    let server = TestServer::start(|_| ());
+async fn a_revocation_that_would_mean_nothing_is_refused() {
+    let server = server();
+    let now = unix_seconds();
+    for expires_at in [0, 1, now - 60, now * 1_000, now + 367 * 24 * 3_600, u64::MAX] {
+        let body = json!({ "expires_at": expires_at }).to_string();
+        let (status, problem) = tell(&server, "/api/v1/tokens/x/revoke", &body).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("bad-packet")), "{expires_at}");
+        assert!(problem["detail"].as_str().unwrap().contains("seconds since 1970, in the future"), "{problem}");
+    }
+    assert_eq!(server.metric("roomcast_revoked_tokens", "").await, 0);
+    let body = json!({ "expires_at": now + 365 * 24 * 3_600 }).to_string();
+    assert_eq!(tell(&server, "/api/v1/tokens/x/revoke", &body).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_has_no_body_need_not_call_itself_json_unless_a_page_sends_it() {
+    let (open, locked) = (TestServer::start(|_| ()), server());
+    let key = format!("Authorization: Bearer {KEY}\r\n");
     for path in ["/api/v1/users/ada/disconnect", "/api/v1/tokens/t/revoke"] {
-        let plain = request(server.public, "POST", path, "", "").await;
-        assert_eq!(plain.problem(), (415, "unsupported-media-type".into()), "a page of another site can send that");
+        assert_eq!(request(open.public, "POST", path, "", "").await.status, 200, "{path}");
+        assert_eq!(request(locked.public, "POST", path, &key, "").await.status, 200, "{path}");
+        let form = format!("{key}Content-Type: application/x-www-form-urlencoded\r\n");
+        assert_eq!(request(locked.public, "POST", path, &form, "").await.status, 200, "curl -d '' {path}");
+        for headers in ["Origin: http://evil.test\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+            let page = request(open.public, "POST", path, headers, "").await;
+            assert_eq!(page.problem(), (415, "unsupported-media-type".into()), "a page of another site can send that");
+        }
+        for (server, headers) in [(&open, ""), (&locked, key.as_str())] {
+            let body = request(server.public, "POST", path, headers, "{}").await;
+            assert_eq!(body.problem(), (415, "unsupported-media-type".into()), "what has a body says what it is");
+        }
         let long = format!("/api/v1/users/{}/disconnect", "x".repeat(256));
-        assert_eq!(post(&server, &long, json!({})).await.problem(), (400, "bad-packet".into()));
+        assert_eq!(post(&open, &long, json!({})).await.problem(), (400, "bad-packet".into()));
     }
 }
