@@ -5,22 +5,36 @@ use super::problem::Problem;
 use super::rates::Taken;
 use super::scopes::scope_of;
 use crate::config::{ApiKey, KeyProof, Scope, Scopes};
+use crate::lifecycle;
+use crate::limiter::Peer;
+use crate::metrics::KeyRefusal;
+use crate::telemetry::Throttle;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use axum::middleware::Next;
 use axum::response::Response;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Header for services that cannot set `Authorization`.
 pub(super) const KEY_HEADER: &str = "X-Api-Key";
 
 type Digest = [u8; SHA256_OUTPUT_LEN];
 
+/// Log lines a second about refused keys; the rest is counted.
+const REFUSAL_LINES_PER_SECOND: u32 = 5;
+
+/// Longest name of what a request is about that goes to the log.
+const TARGET_CHARS_MAX: usize = 255;
+
 /// The keys that open the API.
 #[derive(Clone)]
-pub struct ApiKeys(Door);
+pub struct ApiKeys {
+    door: Door,
+    log: Arc<Mutex<Throttle>>,
+}
 
 #[derive(Clone)]
 enum Door {
@@ -38,7 +52,11 @@ impl ApiKeys {
     /// Nobody needs a key: for development on one machine.
     #[must_use]
     pub fn open() -> Self {
-        Self(Door::Open)
+        Self::behind(Door::Open)
+    }
+
+    fn behind(door: Door) -> Self {
+        Self { door, log: Arc::new(Mutex::new(Throttle::new(REFUSAL_LINES_PER_SECOND))) }
     }
 
     /// One of these keys is needed. Without any, the API is closed.
@@ -52,24 +70,29 @@ impl ApiKeys {
             },
             scopes: key.scopes,
         };
-        Self(Door::Locked(keys.iter().map(known).collect()))
+        Self::behind(Door::Locked(keys.iter().map(known).collect()))
     }
 
     /// Whether nobody needs a key.
     pub(super) fn are_open(&self) -> bool {
-        matches!(self.0, Door::Open)
+        matches!(self.door, Door::Open)
+    }
+
+    /// Whether the API is closed to everybody.
+    fn are_none(&self) -> bool {
+        matches!(&self.door, Door::Locked(keys) if keys.is_empty())
     }
 
     /// Whose key this is. Compares with every key, in a time that says nothing about them.
     fn find(&self, key: Option<&[u8]>) -> Visitor<'_> {
-        let (keys, key) = match (&self.0, key) {
+        let (keys, key) = match (&self.door, key) {
             (Door::Open, _) => return Visitor::Anybody,
+            (Door::Locked(_), None) => return Visitor::Stranger(KeyRefusal::Missing),
             (Door::Locked(keys), Some(key)) => (keys, digest_of(key)),
-            (Door::Locked(_), None) => return Visitor::Stranger,
         };
         let same = |known: &Known| verify_slices_are_equal(&known.digest, &key).is_ok();
         let found = keys.iter().fold(None, |found, known| if same(known) { Some(known) } else { found });
-        found.map_or(Visitor::Stranger, Visitor::Service)
+        found.map_or(Visitor::Stranger(KeyRefusal::Unknown), Visitor::Service)
     }
 }
 
@@ -80,7 +103,7 @@ enum Visitor<'a> {
     /// Somebody with a key.
     Service(&'a Known),
     /// Somebody without a key that is known.
-    Stranger,
+    Stranger(KeyRefusal),
 }
 
 impl Visitor<'_> {
@@ -88,31 +111,32 @@ impl Visitor<'_> {
     fn digest(&self) -> Option<Digest> {
         match self {
             Self::Service(known) => Some(known.digest),
-            Self::Anybody | Self::Stranger => None,
+            Self::Anybody | Self::Stranger(_) => None,
         }
     }
 
-    /// Whether it may do what needs `scope`.
-    fn may(&self, scope: Scope) -> Result<(), Problem> {
+    /// What the log calls it.
+    fn name(&self) -> &str {
         match self {
-            Self::Anybody => Ok(()),
-            Self::Stranger => Err(Problem::unauthenticated()),
-            Self::Service(known) if known.scopes.allow(scope) => Ok(()),
-            Self::Service(known) => {
-                tracing::info!(
-                    key = known.name,
-                    scope = scope.as_str(),
-                    "a service asked for more than its key allows"
-                );
-                Err(Problem::forbidden(scope))
-            }
+            Self::Service(known) => &known.name,
+            Self::Anybody | Self::Stranger(_) => "none",
+        }
+    }
+
+    /// Why it may not do what needs `scope`, if it may not.
+    fn refusal(&self, scope: Scope) -> Option<(KeyRefusal, Problem)> {
+        match self {
+            Self::Anybody => None,
+            Self::Stranger(why) => Some((*why, Problem::unauthenticated())),
+            Self::Service(known) if known.scopes.allow(scope) => None,
+            Self::Service(_) => Some((KeyRefusal::Scope, Problem::forbidden(scope))),
         }
     }
 }
 
 impl std::fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self.0, Door::Open) { "ApiKeys(open)" } else { "ApiKeys(***)" })
+        f.write_str(if self.are_open() { "ApiKeys(open)" } else { "ApiKeys(***)" })
     }
 }
 
@@ -126,9 +150,57 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
     if let Some(refusal) = taken.refusal() {
         return Ok(refusal);
     }
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
-    visitor.may(scope_of(request.method(), route))?;
-    Ok(taken.tell(next.run(request).await))
+    let asked = Asked::of(&request);
+    if let Some((why, problem)) = visitor.refusal(asked.scope) {
+        asked.refused(why, visitor.name(), &request, &api);
+        return Err(if api.guards.keys.are_none() { Problem::closed() } else { problem });
+    }
+    let answer = next.run(request).await;
+    asked.answered(visitor.name(), &answer);
+    Ok(taken.tell(answer))
+}
+
+/// What a request asks for, as the log says it.
+struct Asked {
+    scope: Scope,
+    method: Method,
+    route: String,
+    /// The room, session, user or token that the path names, percent-encoded.
+    target: String,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+        let segments = route.split('/').zip(request.uri().path().split('/'));
+        let target = segments.filter(|(known, _)| known.starts_with('{')).map(|(_, named)| named).next();
+        let target = target.unwrap_or_default().chars().take(TARGET_CHARS_MAX).collect();
+        let (scope, method) = (scope_of(request.method(), route), request.method().clone());
+        Self { scope, method, route: route.to_owned(), target }
+    }
+
+    /// Counts a key that was refused, and says so now and then.
+    fn refused(&self, why: KeyRefusal, key: &str, request: &Request, api: &Api) {
+        api.metrics.node().http.key_refused(why);
+        let log = &api.guards.keys.log;
+        let admitted = log.lock().unwrap_or_else(PoisonError::into_inner).admit(lifecycle::unix_millis());
+        if let Some(left_out) = admitted {
+            let peer = request.extensions().get::<Peer>();
+            let address = peer.map(|peer| api.guards.limiter.caller(peer.0.ip(), request.headers()).address);
+            let (reason, scope, route) = (why.label(), self.scope.as_str(), &self.route);
+            let address = address.map(|address| address.to_string()).unwrap_or_default();
+            tracing::info!(reason, key, scope, %route, address, left_out, "refused a key of the HTTP API");
+        }
+    }
+
+    /// Who did what to whom, for requests that change something or look closely.
+    fn answered(&self, key: &str, answer: &Response) {
+        if matches!(self.scope, Scope::SessionsWrite | Scope::TokensRevoke | Scope::Admin) {
+            let Self { method, route, target, .. } = self;
+            let status = answer.status().as_u16();
+            tracing::info!(key, %method, %route, about = %target, status, "a service acted");
+        }
+    }
 }
 
 /// Whether a browser asks under a name that is not this machine's: the open API of `dev` is for pages and programs of this
@@ -188,8 +260,8 @@ mod tests {
 
     fn status(keys: &ApiKeys, key: Option<&str>, scope: Scope) -> u16 {
         use axum::response::IntoResponse as _;
-        let refused = keys.find(key.map(str::as_bytes)).may(scope).err();
-        refused.map_or(200, |problem| problem.into_response().status().as_u16())
+        let refused = keys.find(key.map(str::as_bytes)).refusal(scope);
+        refused.map_or(200, |(_, problem)| problem.into_response().status().as_u16())
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::lifecycle;
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -158,11 +158,16 @@ fn finish(router: Router<Api>, api: Api) -> Router {
         .with_state(api)
 }
 
-/// Counts refusals, keeps answers out of caches, and turns a panic into an answer.
+/// Counts requests and refusals, keeps answers out of caches, and turns a panic into an answer.
 async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response {
     let probe = matches!(request.uri().path(), "/livez" | "/readyz");
+    let (method, began) = (request.method().clone(), lifecycle::now());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = outcome.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
+    let took = u64::try_from(lifecycle::now().saturating_duration_since(began).as_micros()).unwrap_or(u64::MAX);
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    api.metrics.node().http.answered(route, method.as_str(), response.status().as_str(), took);
     let refused = response.status().is_client_error() || response.status().is_server_error();
     if refused && !probe {
         api.metrics.node().http_refused.add_shared(1);
@@ -197,6 +202,13 @@ mod tests {
         let limiter = Limiter::new(&settings, metrics.node().clone());
         let revoked = Revoked::new(10, Arc::clone(metrics.node()));
         Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter, revoked }, "test")
+    }
+
+    #[test]
+    fn every_route_is_counted_by_name() {
+        for (path, _) in api_routes().into_iter().chain(open_routes()).chain(admin_routes()) {
+            assert!(crate::metrics::ROUTES.contains(&path), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -85,6 +85,12 @@ impl Problem {
         Refusal::new(Code::Unauthenticated, "send a valid key: \"Authorization: Bearer KEY\"").into()
     }
 
+    /// No key is valid.
+    pub(super) fn closed() -> Self {
+        let detail = "the HTTP API is closed: this server has no api-key (ROOMCAST_API_KEYS)";
+        Refusal::new(Code::Unauthenticated, detail).into()
+    }
+
     /// A valid key that does not have this scope.
     pub(super) fn forbidden(scope: Scope) -> Self {
         Self::new(Kind::Forbidden, format!("this key does not have the scope {}", scope.as_str()))

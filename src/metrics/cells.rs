@@ -59,6 +59,13 @@ impl Histogram {
         self.sum_us.add(us);
     }
 
+    /// Counts one duration; for histograms that several threads write.
+    pub fn observe_shared(&self, us: u64) {
+        let bucket = BOUNDS_US.iter().position(|bound| us <= *bound).unwrap_or(BOUNDS_US.len());
+        self.buckets[bucket].add_shared(1);
+        self.sum_us.add_shared(us);
+    }
+
     /// Adds this histogram to cumulative counts per bound (the last is the total) and to a sum in microseconds.
     pub(super) fn add_to(&self, counts: &mut [u64; BOUNDS_US.len() + 1], sum_us: &mut u64) {
         let mut cumulative = 0;

@@ -1,12 +1,13 @@
 //! Names and help texts, and the way from cells to the Prometheus text format.
 
-use super::cells::{BOUNDS_US, Cell, Histogram};
+use super::cells::{Cell, Histogram};
+use super::samples::{counters, family, gauge, gauges, histogram, seconds_gauge, single_gauge};
 use super::{Drop, Handshake, NodeStats, WorkerStats};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
 use crate::protocol::{Transport, Wire};
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use std::sync::Arc;
 
 /// How often workers tick at least, when they are not behind; with some room for the clock's own steps.
@@ -99,6 +100,7 @@ impl Collector for Families {
         families.extend(self.node.guards());
         families.extend(self.node.tls());
         families.extend(self.node.tokens());
+        families.extend(self.node.requests());
         families
     }
 }
@@ -203,96 +205,12 @@ impl Families {
     }
 
     fn histogram(&self, name: &str, help: &str, cell: fn(&WorkerStats) -> &Histogram) -> MetricFamily {
-        let (mut counts, mut sum_us) = ([0; BOUNDS_US.len() + 1], 0);
-        for worker in self.workers.iter() {
-            cell(worker).add_to(&mut counts, &mut sum_us);
-        }
-        let buckets = BOUNDS_US.iter().zip(counts).map(|(bound, count)| {
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(seconds(*bound));
-            bucket.set_cumulative_count(count);
-            bucket
-        });
-        let mut histogram = proto::Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(counts[BOUNDS_US.len()]);
-        histogram.set_sample_sum(seconds(sum_us));
-        let mut metric = proto::Metric::default();
-        metric.set_histogram(histogram);
-        family(name, help, MetricType::HISTOGRAM, vec![metric])
+        histogram(name, help, [(Vec::new(), self.workers.iter().map(|stats| cell(stats)).collect())])
     }
 }
 
 fn sum(workers: &[Arc<WorkerStats>], cell: impl Fn(&WorkerStats) -> &Cell) -> u64 {
     workers.iter().map(|stats| cell(stats).get()).fold(0, u64::wrapping_add)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floating point")]
-fn float(n: u64) -> f64 {
-    n as f64
-}
-
-fn seconds(us: u64) -> f64 {
-    float(us) / 1e6
-}
-
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<proto::Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
-}
-
-fn labels(pairs: &[(&str, &str)]) -> Vec<proto::LabelPair> {
-    let named = pairs.iter().filter(|(name, _)| !name.is_empty());
-    let pair = |(name, value): &(&str, &str)| {
-        let mut pair = proto::LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    named.map(pair).collect()
-}
-
-fn gauge(pairs: &[(&str, &str)], value: u64) -> proto::Metric {
-    let mut gauge = proto::Gauge::default();
-    gauge.set_value(float(value));
-    let mut metric = proto::Metric::from_label(labels(pairs));
-    metric.set_gauge(gauge);
-    metric
-}
-
-fn seconds_gauge(us: u64) -> proto::Metric {
-    let mut gauge = proto::Gauge::default();
-    gauge.set_value(seconds(us));
-    proto::Metric::from_gauge(gauge)
-}
-
-pub(super) fn single_gauge(name: &str, help: &str, value: u64) -> MetricFamily {
-    family(name, help, MetricType::GAUGE, vec![gauge(&[], value)])
-}
-
-fn gauges<'a>(name: &str, help: &str, label: &str, values: impl IntoIterator<Item = (&'a str, u64)>) -> MetricFamily {
-    let metrics = values.into_iter().map(|(key, value)| gauge(&[(label, key)], value));
-    family(name, help, MetricType::GAUGE, metrics.collect())
-}
-
-pub(super) fn counters<'a>(
-    name: &str,
-    help: &str,
-    label: &str,
-    values: impl IntoIterator<Item = (&'a str, u64)>,
-) -> MetricFamily {
-    let metrics = values.into_iter().map(|(key, value)| {
-        let mut counter = proto::Counter::default();
-        counter.set_value(float(value));
-        let mut metric = proto::Metric::from_label(labels(&[(label, key)]));
-        metric.set_counter(counter);
-        metric
-    });
-    family(name, help, MetricType::COUNTER, metrics.collect())
 }
 
 #[cfg(test)]

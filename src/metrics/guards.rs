@@ -1,7 +1,7 @@
 //! What keeps strangers within bounds, and how often it had to.
 
 use super::NodeStats;
-use super::families::{counters, single_gauge};
+use super::samples::{counters, single_gauge};
 use prometheus::proto::MetricFamily;
 
 /// A limit against abuse that was hit.

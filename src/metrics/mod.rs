@@ -7,11 +7,14 @@
 mod cells;
 mod families;
 mod guards;
+mod http;
+mod samples;
 mod tokens;
 
 pub use cells::{Cell, Histogram};
 pub use families::Metrics;
 pub use guards::{LimitHit, TlsFailure};
+pub use http::{HttpStats, KeyRefusal, ROUTES};
 pub use tokens::TokenRefusal;
 
 use crate::protocol::disconnect::Disconnect;
@@ -188,6 +191,8 @@ pub struct NodeStats {
     pub http_published: Cell,
     /// HTTP requests refused, whatever the reason.
     pub http_refused: Cell,
+    /// HTTP requests by route, and keys refused.
+    pub http: HttpStats,
     /// Tokens that were refused, by reason.
     pub tokens_refused: [Cell; TokenRefusal::ALL.len()],
     /// Key sets that were fetched.

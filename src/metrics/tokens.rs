@@ -1,7 +1,7 @@
 //! Tokens that were refused, and the keys that tokens are verified with.
 
 use super::NodeStats;
-use super::families::{counters, single_gauge};
+use super::samples::{counters, single_gauge};
 use prometheus::proto::MetricFamily;
 
 /// Why a token was refused. Its sender is not told.

@@ -250,12 +250,56 @@ fn a_running_server_logs_no_secret_and_no_token() {
         assert_eq!(std::str::from_utf8(&head[9..]).unwrap(), status, "{path}");
     }
     server.line("stderr", "refused a token");
-    server.line("stderr", "more than its key allows");
+    server.line("stderr", "refused a key of the HTTP API");
     server.signal(Signal::TERM);
     server.exit_code();
     let log = server.read("stderr") + &server.read("stdout");
     let signature = token.rsplit_once('.').unwrap().1;
     assert!(!log.contains(SECRET) && !log.contains(signature), "{log}");
+}
+
+/// Sends a request without a body and returns the status.
+fn ask(to: &str, request: &str, key: &str) -> u16 {
+    let mut stream = std::net::TcpStream::connect(to).unwrap();
+    let headers = format!("Host: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 0\r\n");
+    write!(stream, "{request} HTTP/1.1\r\n{headers}\r\n").unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_log_says_which_service_did_what_to_whom_and_does_not_drown_in_refusals() {
+    let key = format!("{SECRET}-key");
+    let keys = format!("guard:sessions:write+tokens:revoke+rooms:read={key}");
+    let server = Running::start(with_secret(&["serve", "--api-key", &keys, "--drain-delay", "0"]).args(ANY_PORTS));
+    let (public, _) = server.addresses();
+    assert_eq!(ask(&public, "GET /api/v1/rooms", &key), 200);
+    assert_eq!(ask(&public, "DELETE /api/v1/sessions/AAAAAAAAAAAAAAAAAAAA", &key), 404);
+    assert_eq!(ask(&public, "POST /api/v1/tokens/t%2F1/revoke", &key), 200);
+    for _ in 0..40 {
+        assert_eq!(ask(&public, "GET /api/v1/sessions", &key), 403);
+    }
+    assert_eq!(ask(&public, "POST /api/v1/users/ada/disconnect", &key), 200);
+    server.line("stderr", "/api/v1/users/{user}/disconnect");
+    let log: Vec<serde_json::Value> =
+        server.read("stderr").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |message: &str| log.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
+    let acted: Vec<_> = said("a service acted")
+        .iter()
+        .map(|line| ["key", "method", "route", "about"].map(|field| line[field].as_str().unwrap().to_owned()).join(" "))
+        .collect();
+    assert_eq!(
+        acted,
+        [
+            "guard DELETE /api/v1/sessions/{sid} AAAAAAAAAAAAAAAAAAAA",
+            "guard POST /api/v1/tokens/{jti}/revoke t%2F1",
+            "guard POST /api/v1/users/{user}/disconnect ada",
+        ]
+    );
+    let refused = said("refused a key of the HTTP API");
+    assert!((1..40).contains(&refused.len()), "{refused:?}");
+    assert_eq!((&refused[0]["key"], &refused[0]["reason"]), (&"guard".into(), &"scope".into()));
 }
 
 #[test]

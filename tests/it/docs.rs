@@ -10,7 +10,8 @@ use std::fs;
 use std::path::Path;
 
 /// Labels whose values are in tables of the code.
-const LABELS: [&str; 8] = ["code", "le", "limit", "reason", "result", "transport", "version", "wire"];
+const LABELS: [&str; 11] =
+    ["code", "le", "limit", "method", "reason", "result", "route", "status", "transport", "version", "wire"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -58,3 +58,20 @@ async fn the_description_of_the_api_is_served() {
     assert!(document["paths"]["/api/v1/rooms/{room}/events"]["post"].is_object());
     assert!(get(&server, "/").await.body.contains("/openapi.json"));
 }
+
+#[tokio::test]
+async fn requests_are_counted_and_timed_by_the_template_of_their_route() {
+    let server = TestServer::start(|_| ());
+    for room in ["a", "b", "c"] {
+        get(&server, &format!("/api/v1/rooms/{room}/members")).await;
+        assert_eq!(get(&server, &format!("/{room}")).await.status, 404);
+    }
+    for (labels, count) in [
+        ("{method=\"GET\",route=\"/api/v1/rooms/{room}/members\",status=\"200\"}", 3),
+        ("{method=\"GET\",route=\"other\",status=\"404\"}", 3),
+    ] {
+        assert_eq!(server.metric("roomcast_http_requests_total", labels).await, count, "{labels}");
+    }
+    let timed = server.metric("roomcast_http_request_duration_seconds_count", "/api/v1/rooms/{room}/members").await;
+    assert_eq!(timed, 3);
+}

@@ -106,6 +106,9 @@ async fn an_unknown_key_is_refused_and_a_known_one_is_not() {
     assert_eq!(rooms(&format!("Authorization: Bearer {KEY}\r\n")).await.status, 200);
     assert_eq!(rooms(&format!("X-Api-Key: {KEY}\r\n")).await.status, 200);
     assert_eq!(server.metric("roomcast_http_refused_total", "").await, 3);
+    for (reason, count) in [("missing", 2), ("unknown", 1), ("scope", 0)] {
+        assert_eq!(server.metric("roomcast_api_keys_refused_total", reason).await, count, "{reason}");
+    }
     let client_token = format!("Authorization: Bearer {}\r\n", token("ada", 4_000_000_000));
     assert_eq!(rooms(&client_token).await.status, 401, "a client's token is no key");
 }
@@ -113,7 +116,9 @@ async fn an_unknown_key_is_refused_and_a_known_one_is_not() {
 #[tokio::test]
 async fn without_keys_the_api_is_closed_except_in_development() {
     let closed = TestServer::authenticated(|_| ());
-    assert_eq!(get(&closed, "/api/v1/rooms").await.status, 401);
+    let refused = get(&closed, "/api/v1/rooms").await;
+    assert_eq!(refused.problem(), (401, "unauthenticated".into()));
+    assert!(refused.body.contains("the HTTP API is closed"), "{}", refused.body);
     let open = TestServer::start_as(Mode::Open, |settings| settings.auth.api_keys = vec![KEY.parse().unwrap()]);
     assert_eq!(get(&open, "/api/v1/rooms").await.status, 200);
     for server in [&closed, &open] {

@@ -62,6 +62,8 @@ async fn each_route_needs_its_scope_and_says_so() {
             }
         }
     }
+    let refused = server.metric("roomcast_http_requests_total", "status=\"403\"").await;
+    assert!(refused > 20 && server.metric("roomcast_api_keys_refused_total", "scope").await == refused, "{refused}");
 }
 
 #[tokio::test]
