@@ -9,7 +9,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::session::{Access, Admission, Application, Entrance, HandshakeDetails, Namespace, TokenKey};
-use crate::transport::listener::{self, AcceptRules, Front};
+use crate::transport::listener::{self, AcceptRules, Front, HTTP_CONNECTION_LIFE};
 use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
 use drain::Running;
@@ -223,6 +223,8 @@ fn accept_rules(settings: &Settings) -> AcceptRules {
     AcceptRules {
         backlog: settings.listen.listen_backlog,
         head_timeout: settings.limits.handshake_timeout,
+        keep_alive: settings.limits.http_keep_alive_timeout,
+        connection_life: HTTP_CONNECTION_LIFE,
         tcp_user_timeout: settings.delivery.tcp_user_timeout,
     }
 }

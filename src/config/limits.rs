@@ -47,6 +47,9 @@ pub struct LimitSettings {
     /// How long a client may take to finish its handshake
     #[arg(long, env = "ROOMCAST_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub handshake_timeout: Duration,
+    /// How long an HTTP connection may wait for its next request; longer than your proxies keep theirs
+    #[arg(long, env = "ROOMCAST_HTTP_KEEP_ALIVE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = parse_duration)]
+    pub http_keep_alive_timeout: Duration,
     /// Largest body of an HTTP request
     #[arg(long, env = "ROOMCAST_MAX_BODY_BYTES", value_name = "SIZE", default_value = "1MiB", value_parser = parse_bytes)]
     pub max_body_bytes: usize,

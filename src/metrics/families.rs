@@ -2,7 +2,7 @@
 
 use super::cells::{Cell, Histogram};
 use super::samples::{counters, family, gauge, gauges, histogram, seconds_gauge, single_gauge};
-use super::{Drop, Handshake, NodeStats, WorkerStats};
+use super::{Drop, NodeStats, WorkerStats};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
 use crate::protocol::{Transport, Wire};
@@ -97,6 +97,7 @@ impl Collector for Families {
         let mut families = self.sessions();
         families.extend(self.delivery());
         families.extend(self.ends());
+        families.extend(self.node.doors());
         families.extend(self.node.guards());
         families.extend(self.node.tls());
         families.extend(self.node.tokens());
@@ -128,13 +129,6 @@ impl Families {
                 "roomcast_drain_left",
                 "Sessions still open when a drain reached its deadline.",
                 n.drain_left.get(),
-            ),
-            counters("roomcast_connections_total", "TCP connections accepted.", "", [("", n.connections.get())]),
-            counters(
-                "roomcast_handshakes_total",
-                "Handshakes by result.",
-                "result",
-                Handshake::ALL.map(|h| (h.label(), n.handshakes[h as usize].get())),
             ),
             counters(
                 "roomcast_packets_received_total",
@@ -216,6 +210,7 @@ fn sum(workers: &[Arc<WorkerStats>], cell: impl Fn(&WorkerStats) -> &Cell) -> u6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Handshake;
 
     #[test]
     fn the_sum_over_the_workers_is_rendered() {

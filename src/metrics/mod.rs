@@ -5,6 +5,7 @@
 //! ([`NodeStats`]). No metric has a room, a user or an address as a label.
 
 mod cells;
+mod doors;
 mod families;
 mod guards;
 mod http;
@@ -12,6 +13,7 @@ mod samples;
 mod tokens;
 
 pub use cells::{Cell, Histogram};
+pub use doors::{Handshake, Upgrade};
 pub use families::Metrics;
 pub use guards::{LimitHit, TlsFailure};
 pub use http::{HttpStats, KeyRefusal, ROUTES};
@@ -132,59 +134,19 @@ impl Metrics {
     }
 }
 
-/// Results of handshakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handshake {
-    /// A WebSocket was opened.
-    Accepted,
-    /// The request is no valid WebSocket handshake.
-    Malformed,
-    /// A browser page of a foreign origin.
-    ForeignOrigin,
-    /// No valid token.
-    Unauthenticated,
-    /// The node has as many sockets as it may, or is draining.
-    Overloaded,
-    /// The request was not complete in time.
-    TimedOut,
-    /// An address that opens too many, or has too many open.
-    RateLimited,
-    /// The application did not want it.
-    NotAdmitted,
-}
-
-impl Handshake {
-    /// Every result.
-    pub const ALL: [Self; 8] = [
-        Self::Accepted,
-        Self::Malformed,
-        Self::ForeignOrigin,
-        Self::Unauthenticated,
-        Self::Overloaded,
-        Self::TimedOut,
-        Self::RateLimited,
-        Self::NotAdmitted,
-    ];
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Malformed => "malformed",
-            Self::ForeignOrigin => "foreign-origin",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Overloaded => "overloaded",
-            Self::TimedOut => "timed-out",
-            Self::RateLimited => "rate-limited",
-            Self::NotAdmitted => "not-admitted",
-        }
-    }
-}
-
 /// What the whole node counts, from any thread.
 #[derive(Debug, Default)]
 pub struct NodeStats {
     /// TCP connections accepted.
     pub connections: Cell,
+    /// Connections that could not be accepted.
+    pub accept_errors: Cell,
+    /// Connections of clients that speak HTTP now.
+    pub http_connections: Cell,
+    /// Sockets that were lost on their way to a worker.
+    pub handovers_lost: Cell,
+    /// Upgrades to a WebSocket that completed, and that did not.
+    pub upgrades: [Cell; Upgrade::ALL.len()],
     /// Handshakes by result.
     pub handshakes: [Cell; Handshake::ALL.len()],
     /// Events published by HTTP.
@@ -235,6 +197,11 @@ impl NodeStats {
     /// Counts a handshake.
     pub fn handshake(&self, result: Handshake) {
         self.handshakes[result as usize].add_shared(1);
+    }
+
+    /// Counts what became of an upgrade.
+    pub fn upgrade(&self, outcome: Upgrade) {
+        self.upgrades[outcome as usize].add_shared(1);
     }
 
     /// Counts that a limit was hit.

@@ -98,6 +98,11 @@ impl Connection {
         *lock(&self.place) = place.and_then(|place| Some((place, self.hold()?)));
     }
 
+    /// Whether so few places are left that they should not be kept for requests to come.
+    pub(super) fn is_crowded(&self, left: usize) -> bool {
+        self.places.available_permits() <= left
+    }
+
     /// Whether it has a place. Without one it should end with the answer that is being made.
     pub(super) fn has_place(&self) -> bool {
         lock(&self.place).is_some()

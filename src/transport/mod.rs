@@ -10,6 +10,7 @@
 //! | [`worker`] | one thread: its sockets, their timers, the turn that writes what is due |
 //! | [`entry`] | a session and what carries it |
 //! | [`socket`] | a connection taken over: read once, decode in place, write once |
+//! | [`pace`] | how long a connection may take to ask for something |
 //! | [`polling`] | a session whose requests come and go |
 //! | [`stream`] | what is under a socket: TCP, or TLS on TCP |
 //! | [`tls`] | TLS handshakes, sessions and certificates |
@@ -21,6 +22,7 @@ mod entry;
 mod gate;
 mod handshake;
 pub mod listener;
+mod pace;
 pub mod polling;
 mod socket;
 mod stream;

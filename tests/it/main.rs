@@ -12,6 +12,8 @@ mod cli;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod docs;
