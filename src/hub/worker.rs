@@ -128,6 +128,8 @@ pub enum ReplyTo {
     SocketIo(u64),
     /// The raw id of a plain packet.
     Native(Box<str>),
+    /// The same, of a packet that is refused after all: the answer is the refusal.
+    NativeRefusal(Box<str>),
 }
 
 /// Whose sessions are meant.

@@ -76,6 +76,25 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// A packet as the argument of the event that a Socket.IO client would emit: `rooms` is the raw value beside the verb.
+///
+/// # Errors
+/// When it is not a JSON object.
+pub fn argument_of(text: &str, rooms: &str, depth_max: u8) -> Result<String, DecodeError> {
+    const OTHERS: [&str; 7] =
+        ["\"id\"", "\"join\"", "\"leave\"", "\"publish\"", "\"presence\"", "\"room\"", "\"rooms\""];
+    let mut out = String::with_capacity(text.len() + 16);
+    out.push_str(if rooms.starts_with('[') { "{\"rooms\":" } else { "{\"room\":" });
+    out.push_str(rooms);
+    Scanner::new(text, depth_max).object(|key, value| {
+        if !OTHERS.contains(&key) {
+            out.extend([",", key, ":", value]);
+        }
+    })?;
+    out.push('}');
+    Ok(out)
+}
+
 /// The answer to a request that was obeyed; `answer` is JSON.
 #[must_use]
 pub fn ok(id: &str, answer: &str) -> String {
@@ -117,6 +136,14 @@ mod tests {
         for bad in ["", "[]", "{", "{\"id\":{}}", "{\"id\":null}", "{} x", "{\"a\":[[[[[[[[1]]]]]]]]}"] {
             assert!(Packet::parse(bad, 8).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_packet_is_the_argument_that_a_socket_io_client_would_send() {
+        let argument = |text, rooms| argument_of(text, rooms, 8).unwrap();
+        assert_eq!(argument(r#"{"id":1,"join":"a","why":[1]}"#, "\"a\""), r#"{"room":"a","why":[1]}"#);
+        let text = r#"{"publish":["a"],"room":"b","event":"e","data":{}}"#;
+        assert_eq!(argument(text, r#"["a"]"#), r#"{"rooms":["a"],"event":"e","data":{}}"#);
     }
 
     #[test]

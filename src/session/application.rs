@@ -63,13 +63,16 @@ pub struct Namespace {
     vocabulary: bool,
     ignores_unknown: bool,
     events: Vec<(Box<str>, Handler)>,
+    /// Whether some of the vocabulary's events have handlers of the application.
+    overrides: bool,
     connect: Option<ConnectHandler>,
     disconnect: Option<DisconnectHandler>,
 }
 
 impl Default for Namespace {
     fn default() -> Self {
-        Self { vocabulary: true, ignores_unknown: false, events: Vec::new(), connect: None, disconnect: None }
+        let (connect, disconnect, events) = (None, None, Vec::new());
+        Self { vocabulary: true, ignores_unknown: false, events, overrides: false, connect, disconnect }
     }
 }
 
@@ -133,12 +136,19 @@ impl Namespace {
     }
 
     fn has(&self, event: &str) -> bool {
-        self.events.binary_search_by(|(name, _)| (**name).cmp(event)).is_ok()
+        self.named(event).is_some()
     }
 
     /// Adds what the built-in vocabulary has and the application has not.
     fn complete(mut self) -> Self {
         if self.vocabulary {
+            // Another name for the same must not be a way around the application's handler.
+            for (alias, name) in vocabulary::ALIASES {
+                if let (false, Some(handler)) = (self.has(alias), self.named(name).cloned()) {
+                    self.set(alias, handler);
+                }
+            }
+            self.overrides = vocabulary::EVENTS.iter().any(|(name, _)| self.has(name));
             for (name, handler) in vocabulary::EVENTS {
                 if !self.has(name) {
                     self.set(name, Arc::new(handler));
@@ -150,9 +160,17 @@ impl Namespace {
 
     /// The handler of an event, by its raw name. Costs no allocation unless the name has escapes.
     pub(super) fn handler(&self, raw_name: &str) -> Option<&Handler> {
-        let name = unquote(raw_name).ok()?;
-        let at = self.events.binary_search_by(|(known, _)| (**known).cmp(&name)).ok()?;
+        self.named(&unquote(raw_name).ok()?)
+    }
+
+    fn named(&self, event: &str) -> Option<&Handler> {
+        let at = self.events.binary_search_by(|(name, _)| (**name).cmp(event)).ok()?;
         Some(&self.events[at].1)
+    }
+
+    /// Whether the application answers some of the vocabulary's events itself.
+    pub(super) fn overrides_vocabulary(&self) -> bool {
+        self.overrides
     }
 
     pub(super) fn connect(&self) -> Option<&ConnectHandler> {
@@ -286,6 +304,16 @@ mod tests {
         ] {
             assert_eq!(has(n, name), expected, "{n} {name}");
         }
+    }
+
+    #[test]
+    fn another_name_for_the_same_event_has_the_same_handler() {
+        let described = vec![("/".to_owned(), Namespace::default().on("join", answer))];
+        let application = Application::new(&["/plain".to_owned()], described, false).unwrap();
+        let handler = |n: u16, name: &str| Arc::clone(application.namespace(NamespaceId(n)).handler(name).unwrap());
+        assert!(Arc::ptr_eq(&handler(0, r#""join""#), &handler(0, r#""joinRoom""#)));
+        assert!(application.namespace(NamespaceId(0)).overrides_vocabulary());
+        assert!(!application.namespace(NamespaceId(1)).overrides_vocabulary());
     }
 
     #[test]

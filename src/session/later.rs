@@ -30,8 +30,19 @@ impl Later {
         self.send(match outcome {
             Ok(Answer::None) => Arguments::none(),
             Ok(Answer::Args(arguments)) => arguments,
-            Err(refusal) => error_of(&refusal),
+            Err(refusal) => return self.refuse(&refusal),
         });
+    }
+
+    /// Each dialect has its own form of a refusal.
+    fn refuse(&mut self, refusal: &Refusal) {
+        let Some(ReplyTo::Native(id)) = self.reply_to.take_if(|reply_to| matches!(reply_to, ReplyTo::Native(_))) else {
+            return self.send(error_of(refusal));
+        };
+        let mut json = String::new();
+        refusal.write_json(&mut json);
+        self.reply_to = Some(ReplyTo::NativeRefusal(id));
+        self.send(Arguments::json(json));
     }
 
     fn send(&mut self, arguments: Arguments) {
@@ -46,7 +57,7 @@ impl Later {
 impl Drop for Later {
     fn drop(&mut self) {
         // Whoever had to answer has failed: its client must not wait in vain.
-        self.send(error_of(&Refusal::new(Code::Internal, "there was no answer")));
+        self.refuse(&Refusal::new(Code::Internal, "there was no answer"));
     }
 }
 

@@ -1,17 +1,16 @@
 //! The plain dialect: one object a message, JSON or MessagePack.
 
+use super::calling::{Called, Request};
 use super::token::{Proof, Purpose, Try, token_in, unauthenticated};
-use super::vocabulary::published_answer;
-use super::{Call, Context, Dialect, ReplyTo, Session, disconnect_of};
-use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
+use super::{Answer, Context, Dialect, ReplyTo, Session, disconnect_of};
+use crate::hub::{MemberId, NamespaceId, Sid};
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::name::check_room_name;
+use crate::protocol::json::{Scanner, write_string};
+use crate::protocol::msgpack;
 use crate::protocol::native::{self, Packet, Verb};
 use crate::protocol::refusal::{Code, Refusal};
-use crate::protocol::request::{Fields, RawEvent, room_list};
-use crate::protocol::websocket::{Opcode, write_frame};
-use crate::protocol::{DecodeError, Wire, msgpack};
+use crate::protocol::request::{Fields, RawEvent, take_fields};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
@@ -59,15 +58,23 @@ impl Session {
         }
     }
 
-    fn join_first_rooms(&mut self, member: MemberId, cx: &mut Context<'_>) {
+    fn join_first_rooms(&mut self, member: MemberId, sid: Sid, cx: &mut Context<'_>) -> Result<(), Disconnect> {
         for room in std::mem::take(&mut self.native().rooms) {
-            let joined = check_room_name(&room)
-                .and_then(|()| self.join(member, &std::iter::once(room.as_str().into()).collect(), cx));
-            match joined {
-                Ok(answer) => self.send_json(&format!("{{\"joined\":{answer}}}"), cx),
+            let Called { outcome, closing, .. } = self.call_join((NamespaceId::DEFAULT, member, sid), &room, cx);
+            match outcome {
+                Ok(Answer::Args(answer)) => self.native_say("{\"joined\":", &answer, cx),
+                Ok(Answer::None) => {}
                 Err(refusal) => self.native_refuse(None, &refusal, cx),
             }
+            self.native_goes_on(closing)?;
         }
+        Ok(())
+    }
+
+    /// A plain session has one namespace: when a handler has it leave that, it ends.
+    fn native_goes_on(&mut self, closing: Option<Disconnect>) -> Result<(), Disconnect> {
+        let gone = self.native().member.is_none().then_some(Disconnect::KICKED);
+        closing.or(gone).map_or(Ok(()), Err)
     }
 
     fn native_enter(&mut self, auth: &str, cx: &mut Context<'_>) -> Result<Sid, Disconnect> {
@@ -75,18 +82,17 @@ impl Session {
         self.native().member = Some((member, sid));
         self.token_begins(cx);
         let _first = self.finish_handshake();
-        let mut hello = format!("{{\"hello\":{{\"sid\":\"{sid}\",\"node\":\"{}\"", cx.rules.node);
+        let mut hello = format!("{{\"hello\":{{\"sid\":\"{sid}\",\"node\":");
+        write_string(&cx.rules.node, &mut hello);
         let (interval, max) = (cx.rules.rhythm.interval_ms, cx.rules.message.message_bytes);
         let _infallible = write!(hello, ",\"ping_interval_ms\":{interval},\"max_payload_bytes\":{max}}}}}");
         self.send_json(&hello, cx);
         match self.greet(NamespaceId::DEFAULT, member, sid, auth, cx) {
-            Ok(None) => {
-                self.join_first_rooms(member, cx);
-                Ok(sid)
-            }
-            Ok(Some(disconnect)) => Err(disconnect),
-            Err(_) => Err(Disconnect::FORBIDDEN),
+            Ok(closing) => self.native_goes_on(closing)?,
+            Err(_) => return Err(Disconnect::FORBIDDEN),
         }
+        self.join_first_rooms(member, sid, cx)?;
+        Ok(sid)
     }
 
     pub(super) fn native_text(&mut self, text: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {
@@ -122,16 +128,29 @@ impl Session {
             }
             return Err(Disconnect::UNAUTHENTICATED);
         };
-        match self.native_obey(&packet, member, sid, attachments, cx) {
-            Ok(Some(answer)) => {
-                if let Some(id) = packet.id {
-                    self.native_answer(id, &answer, cx);
-                }
+        if let Some(Verb::Ack(id)) = packet.verb {
+            if let Err(refusal) = self.native_ack(id, packet.fields.data.unwrap_or("null"), attachments, sid, cx) {
+                self.native_refuse(packet.id, &refusal, cx);
             }
-            Ok(None) => {}
-            Err(refusal) => self.native_refuse(packet.id, &refusal, cx),
+            return Ok(());
         }
-        Ok(())
+        let mut argument = String::new();
+        let (event, fields) = match Self::native_event(&packet, text, &mut argument, cx) {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                self.native_refuse(packet.id, &refusal, cx);
+                return Ok(());
+            }
+        };
+        let (whom, reply_to) = ((NamespaceId::DEFAULT, member, sid), packet.id.map(|id| ReplyTo::Native(id.into())));
+        let Called { outcome, reply_to, closing } =
+            self.call(Request { whom, event, fields, attachments, reply_to }, cx);
+        match (outcome, reply_to) {
+            (Ok(Answer::Args(answer)), Some(reply_to)) => self.answer(member, &reply_to, &answer, cx),
+            (Ok(_), _) => {}
+            (Err(refusal), reply_to) => self.native_refuse(packet.id.filter(|_| reply_to.is_some()), &refusal, cx),
+        }
+        self.native_goes_on(closing)
     }
 
     /// Connects with the token of a packet.
@@ -164,101 +183,57 @@ impl Session {
         Ok(())
     }
 
-    fn native_obey(
-        &mut self,
-        packet: &Packet<'_>,
-        member: MemberId,
-        sid: Sid,
-        attachments: &[Bytes],
-        cx: &mut Context<'_>,
-    ) -> Result<Option<String>, Refusal> {
-        let most = cx.rules.rooms_max;
-        match packet.verb {
-            Some(Verb::Publish(rooms)) => {
-                let event = RawEvent::from_fields(&packet.fields)?;
-                self.publish(member, &room_list(rooms, most)?, &packet.fields, Call::as_event(event, attachments), cx)?;
-                let fields = Fields { rooms: Some(rooms), ..Fields::default() };
-                Ok(packet.id.map(|_| published_answer(&fields)))
-            }
-            Some(Verb::Join(rooms)) => self.join(member, &room_list(rooms, most)?, cx).map(Some),
-            Some(Verb::Leave(rooms)) => Self::leave(member, &room_list(rooms, most)?, cx).map(Some),
-            Some(Verb::Presence(room)) => {
-                if let (Some(id), [room]) = (packet.id, &*room_list(room, 1)?) {
-                    Self::ask_presence(member, sid, room, &packet.fields, ReplyTo::Native(id.into()), cx)?;
-                }
-                Ok(None)
-            }
+    /// The event that a packet stands for. `argument` becomes what an application's handler of a verb finds in it.
+    fn native_event<'a>(
+        packet: &Packet<'a>,
+        text: &str,
+        argument: &'a mut String,
+        cx: &Context<'_>,
+    ) -> Result<(RawEvent<'a>, Fields<'a>), Refusal> {
+        let depth = cx.rules.depth_max;
+        let (name, rooms) = match packet.verb {
+            Some(Verb::Join(rooms)) => ("\"join\"", rooms),
+            Some(Verb::Leave(rooms)) => ("\"leave\"", rooms),
+            Some(Verb::Publish(rooms)) => ("\"publish\"", rooms),
+            Some(Verb::Presence(rooms)) => ("\"presence\"", rooms),
             Some(Verb::Refresh(data)) => {
-                let wrong = |_| Refusal::new(Code::BadPacket, "send the token: {\"refresh\":{\"token\":\"…\"}}");
-                let token =
-                    token_in(data, cx.rules.depth_max).map_err(wrong)?.ok_or_else(|| wrong(DecodeError::Json))?;
-                let reply_to = packet.id.map(|id| ReplyTo::Native(id.into()));
-                self.refresh((member, sid), &token, reply_to, Try::First, cx)
+                let wrong = || Refusal::new(Code::BadPacket, "send the token: {\"refresh\":{\"token\":\"…\"}}");
+                let fields = take_fields(&mut Scanner::new(data, depth)).map_err(|_| wrong())?;
+                fields.token.ok_or_else(wrong)?;
+                return Ok((RawEvent { name: "\"refresh\"", args: data, arity: 1 }, fields));
             }
-            Some(Verb::Ack(id)) => {
-                let id = id.parse().map_err(|_| Refusal::new(Code::BadPacket, "\"ack\" is the number of the event"))?;
-                self.native_ack(id, packet.fields.data.unwrap_or("null"), attachments, sid, cx)?;
-                Ok(None)
+            None if packet.fields.event.is_some() => {
+                let event = RawEvent::said(&packet.fields)?;
+                let mut first = Scanner::new(event.args, depth);
+                let is_object = first.peek() == Some(b'{');
+                let fields = if is_object { take_fields(&mut first)? } else { Fields::default() };
+                return Ok((event, fields));
             }
-            Some(Verb::Connect(_)) | None => {
-                let detail = "say one of connect, join, leave, publish, presence, refresh, ack";
-                Err(Refusal::new(Code::UnknownEvent, detail))
+            Some(Verb::Connect(_) | Verb::Ack(_)) | None => {
+                let detail = "say one of connect, join, leave, publish, presence, refresh, ack, or name an event";
+                return Err(Refusal::new(Code::UnknownEvent, detail));
             }
+        };
+        let list = rooms.starts_with('[');
+        let (room, rooms_listed) = if list { (None, Some(rooms)) } else { (Some(rooms), None) };
+        let fields = Fields { room, rooms: rooms_listed, ..packet.fields };
+        if cx.rules.application.namespace(NamespaceId::DEFAULT).overrides_vocabulary() {
+            *argument = native::argument_of(text, rooms, depth)?;
         }
+        let args: &'a str = argument;
+        Ok((RawEvent { name, args, arity: u32::from(!args.is_empty()) }, fields))
     }
 
     fn native_ack(
         &mut self,
-        id: u64,
+        id: &str,
         data: &str,
         attachments: &[Bytes],
         sid: Sid,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
+        let id = id.parse().map_err(|_| Refusal::new(Code::BadPacket, "\"ack\" is the number of the event"))?;
         self.take_answer(id, sid, Arguments::relay(data, 1, attachments)?, cx);
         Ok(())
-    }
-
-    pub(super) fn native_refuse(&mut self, id: Option<&str>, refusal: &Refusal, cx: &mut Context<'_>) {
-        Self::count_refusal(refusal, cx);
-        self.send_json(&native::error(id, refusal), cx);
-    }
-
-    pub(super) fn native_answer(&mut self, id: &str, answer: &str, cx: &mut Context<'_>) {
-        self.send_json(&native::ok(id, answer), cx);
-    }
-
-    pub(super) fn native_emit(&self, event: &SessionEvent, id: Option<u64>, cx: &mut Context<'_>) {
-        let mut text = format!("{{\"event\":{}", event.name);
-        let arguments = &event.arguments;
-        // A packed wire takes binary as it is; JSON has only text for it.
-        let attachments = if self.wire() == Wire::MsgPack { arguments.attachments() } else { &[] };
-        let args =
-            if attachments.is_empty() { arguments.to_text().unwrap_or_default() } else { arguments.args().into() };
-        let _infallible = match arguments.arity() {
-            0 => Ok(()),
-            1 => write!(text, ",\"data\":{args}"),
-            _ => write!(text, ",\"args\":[{args}]"),
-        };
-        if let Some(id) = id {
-            let _infallible = write!(text, ",\"ack\":{id}");
-        }
-        text.push('}');
-        self.send_with(&text, attachments, cx);
-    }
-
-    fn send_json(&self, text: &str, cx: &mut Context<'_>) {
-        self.send_with(text, &[], cx);
-    }
-
-    fn send_with(&self, text: &str, attachments: &[Bytes], cx: &mut Context<'_>) {
-        let mut frame = Vec::new();
-        if self.wire() == Wire::MsgPack {
-            let packed = msgpack::from_json(text, attachments).unwrap_or_default();
-            write_frame(Opcode::Binary, &packed, &mut frame);
-        } else {
-            write_frame(Opcode::Text, text.as_bytes(), &mut frame);
-        }
-        cx.hub.send_bytes(self.outbox, frame);
     }
 }

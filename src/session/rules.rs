@@ -35,7 +35,7 @@ pub struct Rules {
     pub creations: Rate,
     /// What all sessions of the node may cost together.
     pub limiter: Limiter,
-    /// Refused packets in a row before a session is closed.
+    /// Refused packets before a session is closed; each one that is not refused makes up for one that was.
     pub flood_tolerance: u32,
     /// When sessions are pinged.
     pub rhythm: Rhythm,

@@ -12,7 +12,8 @@ impl Session {
     pub fn answer(&mut self, member: MemberId, reply_to: &ReplyTo, answer: &Arguments, cx: &mut Context<'_>) {
         match reply_to {
             ReplyTo::SocketIo(id) => self.socketio_ack(member, *id, answer, cx),
-            ReplyTo::Native(id) => self.native_answer(id, answer.args(), cx),
+            ReplyTo::Native(id) => self.native_reply(id, answer, cx),
+            ReplyTo::NativeRefusal(id) => self.native_refused(id, answer.args(), cx),
         }
     }
 

@@ -1,10 +1,11 @@
 //! An event stream: a session that only listens. Its rooms are those of its address.
 
+use super::calling::Called;
 use super::token::unauthenticated;
 use super::{Context, Dialect, Session};
 use crate::hub::{Frame, MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::json::unquote;
+use crate::protocol::json::{unquote, write_string};
 use crate::protocol::name::check_room_name;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::sse;
@@ -65,31 +66,67 @@ impl Session {
         if self.identity.is_none() && !cx.rules.access.is_open() {
             return self.sse_refuse(None, &unauthenticated(), &headers, cx);
         }
-        let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
-        let joined = rooms.iter().try_for_each(|room| check_room_name(room)).and_then(|()| {
-            if !cx.rules.application.namespace(NamespaceId::DEFAULT).has_vocabulary() {
-                return Err(Refusal::new(Code::RoomForbidden, "this server speaks to Socket.IO clients only"));
-            }
-            let rooms = rooms.iter().map(|room| room.as_str().into()).collect();
-            self.join(member, &rooms, cx)
-        });
-        if let Err(refusal) = joined {
-            return self.sse_refuse(Some(member), &refusal, &headers, cx);
+        let described = cx.rules.application.namespace(NamespaceId::DEFAULT);
+        let mut named = rooms.iter().try_for_each(|room| check_room_name(room));
+        if !described.has_vocabulary() {
+            named = Err(Refusal::new(Code::RoomForbidden, "this server speaks to Socket.IO clients only"));
         }
+        if let Err(refusal) = named {
+            return self.sse_refuse(None, &refusal, &headers, cx);
+        }
+        let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
         let mut out = format!("{}{headers}\r\n", sse::HEAD).into_bytes();
-        let hello = format!("{{\"sid\":\"{sid}\",\"node\":\"{}\"}}", cx.rules.node);
+        let mut hello = format!("{{\"sid\":\"{sid}\",\"node\":");
+        write_string(&cx.rules.node, &mut hello);
+        hello.push('}');
         sse::write_event("server.hello", &hello, &mut out);
         let hello = Frame::direct(out.into());
         cx.hub.send(self.outbox, &hello);
         self.dialect = Dialect::Sse(Sse { member: Some((member, sid)), begun: true, retry_ms: None });
-        match self.greet(NamespaceId::DEFAULT, member, sid, "", cx) {
+        let greeted = match self.greet(NamespaceId::DEFAULT, member, sid, "", cx) {
+            Ok(None) => self.sse_join(rooms, member, sid, cx),
+            Ok(closing) => Ok(closing),
+            Err(rejection) => {
+                self.sse_dialect().member = None;
+                Err(Refusal::new(Code::RoomForbidden, rejection.message))
+            }
+        };
+        match greeted {
             Ok(None) => {}
             Ok(Some(disconnect)) => cx.hub.close(self.outbox, disconnect),
-            Err(rejection) => {
+            Err(refusal) => {
+                // The application hears that it leaves, if it has let it in.
+                self.leave_namespace(member, Disconnect::FORBIDDEN, false, cx);
                 cx.hub.take_back(self.outbox, &hello);
                 self.dialect = Dialect::Sse(Sse::default());
-                self.sse_refuse(Some(member), &Refusal::new(Code::RoomForbidden, rejection.message), &headers, cx);
+                let inside = cx.hub.sid_of(member) == Some(sid);
+                self.sse_refuse(inside.then_some(member), &refusal, &headers, cx);
             }
+        }
+    }
+
+    /// Joins the rooms of the address, all or none. Returns the end that a handler may have decided on.
+    fn sse_join(
+        &mut self,
+        rooms: &[String],
+        member: MemberId,
+        sid: Sid,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Disconnect>, Refusal> {
+        for room in rooms {
+            let Called { outcome, closing, .. } = self.call_join((NamespaceId::DEFAULT, member, sid), room, cx);
+            outcome?;
+            if closing.is_some() {
+                return Ok(closing);
+            }
+        }
+        Ok(None)
+    }
+
+    fn sse_dialect(&mut self) -> &mut Sse {
+        match &mut self.dialect {
+            Dialect::Sse(dialect) => dialect,
+            _ => unreachable!("called for event streams only"),
         }
     }
 

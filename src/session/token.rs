@@ -214,7 +214,9 @@ impl Session {
         match (outcome, reply_to) {
             (Ok(Some(answer)), Some(reply_to)) => self.answer(member, &reply_to, &Arguments::json(answer), cx),
             (Ok(_), _) => {}
-            (Err(refusal), Some(ReplyTo::Native(id))) => self.native_refuse(Some(&id), &refusal, cx),
+            (Err(refusal), Some(ReplyTo::Native(id) | ReplyTo::NativeRefusal(id))) => {
+                self.native_refuse(Some(&id), &refusal, cx)
+            }
             (Err(refusal), Some(ReplyTo::SocketIo(id))) => self.socketio_refuse(member, Some(id), &refusal, cx),
             (Err(refusal), None) => match self.dialect {
                 Dialect::SocketIo(_) => self.socketio_refuse(member, None, &refusal, cx),

@@ -28,6 +28,9 @@ pub(super) const EVENTS: [(&str, VocabularyHandler); 8] = [
     ("refresh", refresh),
 ];
 
+/// Names for events of the vocabulary that go by another name already.
+pub(super) const ALIASES: [(&str, &str); 2] = [("joinRoom", "join"), ("leaveRoom", "leave")];
+
 type VocabularyHandler = fn(&mut Call<'_, '_>) -> Result<Answer, Refusal>;
 
 fn join(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
@@ -225,7 +228,7 @@ pub fn write_presence(room: &str, presence: &Presence, out: &mut String) {
 }
 
 /// The answer to a publish: the room, or the rooms.
-pub(super) fn published_answer(fields: &Fields<'_>) -> String {
+fn published_answer(fields: &Fields<'_>) -> String {
     let mut out = String::new();
     let rooms = fields.rooms.or(fields.room).and_then(|raw| room_list(raw, usize::MAX).ok()).unwrap_or_default();
     match &*rooms {

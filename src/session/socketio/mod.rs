@@ -3,14 +3,14 @@
 mod connect;
 mod send;
 
+use super::calling::{Called, Request};
 use super::later::error_of;
 use super::token::Try;
-use super::{Answer, Call, Context, Dialect, ReplyTo, Session, disconnect_of};
+use super::{Answer, Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::refusal::{Code, Refusal};
-use crate::protocol::request::{Fields, RawEvent};
+use crate::protocol::refusal::Refusal;
 use crate::protocol::socketio::{Kind, Packet, parse_ack, parse_event};
 use crate::protocol::{Wire, engineio, socketio_msgpack};
 use bytes::Bytes;
@@ -161,8 +161,9 @@ impl Session {
         match packet.kind {
             Kind::Event | Kind::BinaryEvent => {
                 let (event, fields) = parse_event(packet.data, cx.rules.depth_max).map_err(disconnect_of)?;
-                let request = Request { namespace, member, sid, id: packet.id, event, fields, attachments };
-                self.socketio_event(&request, cx)
+                let (whom, reply_to) = ((namespace, member, sid), packet.id.map(ReplyTo::SocketIo));
+                let request = Request { whom, event, fields, attachments, reply_to };
+                self.socketio_event(request, packet.id, cx)
             }
             Kind::Ack | Kind::BinaryAck => {
                 let id = packet.id.ok_or(Disconnect::PROTOCOL)?;
@@ -180,30 +181,20 @@ impl Session {
         }
     }
 
-    fn socketio_event(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Result<(), Disconnect> {
-        let Request { namespace, member, sid, id, event, fields, attachments } = *request;
+    fn socketio_event(
+        &mut self,
+        request: Request<'_>,
+        id: Option<u64>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Disconnect> {
+        let (_, member, _) = request.whom;
         if let Some(refusal) = self.admit(cx)? {
             self.socketio_refuse(member, id, &refusal, cx);
             return Ok(());
         }
-        let rules = cx.rules;
-        let described = rules.application.namespace(namespace);
-        let Some(handler) = described.handler(event.name) else {
-            let refusal = Refusal::new(Code::UnknownEvent, format!("no rule for the event {}", event.name));
-            if described.ignores_unknown_events() {
-                Self::count_refusal(&refusal, cx);
-            } else {
-                self.socketio_refuse(member, id, &refusal, cx);
-            }
-            return Ok(());
-        };
-        let (reply_to, session) = (id.map(ReplyTo::SocketIo), &mut *self);
-        let mut call =
-            Call { session, cx, member, sid, namespace, event, fields, attachments, reply_to, closing: None };
-        let outcome = handler(&mut call);
-        let closing = call.closing;
+        let Called { outcome, reply_to, closing } = self.call(request, cx);
         // A handler that defers takes the right to answer with it.
-        let id = id.filter(|_| call.reply_to.is_some());
+        let id = id.filter(|_| reply_to.is_some());
         match (outcome, id) {
             (Ok(Answer::Args(answer)), Some(id)) => self.socketio_ack(member, id, &answer, cx),
             (Ok(_), _) => {}
@@ -231,16 +222,4 @@ impl Session {
             }
         }
     }
-}
-
-/// An event of the client, decoded.
-#[derive(Clone, Copy)]
-struct Request<'a> {
-    namespace: NamespaceId,
-    member: MemberId,
-    sid: Sid,
-    id: Option<u64>,
-    event: RawEvent<'a>,
-    fields: Fields<'a>,
-    attachments: &'a [Bytes],
 }
