@@ -1,6 +1,7 @@
 //! Wires, runs, drains: the only file that knows everyone.
 
 mod drain;
+mod summary;
 
 use crate::config::{AuthSettings, Settings};
 use crate::http::{self, Api, ApiKeys, Guards};
@@ -108,7 +109,7 @@ impl Builder {
         {
             anyhow::bail!(problem);
         }
-        let api_keys = settings.auth.keys().map_err(anyhow::Error::msg)?;
+        let api_keys = settings.auth.keys().map_err(|problems| anyhow::anyhow!(problems.join("; ")))?;
         let keys = if mode == Mode::Open { ApiKeys::open() } else { ApiKeys::new(&api_keys) };
         let workers = match settings.delivery.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
@@ -121,6 +122,8 @@ impl Builder {
         let metrics = Metrics::new(workers);
         let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
         let access = Access::new(&settings.auth, mode == Mode::Open, Arc::clone(metrics.node()))?;
+        summary::tell(&settings, mode, api_keys.len(), workers);
+        summary::warn_of_closed_api(mode, api_keys.len());
         settings.auth.forget_secrets();
         let names = application.names().to_vec();
         let (hub, inboxes) = Hub::new(names, workers, settings.delivery.inbox_bytes, metrics.clone());

@@ -163,7 +163,7 @@ impl AuthSettings {
         }
         self.check_kinds(&mut problems);
         self.check_key_sets(&mut problems);
-        problems.extend(self.keys().err());
+        problems.extend(self.keys().err().into_iter().flatten());
         problems
     }
 
@@ -232,20 +232,22 @@ impl AuthSettings {
     /// The keys of services.
     ///
     /// # Errors
-    /// What is wrong with the first that cannot be used.
-    pub fn keys(&self) -> Result<Vec<ApiKey>, String> {
-        let mut keys: Vec<ApiKey> = Vec::new();
+    /// What is wrong with them, one sentence each.
+    pub fn keys(&self) -> Result<Vec<ApiKey>, Vec<String>> {
+        let (mut keys, mut problems): (Vec<ApiKey>, _) = (Vec::new(), Vec::new());
         for (text, position) in self.api_keys.iter().zip(1..) {
-            let key = ApiKey::parse(text, position)?;
-            if keys.iter().any(|known| known.name == key.name) {
-                return Err(format!("api-key {}: two keys have this name", key.name));
+            match ApiKey::parse(text, position) {
+                Ok(key) if keys.iter().any(|known| known.name == key.name) => {
+                    problems.push(format!("api-key {}: two keys have this name", key.name));
+                }
+                Ok(key) => keys.push(key),
+                Err(problem) => problems.push(problem),
             }
-            keys.push(key);
         }
-        if keys.len() > API_KEYS_MAX {
-            return Err(format!("there are {} api-keys, at most {API_KEYS_MAX}", keys.len()));
+        if self.api_keys.len() > API_KEYS_MAX {
+            problems.push(format!("there are {} api-keys, at most {API_KEYS_MAX}", self.api_keys.len()));
         }
-        Ok(keys)
+        if problems.is_empty() { Ok(keys) } else { Err(problems) }
     }
 
     /// Forgets what no longer has to be known once the server is built.
@@ -317,7 +319,7 @@ mod tests {
     #[test]
     fn names_of_keys_are_different() {
         let problem = settings(None, &["a=0123456789abcdef", "b=0123456789abcdef", "a=abcdef0123456789"]).keys();
-        assert!(problem.unwrap_err().contains("two keys have this name"));
+        assert_eq!(problem.unwrap_err(), ["api-key a: two keys have this name"]);
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl SettingsFile {
     pub fn names(&self, id: &str) -> bool {
         self.values.iter().any(|(name, _)| name == id)
     }
+
+    /// The values that it gives a setting.
+    #[must_use]
+    pub fn of(&self, id: &str) -> &[String] {
+        self.values.iter().find(|(name, _)| name == id).map_or(&[], |(_, values)| values)
+    }
 }
 
 /// Settings with their values, as in [`SettingsFile`].

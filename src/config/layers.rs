@@ -70,7 +70,8 @@ impl Attempt<'_> {
             };
             let Some((arg, origin)) = self.blame(&error, file) else { return Err(error) };
             let (id, defaults) = (arg.get_id().to_string(), arg.get_default_values().to_vec());
-            self.problems.push(format!("{origin}: {}", reason(&error)));
+            let reasons = reasons(&error, &arg, &origin, file);
+            self.problems.extend(reasons.into_iter().map(|reason| format!("{origin}: {reason}")));
             let from_file = matches!(origin, Origin::File(..));
             self.change(&id, |arg| if from_file { arg.default_values(&defaults) } else { arg.env(Resettable::Reset) });
         }
@@ -116,6 +117,22 @@ impl std::fmt::Display for Origin {
     }
 }
 
+/// What is wrong with each value of a setting; with a list it may be several.
+fn reasons(error: &clap::Error, arg: &Arg, origin: &Origin, file: Option<&SettingsFile>) -> Vec<String> {
+    let values = match (origin, file) {
+        (Origin::Variable(name), _) => listed(arg, name),
+        (Origin::File(..), Some(file)) => file.of(arg.get_id().as_str()).to_vec(),
+        (Origin::File(..), None) => Vec::new(),
+    };
+    // Alone, without the environment, so that each is blamed for itself.
+    let alone = arg.clone().env(Resettable::Reset);
+    let command = Command::new("setting").no_binary_name(true).arg(alone);
+    let flag = |value: &String| format!("--{}={value}", arg.get_long().unwrap_or_default());
+    let faults = values.iter().filter_map(|value| command.clone().try_get_matches_from([flag(value)]).err());
+    let reasons: Vec<_> = faults.map(|fault| reason(&fault)).collect();
+    if reasons.is_empty() { vec![reason(error)] } else { reasons }
+}
+
 /// What is wrong with a value, without the flag's name.
 fn reason(error: &clap::Error) -> String {
     let value = match error.get(ContextKind::InvalidValue) {
@@ -138,6 +155,14 @@ fn variable(arg: &Arg) -> Option<String> {
     let name = arg.get_env()?;
     std::env::var_os(name)?;
     Some(name.to_string_lossy().into_owned())
+}
+
+/// The values that a variable gives a setting.
+#[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
+fn listed(arg: &Arg, variable: &str) -> Vec<String> {
+    let text = std::env::var(variable).unwrap_or_default();
+    let parts = |delimiter| text.split(delimiter).map(str::to_owned).collect();
+    arg.get_value_delimiter().map_or_else(|| vec![text.clone()], parts)
 }
 
 /// A variable that is set to nothing, as `${NAME:-}` in a compose file does, counts as not set.

@@ -1,6 +1,6 @@
 //! Publishing: what services say to rooms.
 
-use super::input::{JsonText, Params, RoomName, complain, parse};
+use super::input::{JsonText, NotIdempotent, Params, RoomName, complain, parse};
 use super::problem::Problem;
 use super::{Api, Limits};
 use crate::hub::{Broadcast, NamespaceId};
@@ -120,6 +120,7 @@ pub(super) async fn publish(
     State(api): State<Api>,
     RoomName(room): RoomName,
     Params(params): Params<NamespaceParam>,
+    _: NotIdempotent,
     body: JsonText,
 ) -> Result<(StatusCode, Json<Published>), Problem> {
     let namespace = api.namespace(params.namespace.as_deref())?;
@@ -141,6 +142,7 @@ pub(super) async fn publish(
 pub(super) async fn publish_batch(
     State(api): State<Api>,
     Params(params): Params<NamespaceParam>,
+    _: NotIdempotent,
     body: JsonText,
 ) -> Result<(StatusCode, Json<BatchOutcome>), Problem> {
     let namespace = api.namespace(params.namespace.as_deref())?;

@@ -69,6 +69,25 @@ impl FromRequest<Api> for JsonText {
     }
 }
 
+/// Header of services that repeat a request until it is answered.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// A request that may be done twice if it is sent twice. Whoever relies on the opposite is told, and not deceived.
+#[derive(Debug)]
+pub(super) struct NotIdempotent;
+
+impl FromRequestParts<Api> for NotIdempotent {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        if parts.headers.contains_key(IDEMPOTENCY_KEY) {
+            let detail = "\"Idempotency-Key\" is not honoured yet: an event that is sent twice is published twice";
+            return Err(Problem::bad_request(detail));
+        }
+        Ok(Self)
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();

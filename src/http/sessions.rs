@@ -2,11 +2,12 @@
 
 use super::Api;
 use super::events::{fields, present, raw_event};
-use super::input::{JsonText, Params, SessionId, no_session, page_limit, parse, session_cursor};
+use super::input::{JsonText, NotIdempotent, Params, SessionId, no_session, page_limit, parse, session_cursor};
 use super::problem::{PROBLEM_JSON, Problem, ProblemBody};
 use crate::hub::{Kick, MemberInfo, SessionEvent, SessionQuery};
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
+use crate::protocol::name::check_room_name;
 use crate::protocol::refusal::Refusal;
 use axum::Json;
 use axum::extract::State;
@@ -24,6 +25,10 @@ use utoipa::ToSchema;
 pub(super) struct SessionsParams {
     /// Only the sessions of this user
     user: Option<String>,
+    /// Only the sessions in this room
+    room: Option<String>,
+    /// Socket.IO namespace of the room; `/` unless given
+    namespace: Option<String>,
     /// Most entries, 1 to 1,000; 100 unless given
     limit: Option<usize>,
     /// Where to go on: the `next` of the page before
@@ -98,7 +103,7 @@ pub(super) struct Answer {
     answer: Box<RawValue>,
 }
 
-/// List sessions of every namespace
+/// List sessions of every namespace, or those in a room
 #[utoipa::path(
     get, path = "/api/v1/sessions", tag = "sessions", operation_id = "list_sessions",
     params(SessionsParams),
@@ -109,8 +114,14 @@ pub(super) async fn list(
     Params(params): Params<SessionsParams>,
 ) -> Result<Json<SessionList>, Problem> {
     let (cursor, limit) = (session_cursor(params.cursor.as_deref())?, page_limit(params.limit)?);
+    let namespace = api.namespace(params.namespace.as_deref())?;
+    if params.namespace.is_some() && params.room.is_none() {
+        return Err(Problem::bad_request("\"namespace\" says where \"room\" is; give both"));
+    }
+    params.room.as_deref().map_or(Ok(()), check_room_name)?;
+    let room = params.room.map(|room| (namespace, room));
     // One more than asked for tells whether there is another page.
-    let query = SessionQuery { user: params.user, cursor, limit: limit + 1 };
+    let query = SessionQuery { user: params.user, room, cursor, limit: limit + 1 };
     let mut sessions: Vec<_> = api.hub.sessions(&query).await.into_iter().map(SessionInfo::from).collect();
     let more = sessions.len() > limit;
     sessions.truncate(limit);
@@ -151,6 +162,7 @@ pub(super) async fn end(State(api): State<Api>, SessionId(sid): SessionId) -> Re
 pub(super) async fn emit(
     State(api): State<Api>,
     SessionId(sid): SessionId,
+    _: NotIdempotent,
     body: JsonText,
 ) -> Result<Response, Problem> {
     let EmitBody { event, data, args, ack_timeout_ms } = parse(body.text()?, api.limits)?;

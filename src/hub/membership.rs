@@ -85,7 +85,11 @@ impl Local {
             query.user.as_deref().is_none_or(|wanted| user == Some(wanted))
                 && query.cursor.is_none_or(|at| member.sid > at)
         };
-        first_by_sid(self.members.iter().map(|(_, member)| member).filter(wanted), query.limit)
+        let Some((namespace, room)) = &query.room else {
+            return first_by_sid(self.members.iter().map(|(_, member)| member).filter(wanted), query.limit);
+        };
+        let places = self.room(*namespace, room).map_or(&[][..], |room| &self.rooms[room.0 as usize].places);
+        first_by_sid(places.iter().map(|place| &self.members[place.member.0 as usize]).filter(wanted), query.limit)
     }
 
     /// Enters a room. Returns how many members it has on this node; being in already is fine.

@@ -208,6 +208,8 @@ impl SessionEvent {
 pub struct SessionQuery {
     /// Only those of this user.
     pub user: Option<String>,
+    /// Only those in this room.
+    pub room: Option<(NamespaceId, String)>,
     /// Only sids after this one.
     pub cursor: Option<Sid>,
     /// Most entries.

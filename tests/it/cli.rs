@@ -163,6 +163,30 @@ fn config_check_reports_every_problem() {
 }
 
 #[test]
+fn config_check_reports_every_bad_entry_of_a_list() {
+    let folder = Folder::new();
+    let file = folder.file("a.toml", "room-policy = [\"a* join=no\", \"fine* join=token\", \"b*\"]");
+    let mut command = with_secret(&["config", "check", "--config", &file]);
+    let variables = [
+        ("ROOMCAST_API_KEYS", "a=hunter2,fine=0123456789abcdef,b:rooms=hunter2hunter2hunter2"),
+        ("ROOMCAST_TRUSTED_PROXIES", "10.0.0.0/99,10.0.0.1,proxy"),
+    ];
+    let (code, _, stderr) = answer(command.envs(variables));
+    for expected in [
+        "api-key number 1 is too weak",
+        "api-key b: there is no scope \"rooms\"",
+        "ROOMCAST_TRUSTED_PROXIES: \"10.0.0.0/99\"",
+        "ROOMCAST_TRUSTED_PROXIES: \"proxy\"",
+        &format!("{file}: room-policy: invalid value \"a* join=no\""),
+        &format!("{file}: room-policy: invalid value \"b*\""),
+    ] {
+        assert!(stderr.lines().any(|line| line.starts_with(&format!("roomcast: {expected}"))), "{expected}: {stderr}");
+    }
+    assert_eq!((code, stderr.lines().count()), (2, 6), "{stderr}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+}
+
+#[test]
 fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
     let folder = Folder::new();
     let file = folder.file("a.toml", "max_rooms = 1\nmax-sockets = 1\nmax_fragments = 1\nnamespace = [\"/a\", \"/b\"]");
@@ -300,6 +324,24 @@ fn the_log_says_which_service_did_what_to_whom_and_does_not_drown_in_refusals() 
     let refused = said("refused a key of the HTTP API");
     assert!((1..40).contains(&refused.len()), "{refused:?}");
     assert_eq!((&refused[0]["key"], &refused[0]["reason"]), (&"guard".into(), &"scope".into()));
+}
+
+#[test]
+fn a_server_says_at_its_start_how_it_is_set() {
+    let started = |args: &[&str]| {
+        let server = Running::start(
+            with_secret(&["serve", "--workers", "1", "--trusted-proxy", "10.0.0.0/8"]).args(args).args(ANY_PORTS),
+        );
+        server.addresses();
+        let line: serde_json::Value = serde_json::from_str(&server.line("stderr", "settings in short")).unwrap();
+        let text = ["mode", "tls", "tokens"].map(|field| line[field].as_str().unwrap().to_owned()).join(" ");
+        let counts = ["api_keys", "trusted_proxies", "workers"].map(|field| line[field].as_u64().unwrap());
+        assert!(!server.read("stderr").contains(SECRET));
+        (text, counts, server.read("stderr").contains("the HTTP API is closed: no api-key"))
+    };
+    assert_eq!(started(&[]), ("authenticated off secret".into(), [0, 1, 1], true));
+    let keys = format!("a={SECRET}-a,b={SECRET}-b");
+    assert_eq!(started(&["--api-key", &keys]), ("authenticated off secret".into(), [2, 1, 1], false));
 }
 
 #[test]

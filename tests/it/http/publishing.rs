@@ -72,6 +72,10 @@ async fn other_namespaces_have_their_own_rooms() {
     member.call_in("/chat", "join", json!({"room": "r"})).await.unwrap();
     assert_eq!(get(&server, "/api/v1/rooms/r").await.problem(), (404, "not-found".into()));
     assert_eq!(get(&server, "/api/v1/rooms/r?namespace=/chat").await.json(), json!({"room": "r", "members": 1}));
+    for (query, count) in [("room=r", 0), ("room=r&namespace=/chat", 1)] {
+        let sessions = get(&server, &format!("/api/v1/sessions?{query}")).await.json();
+        assert_eq!(sessions["sessions"].as_array().unwrap().len(), count, "{query}");
+    }
     post(&server, "/api/v1/rooms/r/events?namespace=%2Fchat", json!({"event": "e", "data": 1})).await;
     assert_eq!(member.heard_anywhere().await, ("/chat".into(), Heard::new("e", json!(1))));
     assert_eq!(get(&server, "/api/v1/rooms?namespace=/none").await.problem(), (404, "not-found".into()));

@@ -36,6 +36,18 @@ async fn what_is_no_event_is_refused() {
 }
 
 #[tokio::test]
+async fn a_service_that_relies_on_being_heard_once_is_told_that_it_cannot() {
+    let server = TestServer::start(|_| ());
+    let headers = "Content-Type: application/json\r\nIdempotency-Key: 8e03978e\r\n";
+    for path in ["/api/v1/rooms/r/events", "/api/v1/events", "/api/v1/sessions/AAAAAAAAAAAAAAAAAAAA/events"] {
+        let answer = request(server.public, "POST", path, headers, r#"{"event":"e"}"#).await;
+        assert_eq!(answer.problem(), (400, "bad-packet".into()), "{path}");
+        assert!(answer.body.contains("Idempotency-Key"), "{}", answer.body);
+    }
+    assert_eq!(server.metric("roomcast_http_published_total", "").await, 0);
+}
+
+#[tokio::test]
 async fn deep_json_is_refused() {
     let server = TestServer::start(|_| ());
     let nested = |n: usize| format!(r#"{{"event":"e","data":{}1{}}}"#, "[".repeat(n), "]".repeat(n));
@@ -72,6 +84,8 @@ async fn bad_names_bad_parameters_and_other_bodies_are_refused() {
         ("/api/v1/rooms?limt=5", "bad-packet"),
         ("/api/v1/rooms/r/members?cursor=x", "bad-packet"),
         ("/api/v1/sessions?cursor=x", "bad-packet"),
+        ("/api/v1/sessions?room=", "name-invalid"),
+        ("/api/v1/sessions?namespace=/", "bad-packet"),
     ] {
         assert_eq!(get(&server, path).await.problem(), (400, name.into()), "{path}");
     }

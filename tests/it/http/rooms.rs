@@ -39,6 +39,10 @@ async fn members_and_sessions_are_listed_page_by_page_with_their_users() {
     assert_eq!(pages(&server, "/api/v1/sessions?limit=7", "sessions", "sid").await, sids);
     assert_eq!(pages(&server, "/api/v1/sessions?limit=2", "sessions", "sid").await, sids);
     assert_eq!(pages(&server, "/api/v1/sessions?user=ada&limit=1", "sessions", "user").await, ["ada"; 4]);
+    let _elsewhere = Client::member(&server, Wire::Json, "other").await;
+    assert_eq!(pages(&server, "/api/v1/sessions?room=r&limit=2", "sessions", "sid").await, sids);
+    assert_eq!(pages(&server, "/api/v1/sessions?room=r&user=bob&limit=2", "sessions", "user").await, ["bob"; 3]);
+    assert_eq!(get(&server, "/api/v1/sessions?room=none").await.json(), json!({"sessions": []}));
     assert_eq!(
         get(&server, "/api/v1/rooms/none/members").await.json(),
         json!({"room": "none", "count": 0, "members": []})
