@@ -30,11 +30,18 @@ use crate::telemetry::Throttle;
 use axum::http::HeaderMap;
 use rate::{Rate, SharedLimit};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Log lines a second about each limit that is hit; the rest is counted.
 const HIT_LINES_PER_SECOND: u32 = 1;
+
+/// Time between two lines that say that an exempt address seems to be a proxy.
+const PROXY_WARNING_MS: u64 = 60_000;
+
+/// The number of no address.
+const NOBODY: u64 = u64::MAX;
 
 /// The limits of this node that are kept by address or key.
 #[derive(Debug, Clone)]
@@ -51,6 +58,10 @@ struct Inner {
     connections: Counted,
     trusted: Vec<Network>,
     exempt: Vec<Network>,
+    /// Who spoke for others last without being believed, by the number of its address.
+    forwarder: AtomicU64,
+    /// When the log may say again that an exempt address seems to be a proxy.
+    proxy_warning_due: AtomicU64,
     sweep: Duration,
     stats: Arc<NodeStats>,
     log: [Mutex<Throttle>; LimitHit::ALL.len()],
@@ -87,6 +98,8 @@ impl Limiter {
             connections: counted(abuse.max_http_connections_per_address, LimitHit::ConnectionsPerAddress),
             trusted: abuse.trusted_proxies.clone(),
             exempt: abuse.exempt_addresses.clone(),
+            forwarder: AtomicU64::new(NOBODY),
+            proxy_warning_due: AtomicU64::new(0),
             sweep: abuse.rate_limit_sweep,
             stats,
             log: std::array::from_fn(|_| Mutex::new(Throttle::new(HIT_LINES_PER_SECOND))),
@@ -99,7 +112,26 @@ impl Limiter {
     #[must_use]
     pub fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> Caller {
         let address = address::client_address(peer, headers, &self.inner.trusted);
-        Caller { address, unproven: address == peer.to_canonical() && address::is_forwarded(headers) }
+        let unproven = address::is_forwarded(headers) && !self.is_trusted(peer);
+        if unproven {
+            self.inner.forwarder.store(AddressKey::of(address).id(), Relaxed);
+            if self.is_exempt(address.into()) {
+                self.warn_of_proxy(address, lifecycle::now());
+            }
+        }
+        Caller { address, unproven }
+    }
+
+    /// What is exempt and speaks for others is a proxy that nobody has named: its clients would meet no limit.
+    fn warn_of_proxy(&self, address: IpAddr, now: Instant) {
+        let (now, due) = (self.millis(now), self.inner.proxy_warning_due.load(Relaxed));
+        let next = now.saturating_add(PROXY_WARNING_MS);
+        if now >= due && self.inner.proxy_warning_due.compare_exchange(due, next, Relaxed, Relaxed).is_ok() {
+            tracing::warn!(
+                %address,
+                "an exempt address sends X-Forwarded-For, so it is limited as one client; name it as trusted-proxy"
+            );
+        }
     }
 
     /// Takes one unit of a rate.
@@ -122,7 +154,7 @@ impl Limiter {
     /// Takes one unit of a caller's rate.
     #[must_use]
     pub fn check_caller(&self, scope: Scope, caller: Caller, now: Instant) -> Verdict {
-        if self.is_exempt(caller.address) {
+        if self.is_exempt(caller) {
             return Verdict::UNLIMITED;
         }
         let verdict = self.check(scope, AddressKey::of(caller.address).into(), now);
@@ -166,14 +198,16 @@ impl Limiter {
     /// have as many as they need.
     #[must_use]
     pub fn hold_connection(&self, peer: IpAddr, now: Instant) -> Option<Held> {
-        if self.inner.trusted.iter().any(|network| network.contains(peer)) {
+        // An exempt address may be used by a proxy and by others: nothing has been asked here that tells them apart.
+        if self.is_trusted(peer) || self.is_exempt(peer.into()) {
             return Some(Held(None));
         }
-        self.hold(&self.inner.connections, peer.into(), now)
+        let unproven = self.inner.forwarder.load(Relaxed) == AddressKey::of(peer).id();
+        self.hold(&self.inner.connections, Caller { address: peer.to_canonical(), unproven }, now)
     }
 
     fn hold(&self, counted: &Counted, caller: Caller, now: Instant) -> Option<Held> {
-        if counted.most == 0 || self.is_exempt(caller.address) {
+        if counted.most == 0 || self.is_exempt(caller) {
             return Some(Held(None));
         }
         let hold = counted.holders.hold(AddressKey::of(caller.address), counted.most);
@@ -183,8 +217,12 @@ impl Limiter {
         hold.map(|hold| Held(Some(hold)))
     }
 
-    fn is_exempt(&self, address: IpAddr) -> bool {
-        self.inner.exempt.iter().any(|network| network.contains(address))
+    fn is_exempt(&self, caller: Caller) -> bool {
+        !caller.unproven && self.inner.exempt.iter().any(|network| network.contains(caller.address))
+    }
+
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.inner.trusted.iter().any(|network| network.contains(peer))
     }
 
     /// Counts that a limit was hit, and says so in the log, now and then.

@@ -127,6 +127,25 @@ async fn this_machine_is_exempt_unless_told_otherwise() {
 }
 
 #[tokio::test]
+async fn an_exempt_proxy_that_nobody_named_is_limited_as_one_client() {
+    let server = TestServer::start(|settings| settings.abuse.max_sockets_per_address = 1);
+    let held = knock(&server, HERE, "/ws", &for_client("203.0.113.1")).await;
+    assert_eq!(held.1, 101);
+    assert_eq!(status(&server, HERE, &for_client("203.0.113.2")).await, 429);
+    let own = [knock(&server, HERE, "/ws", "").await, knock(&server, HERE, "/ws", "").await];
+    assert!(own.iter().all(|(_, status, ..)| *status == 101), "who asks for itself is exempt as before");
+
+    let server = TestServer::start(|settings| {
+        settings.abuse.max_sockets_per_address = 1;
+        settings.abuse.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    });
+    let held = [1, 2].map(|n| for_client(&format!("203.0.113.{n}")));
+    for client in &held {
+        assert_eq!(status(&server, HERE, client).await, 101, "a proxy that is named");
+    }
+}
+
+#[tokio::test]
 async fn a_stranger_cannot_claim_to_ask_for_others() {
     let server = TestServer::start(|settings| {
         nobody_is_exempt(settings);
