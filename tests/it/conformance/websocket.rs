@@ -19,7 +19,13 @@ async fn echo(server: &TestServer) -> RawSocket {
 
 /// The next frame: its opcode and payload.
 async fn next(socket: &mut RawSocket) -> (u8, Vec<u8>) {
-    within("a frame", socket.frame()).await.expect("the connection goes on")
+    loop {
+        match within("a frame", socket.frame()).await.expect("the connection goes on") {
+            // The server's own heartbeat.
+            (9, payload) => socket.send(&frame(0x8a, &payload)).await,
+            other => return other,
+        }
+    }
 }
 
 /// Everything that is heard of `bytes`, up to the code of the close: what was echoed, and pongs.
