@@ -187,8 +187,8 @@ impl App {
             workers.push(errand);
             let (hub, access, application, node) =
                 (hub.clone(), access.clone(), Arc::clone(&application), node.clone());
-            let limiter = limiter.clone();
-            let seat = WorkerSeat { index, hub, inbox, errands, access, application, limiter, node };
+            let (limiter, stats) = (limiter.clone(), Arc::clone(metrics.node()));
+            let seat = WorkerSeat { index, hub, inbox, errands, access, application, limiter, stats, node };
             let settings = settings.clone();
             lifecycle
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))

@@ -14,6 +14,9 @@ use base64::Engine as _;
 use std::borrow::Cow;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+/// Engine.IO's error code for a session that there is not.
+const UNKNOWN_SESSION: u8 = 1;
+
 /// Which pages may connect.
 #[derive(Debug, Clone)]
 pub struct Origins {
@@ -74,7 +77,12 @@ impl Refused {
 
     /// No session of this id, or none that polls.
     pub(super) fn unknown_session() -> Self {
-        Self::malformed(StatusCode::BAD_REQUEST, 1, "Session ID unknown")
+        Self::malformed(StatusCode::BAD_REQUEST, UNKNOWN_SESSION, "Session ID unknown")
+    }
+
+    /// Whether it names a session that there is not.
+    pub(super) const fn is_unknown_session(&self) -> bool {
+        self.code == UNKNOWN_SESSION
     }
 
     /// No valid token.

@@ -127,6 +127,23 @@ async fn this_machine_is_exempt_unless_told_otherwise() {
 }
 
 #[tokio::test]
+async fn guessing_ids_of_sessions_counts_as_knocking() {
+    for transport in ["polling", "websocket"] {
+        let server = TestServer::start(|settings| {
+            nobody_is_exempt(settings);
+            settings.abuse.handshakes_per_second_per_address = 1;
+            settings.abuse.handshakes_burst_per_address = 3;
+        });
+        let door = format!("/socket.io/?EIO=4&transport={transport}&sid=AAAAAAAAAAAAAAAAAAAA");
+        for _ in 0..3 {
+            assert_eq!(knock(&server, HERE, &door, "").await.1, 400, "{transport}");
+        }
+        assert_eq!(knock(&server, HERE, &door, "").await.1, 429, "{transport}");
+        assert_eq!(knock(&server, ELSEWHERE, &door, "").await.1, 400, "{transport}");
+    }
+}
+
+#[tokio::test]
 async fn an_exempt_proxy_that_nobody_named_is_limited_as_one_client() {
     let server = TestServer::start(|settings| settings.abuse.max_sockets_per_address = 1);
     let held = knock(&server, HERE, "/ws", &for_client("203.0.113.1")).await;

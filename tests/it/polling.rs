@@ -10,6 +10,21 @@ use serde_json::json;
 use std::time::Duration;
 
 #[tokio::test]
+async fn a_session_that_moves_to_a_websocket_is_one_handshake() {
+    let server = TestServer::start(|_| ());
+    let poller = Poller::open(&server).await;
+    let mut socket = poller.websocket().await;
+    socket.send(&frame(0x81, b"2probe")).await;
+    socket.send(&frame(0x81, b"5")).await;
+    eventually!(server.metric("roomcast_upgrades_total", "completed").await == 1);
+    let mut vain = Poller::open(&server).await.websocket().await;
+    vain.send(&frame(0x81, b"nonsense")).await;
+    eventually!(server.metric("roomcast_upgrades_total", "failed").await == 1);
+    assert_eq!(http_get(server.public, "/sse?room=incident:1").await.0, 403);
+    assert_eq!(server.metric("roomcast_handshakes_total", "accepted").await, 2);
+}
+
+#[tokio::test]
 async fn whoever_polls_shares_rooms_with_everybody_else() {
     let server = TestServer::start(|_| ());
     let poller = Poller::connect(&server).await;

@@ -166,16 +166,23 @@ impl Doors {
         &workers[self.inner.next.fetch_add(1, Ordering::Relaxed) % workers.len()]
     }
 
-    /// Counts, logs and answers a refusal.
-    fn refuse(&self, refused: Refused, headers: &HeaderMap) -> Response<Body> {
+    /// Counts, logs and answers a refusal. To guess the ids of sessions costs an address what a handshake costs.
+    fn refuse(&self, mut refused: Refused, request: &Parts) -> Response<Body> {
+        let caller = self.inner.gate.caller(request);
+        if refused.is_unknown_session()
+            && let Err(too_many) = self.inner.gate.take_handshake(caller)
+        {
+            refused = too_many;
+        }
         self.inner.metrics.node().handshake(refused.result);
         let since = lifecycle::now().saturating_duration_since(self.inner.started);
         let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let admitted = self.inner.refusal_log.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
         if let Some(left_out) = admitted {
-            tracing::info!(result = ?refused.result, text = %refused.text, left_out, "refused a handshake");
+            let address = caller.map(|caller| tracing::field::display(caller.address));
+            tracing::info!(result = refused.result.label(), address, text = %refused.text, left_out, "refused a handshake");
         }
-        let response = refused.into_response();
+        let (response, headers) = (refused.into_response(), &request.headers);
         if self.check_origin(headers).is_ok() { allow_origin(response, headers) } else { response }
     }
 }

@@ -5,7 +5,6 @@
 use super::{Doors, allow_origin};
 use crate::hub::Sid;
 use crate::lifecycle::LongAnswer;
-use crate::metrics;
 use crate::protocol::{Transport, Wire};
 use crate::session::Entrance;
 use crate::transport::connection::Connection;
@@ -47,11 +46,8 @@ pub(super) async fn open(doors: &Doors, request: &Parts, entrance: Option<Arc<En
         }
     };
     match opened.await {
-        Ok(payload) => {
-            doors.inner.metrics.node().handshake(metrics::Handshake::Accepted);
-            text(StatusCode::OK, Body::from(payload), &request.headers)
-        }
-        Err(refused) => doors.refuse(refused, &request.headers),
+        Ok(payload) => text(StatusCode::OK, Body::from(payload), &request.headers),
+        Err(refused) => doors.refuse(refused, request),
     }
 }
 
@@ -67,7 +63,7 @@ pub(super) async fn serve(doors: &Doors, request: &Parts, body: Body, sid: Sid) 
     };
     let mut response = match outcome {
         Ok(body) => text(StatusCode::OK, Body::from(body), headers),
-        Err(refused) => doors.refuse(refused, headers),
+        Err(refused) => doors.refuse(refused, request),
     };
     if connection.is_some_and(|connection| !connection.has_place()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -163,9 +159,10 @@ fn refused(refusal: Refusal) -> Refused {
 }
 
 /// Answers a browser that asks whether it may ask (Fetch standard, CORS preflight).
-pub(super) fn preflight(doors: &Doors, headers: &HeaderMap) -> Response<Body> {
+pub(super) fn preflight(doors: &Doors, request: &Parts) -> Response<Body> {
+    let headers = &request.headers;
     if let Err(refused) = doors.check_origin(headers) {
-        return doors.refuse(refused, headers);
+        return doors.refuse(refused, request);
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

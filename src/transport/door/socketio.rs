@@ -50,10 +50,10 @@ pub(super) async fn enter_raw(
 async fn serve(doors: &Doors, request: Request<Body>, entrance: Option<Arc<Entrance>>) -> Response<Body> {
     let (request, body) = request.into_parts();
     if request.method == Method::OPTIONS {
-        return polling::preflight(doors, &request.headers);
+        return polling::preflight(doors, &request);
     }
     match asked(&request) {
-        Err(refused) => doors.refuse(refused, &request.headers),
+        Err(refused) => doors.refuse(refused, &request),
         Ok(Asked::OpenWebSocket) => websocket::open(doors, request, Wire::SocketIo, None, entrance).await,
         Ok(Asked::Upgrade(sid)) => websocket::upgrade(doors, request, sid).await,
         Ok(Asked::OpenPolling) => polling::open(doors, &request, entrance).await,

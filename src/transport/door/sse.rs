@@ -2,7 +2,6 @@
 //! the answer, or refuses.
 
 use super::{Doors, hand_over, query};
-use crate::metrics;
 use crate::protocol::{Transport, Wire};
 use crate::session::Handshake;
 use crate::transport::connection::{Claim, Guest};
@@ -18,12 +17,11 @@ pub(super) async fn enter(State(doors): State<Doors>, request: Request<Body>) ->
     let request = request.into_parts().0;
     match admit(&doors, &request).await {
         Ok((handshake, place)) => {
-            doors.inner.metrics.node().handshake(metrics::Handshake::Accepted);
             let head = cors_lines(&request.headers);
             let claim = Claim { worker: doors.next_worker().clone(), head, guest: Guest::New(handshake, place) };
             match hand_over(request, claim).await {}
         }
-        Err(refused) => doors.refuse(refused, &request.headers),
+        Err(refused) => doors.refuse(refused, &request),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Doors, hand_over};
 use crate::hub::Sid;
-use crate::metrics;
 use crate::protocol::native::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::protocol::{Transport, Wire};
 use crate::session::Entrance;
@@ -22,7 +21,7 @@ pub(super) async fn enter_plain(State(doors): State<Doors>, request: Request<Bod
     let request = request.into_parts().0;
     match subprotocol(&request) {
         Ok((wire, subprotocol)) => open(&doors, request, wire, subprotocol, None).await,
-        Err(refused) => doors.refuse(refused, &request.headers),
+        Err(refused) => doors.refuse(refused, &request),
     }
 }
 
@@ -42,11 +41,10 @@ pub(super) async fn open(
     };
     match admitted.await {
         Ok((head, guest)) => {
-            doors.inner.metrics.node().handshake(metrics::Handshake::Accepted);
             let worker = doors.next_worker().clone();
             match hand_over(request, Claim { worker, head, guest }).await {}
         }
-        Err(refused) => doors.refuse(refused, &request.headers),
+        Err(refused) => doors.refuse(refused, &request),
     }
 }
 
@@ -60,11 +58,10 @@ pub(super) async fn upgrade(doors: &Doors, request: Parts, sid: Sid) -> Response
     };
     match (checked.await, doors.worker_of(sid)) {
         (Ok(head), Some(worker)) => {
-            doors.inner.metrics.node().handshake(metrics::Handshake::Accepted);
             match hand_over(request, Claim { worker, head, guest: Guest::Upgrade(sid) }).await {}
         }
-        (Ok(_), None) => doors.refuse(Refused::unknown_session(), &request.headers),
-        (Err(refused), _) => doors.refuse(refused, &request.headers),
+        (Ok(_), None) => doors.refuse(Refused::unknown_session(), &request),
+        (Err(refused), _) => doors.refuse(refused, &request),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Worker, with};
 use crate::hub::{OutboxId, Sid};
 use crate::lifecycle;
+use crate::metrics::{self, Upgrade};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::payload::{self, Part};
 use crate::protocol::websocket::{Incoming, write_close};
@@ -81,7 +82,10 @@ impl Worker {
         let Arrival { stream, mut early, head, guest } = arrival;
         let stream = match stream.attach(&mut early) {
             Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%error, "a new socket could not be registered"),
+            Err(error) => {
+                self.stats.handovers_lost.add_shared(1);
+                return tracing::warn!(%error, "a new socket could not be registered");
+            }
         };
         if self.send_buffer > 0
             && let Err(error) = stream.set_send_buffer_size(self.send_buffer)
@@ -141,6 +145,9 @@ impl Worker {
         self.open += 1;
         self.hub.stats().open_sockets[transport.index()].add(1);
         self.with_session(id, |session, cx| session.say_hello(head, sid, rooms, cx));
+        if self.hub.outbox(id).is_some_and(|outbox| outbox.closing().is_none()) {
+            self.stats.handshake(metrics::Handshake::Accepted);
+        }
         self.schedule(id);
         if self.draining {
             self.hub.close(id, Disconnect::RESTART);
@@ -218,7 +225,7 @@ impl Worker {
             let mut close = Vec::new();
             write_close(Disconnect::POLICY, &mut close);
             socket.write_now(&close);
-            return;
+            return self.stats.upgrade(Upgrade::Failed);
         };
         if let Some(polling) = self.polling(id) {
             polling.candidate = Some(socket);

@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId, Policies};
 use crate::lifecycle;
 use crate::limiter::Limiter;
+use crate::metrics::NodeStats;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::{Application, Question, Rules};
 use crate::telemetry::Throttle;
@@ -61,6 +62,8 @@ pub struct WorkerSeat {
     pub application: Arc<Application>,
     /// What sessions may cost together.
     pub limiter: Limiter,
+    /// What the whole node counts.
+    pub stats: Arc<NodeStats>,
     /// Name of the node in hello packets.
     pub node: String,
 }
@@ -68,6 +71,7 @@ pub struct WorkerSeat {
 /// A worker's state.
 struct Worker {
     hub: Local,
+    stats: Arc<NodeStats>,
     rules: Rules,
     entries: Vec<Option<Box<Entry>>>,
     open: usize,
@@ -91,7 +95,7 @@ struct Worker {
 
 /// Runs a worker on the current thread until it has been drained.
 pub async fn run(seat: WorkerSeat, settings: Settings) {
-    let WorkerSeat { index, hub, mut inbox, mut errands, access, application, limiter, node } = seat;
+    let WorkerSeat { index, hub, mut inbox, mut errands, access, application, limiter, stats, node } = seat;
     let policies = Policies::new(&settings.rooms, &settings.delivery, access.is_open());
     let local = Local::new(&hub, index, HubLimits::new(&settings, policies));
     let heartbeat = &settings.heartbeat;
@@ -99,6 +103,7 @@ pub async fn run(seat: WorkerSeat, settings: Settings) {
     let mut ticks = tokio::time::interval(Duration::from_millis(wheel.slot_ms()));
     let worker = Worker {
         hub: local,
+        stats,
         rules: Rules::new(&settings, access, application, limiter, node),
         entries: Vec::new(),
         open: 0,

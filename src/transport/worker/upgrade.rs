@@ -3,6 +3,7 @@
 
 use super::Worker;
 use crate::hub::OutboxId;
+use crate::metrics::Upgrade;
 use crate::protocol::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::websocket::{Incoming, Opcode, write_frame};
@@ -35,8 +36,7 @@ impl Worker {
                     let mut frame = Vec::new();
                     write_frame(Opcode::Text, PROBED, &mut frame);
                     if !candidate.write_now(&frame) {
-                        polling.candidate = None;
-                        return;
+                        return self.give_up_upgrade(id);
                     }
                     self.release_soon(id);
                 }
@@ -44,10 +44,7 @@ impl Worker {
                     self.upgrade(id);
                     break;
                 }
-                Step::Failed => {
-                    polling.candidate = None;
-                    return;
-                }
+                Step::Failed => return self.give_up_upgrade(id),
             }
         }
         // It is the session's transport now: what follows is for the session.
@@ -70,7 +67,7 @@ impl Worker {
         let now = self.now;
         let Some(polling) = self.polling(id).filter(|polling| polling.candidate.is_some()) else { return };
         if now >= polling.upgrade_due {
-            polling.candidate = None;
+            self.give_up_upgrade(id);
         } else if now >= polling.release_due {
             polling.release_due = u64::MAX;
             polling.release(b"6");
@@ -88,6 +85,7 @@ impl Worker {
         let stats = self.hub.stats();
         stats.open_sockets[Transport::Polling.index()].sub(1);
         stats.open_sockets[Transport::WebSocket.index()].add(1);
+        self.stats.upgrade(Upgrade::Completed);
         self.hub.wrote(id, 0, false);
         self.write_one(id);
         self.schedule(id);
@@ -95,8 +93,8 @@ impl Worker {
 
     /// The WebSocket of an upgrade is gone, or took too long: the session goes on polling.
     pub(super) fn give_up_upgrade(&mut self, id: OutboxId) {
-        if let Some(polling) = self.polling(id) {
-            polling.candidate = None;
+        if self.polling(id).and_then(|polling| polling.candidate.take()).is_some() {
+            self.stats.upgrade(Upgrade::Failed);
         }
     }
 

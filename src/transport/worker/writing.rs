@@ -87,7 +87,8 @@ impl Worker {
             self.hub.stats().closed(disconnect);
             self.with_session(id, |session, cx| session.end(disconnect, cx));
             if fault && let Some(left_out) = self.fault_log.admit(now) {
-                tracing::info!(reason = disconnect.reason, code = disconnect.code, ?peer, left_out, "closed a session");
+                let peer = peer.map(tracing::field::display);
+                tracing::info!(reason = disconnect.reason, code = disconnect.code, peer, left_out, "closed a session");
             }
         }
         if self.say_goodbye(id, disconnect) {
