@@ -69,6 +69,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether it names its rooms in a list, even if that has one name: then it is answered with a list.
+    #[must_use]
+    pub fn has_room_list(&self) -> bool {
+        self.rooms.is_some() || self.room.is_some_and(|raw| raw.starts_with('['))
+    }
+
     /// The rooms to leave out, checked.
     ///
     /// # Errors

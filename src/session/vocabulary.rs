@@ -35,12 +35,13 @@ type VocabularyHandler = fn(&mut Call<'_, '_>) -> Result<Answer, Refusal>;
 
 fn join(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     let rooms = call.fields.target_rooms(call.cx.rules.rooms_max)?;
-    call.session.join(call.member, &rooms, call.cx).map(Answer::raw)
+    let list = call.fields.has_room_list();
+    call.session.join(call.member, &rooms, list, call.cx).map(Answer::raw)
 }
 
 fn leave(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     let rooms = call.fields.target_rooms(call.cx.rules.rooms_max)?;
-    Session::leave(call.member, &rooms, call.cx).map(Answer::raw)
+    Session::leave(call.member, &rooms, call.fields.has_room_list(), call.cx).map(Answer::raw)
 }
 
 fn message(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
@@ -61,9 +62,10 @@ fn publish_event(call: &mut Call<'_, '_>, event: RawEvent<'_>) -> Result<Answer,
 
 fn presence(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     let fields = call.fields;
-    if let [room] = &*fields.target_rooms(1)?
-        && let Some(reply_to) = call.reply_to.clone()
-    {
+    let Some(reply_to) = call.reply_to.clone() else {
+        return Err(Refusal::new(Code::BadPacket, "presence needs an id to answer to"));
+    };
+    if let [room] = &*fields.target_rooms(1)? {
         Session::ask_presence(call.member, call.sid, room, &fields, reply_to, call.cx)?;
         call.reply_to = None; // its answer comes later
     }
@@ -90,6 +92,7 @@ impl Session {
         &mut self,
         member: MemberId,
         rooms: &Rooms<'_>,
+        list: bool,
         cx: &mut Context<'_>,
     ) -> Result<String, Refusal> {
         take_joins(&mut self.joins, rooms.len(), cx)?;
@@ -115,20 +118,24 @@ impl Session {
                 fresh.push(room);
             }
         }
-        Ok(list_answer(rooms.len() > 1, &joined, |(room, count), out| {
+        Ok(list_answer(list, &joined, |(room, count), out| {
             room_key(room, out);
             let _infallible = write!(out, ",\"members\":{count}");
         }))
     }
 
     /// Leaves rooms. Returns the answer.
-    pub(super) fn leave(member: MemberId, rooms: &Rooms<'_>, cx: &mut Context<'_>) -> Result<String, Refusal> {
-        for room in rooms {
-            if !cx.hub.leave(member, room) && rooms.len() == 1 {
-                return Err(not_in(room));
-            }
+    pub(super) fn leave(
+        member: MemberId,
+        rooms: &Rooms<'_>,
+        list: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<String, Refusal> {
+        let left = rooms.iter().filter(|room| cx.hub.leave(member, room)).count();
+        match rooms.first() {
+            Some(room) if left == 0 => Err(not_in(room)),
+            _ => Ok(list_answer(list, rooms, |room, out| room_key(room, out))),
         }
-        Ok(list_answer(rooms.len() > 1, rooms, |room, out| room_key(room, out)))
     }
 
     /// Publishes an event to rooms.
@@ -232,7 +239,7 @@ fn published_answer(fields: &Fields<'_>) -> String {
     let mut out = String::new();
     let rooms = fields.rooms.or(fields.room).and_then(|raw| room_list(raw, usize::MAX).ok()).unwrap_or_default();
     match &*rooms {
-        [room] => {
+        [room] if !fields.has_room_list() => {
             out.push_str("{\"room\":");
             write_string(room, &mut out);
         }

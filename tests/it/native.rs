@@ -49,6 +49,21 @@ async fn an_event_names_its_room_or_rooms() {
 }
 
 #[tokio::test]
+async fn a_list_of_rooms_is_answered_with_a_list_however_short() {
+    let server = TestServer::start(|_| {});
+    let mut client = NativeClient::connect(&server, Wire::Json).await;
+    for (packet, answer) in [
+        (json!({"join": "a"}), json!({"room": "a", "members": 1})),
+        (json!({"join": ["a"]}), json!({"rooms": [{"room": "a", "members": 1}]})),
+        (json!({"publish": ["a"], "echo": false}), json!({"rooms": ["a"]})),
+        (json!({"leave": ["b", "a"]}), json!({"rooms": [{"room": "b"}, {"room": "a"}]})),
+    ] {
+        assert_eq!(client.request(packet).await, Ok(answer));
+    }
+    assert_eq!(client.request(json!({"leave": ["a", "b"]})).await.unwrap_err()["code"], "not-in-room");
+}
+
+#[tokio::test]
 async fn answers_carry_the_id_of_the_request_and_without_one_only_errors_are_said() {
     let server = TestServer::start(|_| {});
     let mut client = NativeClient::connect(&server, Wire::Json).await;
@@ -58,6 +73,8 @@ async fn answers_carry_the_id_of_the_request_and_without_one_only_errors_are_sai
     }
     client.send(&json!({"join": "s"})).await;
     client.send(&json!({"presence": "s"})).await;
+    let error = client.packet().await;
+    assert_eq!((error.get("id"), &error["error"]["code"]), (None, &json!("bad-packet")), "nobody could be answered");
     client.send(&json!({"leave": "never"})).await;
     let error = client.packet().await;
     assert_eq!((error.get("id"), &error["error"]["code"]), (None, &json!("not-in-room")));
