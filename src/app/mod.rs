@@ -120,6 +120,8 @@ impl Builder {
         let public = bind(settings.listen.listen, "--listen")?;
         let admin = bind(settings.listen.admin_listen, "--admin-listen")?;
         let metrics = Metrics::new(workers);
+        metrics.node().max_sockets.set(settings.limits.max_sockets as u64);
+        metrics.node().max_rooms.set(settings.limits.max_rooms as u64);
         let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
         let access = Access::new(&settings.auth, mode == Mode::Open, Arc::clone(metrics.node()))?;
         summary::tell(&settings, mode, api_keys.len(), workers);

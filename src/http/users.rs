@@ -152,6 +152,7 @@ pub(super) async fn revoke(
     // A session that is here knows better when its token expires.
     let until = until.max(tally.expires_at);
     api.guards.revoked.add(&token, until, now).then_some(()).ok_or_else(full)?;
+    api.metrics.node().revocations.add_shared(1);
     Ok(Json(RevokedToken { sessions: tally.done, until: until.div_ceil(1_000) }))
 }
 

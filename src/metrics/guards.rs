@@ -1,7 +1,7 @@
 //! What keeps strangers within bounds, and how often it had to.
 
 use super::NodeStats;
-use super::samples::{counters, single_gauge};
+use super::samples::{counters, gauges, single_gauge};
 use prometheus::proto::MetricFamily;
 
 /// A limit against abuse that was hit.
@@ -102,6 +102,12 @@ impl NodeStats {
                 "Times that a limit against abuse was hit.",
                 "limit",
                 LimitHit::ALL.map(|hit| (hit.label(), self.limit_hits[hit as usize].get())),
+            ),
+            gauges(
+                "roomcast_limit",
+                "Limits of this node, as the settings say.",
+                "name",
+                [("max-sockets", self.max_sockets.get()), ("max-rooms", self.max_rooms.get())],
             ),
             single_gauge("roomcast_taps", "Sessions that are watched.", self.taps.get()),
             counters(

@@ -165,6 +165,12 @@ pub struct NodeStats {
     pub keys: Cell,
     /// Revoked tokens that are remembered.
     pub revoked_tokens: Cell,
+    /// Tokens that were revoked.
+    pub revocations: Cell,
+    /// Most sockets that may be open.
+    pub max_sockets: Cell,
+    /// Most rooms that may have members.
+    pub max_rooms: Cell,
     /// Revocations that did not fit.
     pub revocations_refused: Cell,
     /// Rooms with a member on this node.

@@ -84,6 +84,7 @@ impl NodeStats {
             counters("roomcast_key_set_fetches_total", "Fetches of issuers' key sets.", "result", fetches),
             single_gauge("roomcast_keys", "Keys of issuers that are known.", self.keys.get()),
             single_gauge("roomcast_revoked_tokens", "Revoked tokens that are remembered.", self.revoked_tokens.get()),
+            counters("roomcast_revocations_total", "Tokens revoked.", "", [("", self.revocations.get())]),
             counters(
                 "roomcast_revocations_refused_total",
                 "Revocations refused because too many tokens are remembered.",

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 
 /// Labels whose values are in tables of the code.
-const LABELS: [&str; 11] =
-    ["code", "le", "limit", "method", "reason", "result", "route", "status", "transport", "version", "wire"];
+const LABELS: [&str; 12] =
+    ["code", "le", "limit", "method", "name", "reason", "result", "route", "status", "transport", "version", "wire"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -44,6 +44,29 @@ fn the_readme_has_all_codes() {
     let advice = |disconnect: &Disconnect| if disconnect.reconnect { "yes" } else { "no" };
     let expected = Disconnect::ALL.iter().map(|one| format!("{} `{}` {}", one.code, one.reason, advice(one)));
     assert_eq!(closes, expected.collect::<Vec<_>>());
+}
+
+/// The text of every source below a folder but the tables themselves and the command line, which reads codes.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path: std::path::PathBuf| match path.is_dir() {
+        _ if path.ends_with("cli") || path.ends_with("disconnect.rs") => String::new(),
+        true => sources(&path),
+        false => fs::read_to_string(&path).unwrap(),
+    };
+    entries.map(read).collect()
+}
+
+#[test]
+fn only_close_codes_that_are_never_sent_are_called_reserved() {
+    let (table, sources) = (read("src/protocol/disconnect.rs"), sources(&root("src")));
+    for row in rows(&read("README.md"), "closes") {
+        let entry = format!(" = {} \"{}\" ", row[0], quoted(&row[1])[0]);
+        let (before, _) = table.split_once(&entry).unwrap_or_else(|| panic!("there is no{entry}"));
+        let name = before.rsplit(' ').next().unwrap();
+        let is_sent = sources.contains(&format!("Disconnect::{name}"));
+        assert_eq!(row[3] == "reserved", !is_sent, "{name}: {}", row[3]);
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,8 @@ async fn requests_are_counted_and_timed_by_the_template_of_their_route() {
     ] {
         assert_eq!(server.metric("roomcast_http_requests_total", labels).await, count, "{labels}");
     }
+    assert_eq!(server.metric("roomcast_limit", "name=\"max-rooms\"").await, 100_000);
+    assert_eq!(server.metric("roomcast_limit", "name=\"max-sockets\"").await, 100_000);
     let timed = server.metric("roomcast_http_request_duration_seconds_count", "/api/v1/rooms/{room}/members").await;
     assert_eq!(timed, 3);
 }

@@ -148,6 +148,7 @@ async fn the_list_of_revoked_tokens_has_an_end_that_is_said_and_counted() {
         assert_eq!(answer.status, status, "{id}: {answer:?}");
     }
     assert_eq!(server.metric("roomcast_revocations_refused_total", "").await, 1);
+    assert_eq!(server.metric("roomcast_revocations_total", "").await, 3);
     assert_eq!(server.metric("roomcast_revoked_tokens", "").await, 2);
 }
 
