@@ -71,21 +71,22 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Proof {
         if nth == Try::Last {
-            self.proving = false;
             return cx.rules.access.look_again(token).map_or(Proof::Nobody, Proof::Is);
         }
         match cx.rules.access.look_at(token) {
             Look::Is(identity) => Proof::Is(identity),
             Look::Nobody => Proof::Nobody,
             Look::Later(key) => {
-                self.proving = true;
-                cx.questions.push(Question::Key(Unproven { outbox: self.outbox, key, purpose: purpose() }));
+                let purpose = purpose();
+                // Each namespace may wait for a key of its own: the dialect remembers which do.
+                self.proving |= !matches!(purpose, Purpose::Enter { .. });
+                cx.questions.push(Question::Key(Unproven { outbox: self.outbox, key, purpose }));
                 Proof::Waits
             }
         }
     }
 
-    /// Whether a token of this session is being looked at; then another has to wait.
+    /// Whether a token of this session, other than for a namespace, is being looked at; then another has to wait.
     pub(super) fn is_proving(&self) -> bool {
         self.proving
     }
@@ -95,9 +96,15 @@ impl Session {
     /// # Errors
     /// The reason with which the session has to end.
     pub fn proven(&mut self, purpose: Purpose, cx: &mut Context<'_>) -> Result<(), Disconnect> {
+        if !matches!(purpose, Purpose::Enter { .. }) {
+            self.proving = false;
+        }
         match purpose {
             Purpose::Enter { namespace, data } => {
                 let (kind, namespace, data) = (Kind::Connect, &*namespace, &*data);
+                if !self.socketio_waited(namespace, cx) {
+                    return Ok(());
+                }
                 self.socketio_connect(&Packet { kind, attachments: 0, namespace, id: None, data }, Try::Last, cx)
             }
             Purpose::Connect(id, data) => self.native_connect(id.as_deref(), &data, Try::Last, cx),

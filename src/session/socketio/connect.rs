@@ -1,7 +1,8 @@
 //! Opening a Socket.IO connection, and entering its namespaces.
 
 use super::super::token::{Proof, Purpose, Try, unauthenticated};
-use super::super::{Context, Session, disconnect_of};
+use super::super::{Context, Rejection, Session, disconnect_of};
+use super::waiting::{Waiting, still_waiting};
 use crate::hub::{Frame, NamespaceId, Sid};
 use crate::protocol::Transport;
 use crate::protocol::disconnect::Disconnect;
@@ -37,13 +38,26 @@ impl Session {
         if self.socketio().entered.iter().any(|entered| entered.0 == namespace) {
             return Ok(());
         }
+        match self.socketio().waiting(namespace) {
+            // The answer to the first CONNECT is the answer to this one too.
+            Some(Waiting::ToEnter) if nth == Try::First => return Ok(()),
+            Some(Waiting::GivenUp) if nth == Try::First => {
+                let refusal = still_waiting();
+                Self::count_refusal(&refusal, cx);
+                self.reject(packet.namespace, &Rejection::from(refusal).to_json(), cx);
+                return Ok(());
+            }
+            _ => {}
+        }
         let again = || Purpose::Enter { namespace: packet.namespace.into(), data: packet.data.into() };
         let identity = match &token {
-            Some(_) if nth == Try::First && self.is_proving() => return Ok(()),
             Some(token) => match self.prove(token, nth, again, cx) {
                 Proof::Is(identity) => Some(identity),
                 Proof::Nobody => None,
-                Proof::Waits => return Ok(()),
+                Proof::Waits => {
+                    self.socketio().wait(namespace);
+                    return Ok(());
+                }
             },
             None => Self::holding(self.identity.as_ref(), cx),
         };

@@ -2,6 +2,7 @@
 
 mod connect;
 mod send;
+mod waiting;
 
 use super::calling::{Called, Request};
 use super::later::error_of;
@@ -23,6 +24,8 @@ pub(super) struct SocketIo {
     entered: SmallVec<[(NamespaceId, MemberId, Sid); 1]>,
     /// A packet that waits for its attachments.
     assembly: Option<Box<Assembly>>,
+    /// Those that it enters when the key of its token has come.
+    waiting: Option<Box<waiting::Entries>>,
     parser: Parser,
 }
 
@@ -157,7 +160,12 @@ impl Session {
         }
         let Some(namespace) = cx.hub.namespace(packet.namespace) else { return Err(Disconnect::PROTOCOL) };
         let entered = self.socketio().entered.iter().find(|entered| entered.0 == namespace).copied();
-        let Some((_, member, sid)) = entered else { return Err(Disconnect::PROTOCOL) };
+        let Some((_, member, sid)) = entered else {
+            return match self.socketio().waiting(namespace) {
+                Some(_) => self.socketio_early(namespace, packet, cx),
+                None => Err(Disconnect::PROTOCOL),
+            };
+        };
         match packet.kind {
             Kind::Event | Kind::BinaryEvent => {
                 let (event, fields) = parse_event(packet.data, cx.rules.depth_max).map_err(disconnect_of)?;

@@ -217,3 +217,73 @@ async fn a_client_that_polls_waits_for_a_new_key_too() {
     assert!(poller.packets().await[0].starts_with("40{\"sid\":"));
     assert_eq!(poller.post(&format!("40{auth}")).await.0, 200, "once more changes nothing");
 }
+
+/// A server of which somebody will need a key that it does not know, and gets it after a while.
+async fn about_to_fetch(namespaces: &[&str]) -> (TestServer, Signer, Signer) {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let issuer = Issuer::start(&[&old]).await;
+    let server = TestServer::start_as(Mode::Authenticated, |settings| {
+        settings.auth.auth_jwks_urls = vec![issuer.url().parse().unwrap()];
+        settings.auth.jwks_min_refresh = Duration::from_millis(100);
+        settings.listen.namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
+    });
+    assert_eq!(status(&server, &old.sign(&claims())).await, 101);
+    issuer.show(&[&old, &new]);
+    issuer.take(Duration::from_millis(400));
+    tokio::time::sleep(Duration::from_millis(150)).await; // the shortest time between two fetches
+    (server, old, new)
+}
+
+#[tokio::test]
+async fn every_connect_that_waits_for_a_key_is_answered() {
+    let (server, old, new) = about_to_fetch(&["/a", "/b"]).await;
+    let mut client = SocketIoClient::open(&server, "", None).await.unwrap();
+    let (good, bad) = (json!({"token": new.sign(&claims())}), json!({"token": Signer::new("no").sign(&claims())}));
+    client.send_text(format!("40{good}")).await;
+    client.send_text(format!("40/a,{good}")).await;
+    client.send_text(format!("40/b,{bad}")).await;
+    client.send_text(format!("40/a,{good}")).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(client.control().await.chars().take_while(|c| *c != '{').collect::<String>());
+    }
+    answers.sort();
+    assert_eq!(answers, ["0", "0/a,", "4/b,"]);
+    for namespace in ["/", "/a"] {
+        client.call_in(namespace, "join", json!({"room": "r"})).await.unwrap();
+    }
+    client.enter("/b", json!({"token": old.sign(&claims())})).await.unwrap();
+    assert!(client.control.is_empty(), "one answer for each namespace: {:?}", client.control);
+}
+
+#[tokio::test]
+async fn whoever_does_not_wait_for_the_key_is_told_or_gives_up() {
+    let (server, _, new) = about_to_fetch(&["/a"]).await;
+    let mut client = SocketIoClient::open(&server, "", None).await.unwrap();
+    let auth = json!({"token": new.sign(&claims())});
+    client.send_text(format!("40{auth}")).await;
+    client.send_text(format!("40/a,{auth}")).await;
+    let early = client.call("join", json!({"room": "r"})).await.unwrap_err();
+    assert_eq!(early["code"], "unavailable");
+    client.emit("join", &[json!({"room": "r"})]).await;
+    assert_eq!(client.heard().await.args[0]["code"], "unavailable");
+    client.send_text("41/a,".to_owned()).await;
+    assert_eq!(client.enter("/a", auth.clone()).await.unwrap_err()["data"]["code"], "unavailable");
+    assert!(client.control().await.starts_with("0{"), "it has waited for the other one");
+    client.enter("/a", auth).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fresh_token_of_a_namespace_that_was_left_is_not_waited_for_for_ever() {
+    let (server, old, new) = about_to_fetch(&["/a"]).await;
+    let mut client = SocketIoClient::open(&server, "", None).await.unwrap();
+    for namespace in ["/", "/a"] {
+        client.enter(namespace, json!({"token": old.sign(&claims())})).await.unwrap();
+    }
+    let fresh = json!({"token": new.sign(&claims())});
+    client.ask("/", "refresh", fresh.clone()).await;
+    client.send_text("41".to_owned()).await;
+    let other = client.call_in("/a", "refresh", fresh.clone()).await.unwrap_err();
+    assert_eq!(other["code"], "unavailable", "one is being looked at");
+    eventually!(client.call_in("/a", "refresh", fresh.clone()).await.is_ok());
+}

@@ -9,6 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -47,13 +48,14 @@ struct State {
     body: String,
     status: &'static str,
     fetches: usize,
+    pause: Duration,
 }
 
 impl Issuer {
     /// Starts one that shows these keys.
     pub(crate) async fn start(keys: &[&Signer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let state = Arc::new(Mutex::new(State { body: String::new(), status: "200 OK", fetches: 0 }));
+        let state = Arc::new(Mutex::new(State { body: String::new(), status: "200 OK", fetches: 0, pause: Duration::ZERO }));
         let issuer = Self { address: listener.local_addr().unwrap(), state };
         issuer.show(keys);
         let state = Arc::clone(&issuer.state);
@@ -116,6 +118,11 @@ impl Issuer {
         self.state.lock().unwrap().status = "302 Found\r\nLocation: /elsewhere";
     }
 
+    /// Takes so long for each answer from now on.
+    pub(crate) fn take(&self, pause: Duration) {
+        self.state.lock().unwrap().pause = pause;
+    }
+
     /// How often it was asked.
     pub(crate) fn fetches(&self) -> usize {
         self.state.lock().unwrap().fetches
@@ -132,6 +139,8 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &Mutex<S
         request.push(byte[0]);
     }
     assert!(request.starts_with(b"GET /keys HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&request));
+    let pause = state.lock().unwrap().pause;
+    tokio::time::sleep(pause).await;
     let answer = {
         let mut state = state.lock().unwrap();
         state.fetches += 1;
