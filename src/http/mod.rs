@@ -44,6 +44,8 @@ pub struct Api {
     policies: Arc<Policies>,
     taps: tap::Taps,
     limits: Limits,
+    /// The issuers whose key sets have a name.
+    issuers: Arc<[Arc<str>]>,
     node: Arc<str>,
     started: Instant,
 }
@@ -88,7 +90,9 @@ impl Api {
         // Who may do what is no question here: services may. Only sizes are looked at.
         let policies = Arc::new(Policies::new(&settings.rooms, &settings.delivery, false));
         let taps = tap::Taps::new(&settings.taps);
-        Self { hub, metrics, guards, policies, taps, limits, node: node.into(), started: lifecycle::now() }
+        let named = settings.auth.auth_jwks_urls.iter().filter_map(|set| set.issuer.as_deref());
+        let issuers = named.map(Arc::from).collect();
+        Self { hub, metrics, guards, policies, taps, limits, issuers, node: node.into(), started: lifecycle::now() }
     }
 
     fn is_draining(&self) -> bool {

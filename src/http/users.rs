@@ -11,6 +11,7 @@ use crate::protocol::name::check_room_name;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -39,6 +40,26 @@ impl From<Tally> for Reached {
 pub(super) struct RoomBody {
     /// Its name
     room: String,
+    /// Of this issuer's user alone, as `auth-jwks-url` names it; unless given of any
+    issuer: Option<String>,
+}
+
+/// Whose user is meant
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserBody {
+    /// Of this issuer's user alone, as `auth-jwks-url` names it; unless given of any
+    issuer: Option<String>,
+}
+
+impl Api {
+    /// An issuer that the settings name. One that they do not name is a mistake that would be paid for later.
+    fn issuer(&self, named: Option<String>) -> Result<Option<Arc<str>>, Problem> {
+        let Some(named) = named else { return Ok(None) };
+        let known = self.issuers.iter().find(|known| ***known == *named);
+        let unknown = || Problem::bad_request("auth-jwks-url names no such issuer");
+        known.cloned().map(Some).ok_or_else(unknown)
+    }
 }
 
 /// A revocation
@@ -47,6 +68,8 @@ pub(super) struct RoomBody {
 pub(super) struct RevokeBody {
     /// When the token expires, in seconds since 1970, in the future and at most a year ahead: so long it has to be remembered
     expires_at: Option<u64>,
+    /// Of this issuer's token alone, as `auth-jwks-url` names it; unless given of any
+    issuer: Option<String>,
 }
 
 /// A token was revoked
@@ -64,7 +87,7 @@ pub(super) struct RevokedToken {
 #[utoipa::path(
     post, path = "/api/v1/users/{user}/disconnect", tag = "users", operation_id = "disconnect_user",
     params(("user" = String, Path, description = "The user, as tokens name it")),
-    request_body(content = Option<serde_json::Value>, description = "Nothing, or an empty object"),
+    request_body(content = Option<UserBody>, description = "Whose user it is, if there are several issuers"),
     responses((status = 200, description = "How many sessions have ended", body = Reached)),
 )]
 pub(super) async fn disconnect(
@@ -72,14 +95,10 @@ pub(super) async fn disconnect(
     UserName(user): UserName,
     body: JsonText,
 ) -> Result<Json<Reached>, Problem> {
-    body.or_empty::<Nothing>(api.limits)?;
-    Ok(Json(api.hub.each(Whom::User(user), Deed::End(Disconnect::KICKED)).await?.into()))
+    let UserBody { issuer } = body.or_empty(api.limits)?;
+    let whom = Whom::User(user, api.issuer(issuer)?);
+    Ok(Json(api.hub.each(whom, Deed::End(Disconnect::KICKED)).await?.into()))
 }
-
-/// A body that says nothing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Let all sessions of a user join a room
 ///
@@ -97,9 +116,10 @@ pub(super) async fn join(
     body: JsonText,
 ) -> Result<Json<Reached>, Problem> {
     let namespace = api.namespace(params.namespace.as_deref())?;
-    let RoomBody { room } = parse(body.text()?, api.limits)?;
+    let RoomBody { room, issuer } = parse(body.text()?, api.limits)?;
     check_room_name(&room)?;
-    Ok(Json(api.hub.each(Whom::User(user), Deed::Join(namespace, room.into())).await?.into()))
+    let whom = Whom::User(user, api.issuer(issuer)?);
+    Ok(Json(api.hub.each(whom, Deed::Join(namespace, room.into())).await?.into()))
 }
 
 /// Make all sessions of a user leave a room
@@ -116,9 +136,10 @@ pub(super) async fn leave(
     body: JsonText,
 ) -> Result<Json<Reached>, Problem> {
     let namespace = api.namespace(params.namespace.as_deref())?;
-    let RoomBody { room } = parse(body.text()?, api.limits)?;
+    let RoomBody { room, issuer } = parse(body.text()?, api.limits)?;
     check_room_name(&room)?;
-    Ok(Json(api.hub.each(Whom::User(user), Deed::Leave(namespace, room.into())).await?.into()))
+    let whom = Whom::User(user, api.issuer(issuer)?);
+    Ok(Json(api.hub.each(whom, Deed::Leave(namespace, room.into())).await?.into()))
 }
 
 /// Revoke a token
@@ -139,7 +160,8 @@ pub(super) async fn revoke(
     TokenId(token): TokenId,
     body: JsonText,
 ) -> Result<Json<RevokedToken>, Problem> {
-    let RevokeBody { expires_at } = body.or_empty(api.limits)?;
+    let RevokeBody { expires_at, issuer } = body.or_empty(api.limits)?;
+    let issuer = api.issuer(issuer)?;
     let now = lifecycle::unix_millis();
     let until = match expires_at {
         Some(at) => end_of(at, millis(api.limits.token_leeway), now)?,
@@ -147,11 +169,11 @@ pub(super) async fn revoke(
     };
     let full = || Problem::busy("too many revoked tokens are remembered already");
     // First the list, then the sessions: whoever comes in between is found in one of the two.
-    api.guards.revoked.add(&token, until, now).then_some(()).ok_or_else(full)?;
-    let tally = api.hub.each(Whom::Token(token.clone()), Deed::End(Disconnect::TOKEN_REVOKED)).await?;
+    api.guards.revoked.add(issuer.as_ref(), &token, until, now).then_some(()).ok_or_else(full)?;
+    let tally = api.hub.each(Whom::Token(token.clone(), issuer.clone()), Deed::End(Disconnect::TOKEN_REVOKED)).await?;
     // A session that is here knows better when its token expires.
     let until = until.max(tally.expires_at);
-    api.guards.revoked.add(&token, until, now).then_some(()).ok_or_else(full)?;
+    api.guards.revoked.add(issuer.as_ref(), &token, until, now).then_some(()).ok_or_else(full)?;
     api.metrics.node().revocations.add_shared(1);
     Ok(Json(RevokedToken { sessions: tally.done, until: until.div_ceil(1_000) }))
 }

@@ -17,6 +17,8 @@ pub struct MemberId(pub u32);
 pub struct Identity {
     /// The user, if a token named one.
     pub user: Option<String>,
+    /// Whose key set verified the token, if there are several: a user is one of this issuer's.
+    pub issuer: Option<Arc<str>>,
     /// What the token says that presence may show; raw JSON.
     pub info: Option<String>,
     /// Id of the token, by which it can be revoked.
@@ -35,10 +37,16 @@ impl Identity {
         matching.fold(Rights::default(), |sum, grant| sum.or(grant.allow))
     }
 
+    /// Whether its token comes from this issuer; everybody's does when none is named.
+    #[must_use]
+    pub fn is_of(&self, issuer: Option<&Arc<str>>) -> bool {
+        issuer.is_none_or(|issuer| self.issuer.as_ref() == Some(issuer))
+    }
+
     /// Whether a token of this user may take the place of this one.
     #[must_use]
     pub fn is_same_user(&self, other: &Self) -> bool {
-        self.user.is_some() && self.user == other.user
+        self.user.is_some() && self.user == other.user && self.issuer == other.issuer
     }
 }
 

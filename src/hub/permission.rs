@@ -115,10 +115,12 @@ impl Local {
     #[must_use]
     pub fn sessions_of(&self, whom: &Whom) -> Vec<(MemberId, OutboxId)> {
         let meant = |member: &Member| {
-            let identity = member.identity.as_deref();
+            let Some(identity) = member.identity.as_deref() else { return false };
             match whom {
-                Whom::User(user) => identity.and_then(|identity| identity.user.as_ref()) == Some(user),
-                Whom::Token(token) => identity.and_then(|identity| identity.token.as_deref()) == Some(token),
+                Whom::User(user, issuer) => identity.user.as_ref() == Some(user) && identity.is_of(issuer.as_ref()),
+                Whom::Token(token, issuer) => {
+                    identity.token.as_deref() == Some(token) && identity.is_of(issuer.as_ref())
+                }
             }
         };
         let found = self.members.iter().filter(|(_, member)| meant(member));

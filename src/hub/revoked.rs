@@ -12,11 +12,14 @@ pub struct Revoked {
 
 #[derive(Debug)]
 struct Inner {
-    /// By token id: until when it is refused, in milliseconds since 1970.
-    until: RwLock<HashMap<Box<str>, u64>>,
+    /// Until when a token is refused, in milliseconds since 1970.
+    until: RwLock<List>,
     most: usize,
     stats: Arc<NodeStats>,
 }
+
+/// By issuer and id; without an issuer those of all are meant.
+type List = HashMap<(Option<Arc<str>>, Box<str>), u64>;
 
 impl Revoked {
     /// An empty list with room for `most` tokens.
@@ -25,30 +28,32 @@ impl Revoked {
         Self { inner: Arc::new(Inner { until: RwLock::default(), most, stats }) }
     }
 
-    /// Refuses a token until `until`, in milliseconds since 1970; a later end counts. False when the list is full.
+    /// Refuses a token, of one issuer or of any, until `until`, in milliseconds since 1970; a later end counts. False when the list is full.
     #[must_use]
-    pub fn add(&self, token: &str, until: u64, now: u64) -> bool {
+    pub fn add(&self, issuer: Option<&Arc<str>>, token: &str, until: u64, now: u64) -> bool {
+        let key = (issuer.cloned(), token.into());
         let mut list = self.inner.until.write().unwrap_or_else(PoisonError::into_inner);
-        if list.len() >= self.inner.most && !list.contains_key(token) {
+        if list.len() >= self.inner.most && !list.contains_key(&key) {
             sweep(&mut list, now);
             if list.len() >= self.inner.most {
                 self.inner.stats.revocations_refused.add_shared(1);
                 return false;
             }
         }
-        let entry = list.entry(token.into()).or_insert(until);
+        let entry = list.entry(key).or_insert(until);
         *entry = until.max(*entry);
         self.inner.stats.revoked_tokens.set(list.len() as u64);
         true
     }
 
-    /// Whether a token is refused.
+    /// Whether a token of this issuer is refused.
     #[must_use]
-    pub fn contains(&self, token: &str, now: u64) -> bool {
+    pub fn contains(&self, issuer: Option<&Arc<str>>, token: &str, now: u64) -> bool {
         // Nearly always nothing is revoked, and a session that comes needs no lock.
         self.inner.stats.revoked_tokens.get() > 0 && {
             let list = self.inner.until.read().unwrap_or_else(PoisonError::into_inner);
-            list.get(token).is_some_and(|until| now < *until)
+            let refused = |key| list.get(&key).is_some_and(|until| now < *until);
+            refused((None, token.into())) || issuer.is_some_and(|issuer| refused((Some(issuer.clone()), token.into())))
         }
     }
 
@@ -60,7 +65,7 @@ impl Revoked {
     }
 }
 
-fn sweep(list: &mut HashMap<Box<str>, u64>, now: u64) {
+fn sweep(list: &mut List, now: u64) {
     list.retain(|_, until| now < *until);
     if list.capacity() > 1_024 && list.len() < list.capacity() / 4 {
         list.shrink_to_fit();
@@ -74,20 +79,31 @@ mod tests {
     #[test]
     fn a_token_is_refused_until_it_has_expired_anyway() {
         let revoked = Revoked::new(10, Arc::default());
-        assert!(revoked.add("a", 1_000, 0) && revoked.add("a", 500, 0));
-        assert!(revoked.contains("a", 999) && !revoked.contains("a", 1_000) && !revoked.contains("b", 0));
+        assert!(revoked.add(None, "a", 1_000, 0) && revoked.add(None, "a", 500, 0));
+        assert!(
+            revoked.contains(None, "a", 999) && !revoked.contains(None, "a", 1_000) && !revoked.contains(None, "b", 0)
+        );
+    }
+
+    #[test]
+    fn a_token_of_one_issuer_is_not_that_of_another() {
+        let (revoked, a, b) = (Revoked::new(10, Arc::default()), Arc::from("a"), Arc::from("b"));
+        assert!(revoked.add(Some(&a), "t", 1_000, 0) && revoked.add(None, "u", 1_000, 0));
+        let refused = |issuer, token| revoked.contains(issuer, token, 999);
+        assert!(refused(Some(&a), "t") && !refused(Some(&b), "t") && !refused(None, "t"));
+        assert!(refused(Some(&a), "u") && refused(Some(&b), "u") && refused(None, "u"));
     }
 
     #[test]
     fn the_list_has_an_end_and_is_swept() {
         let stats = Arc::new(NodeStats::default());
         let revoked = Revoked::new(2, Arc::clone(&stats));
-        assert!(revoked.add("a", 1_000, 0) && revoked.add("b", 2_000, 0));
-        assert!(!revoked.add("c", 3_000, 999) && revoked.add("b", 2_500, 999));
+        assert!(revoked.add(None, "a", 1_000, 0) && revoked.add(None, "b", 2_000, 0));
+        assert!(!revoked.add(None, "c", 3_000, 999) && revoked.add(None, "b", 2_500, 999));
         assert_eq!((stats.revoked_tokens.get(), stats.revocations_refused.get()), (2, 1));
-        assert!(revoked.add("c", 3_000, 1_000), "a has made room");
+        assert!(revoked.add(None, "c", 3_000, 1_000), "a has made room");
         revoked.sweep(2_600);
         assert_eq!(stats.revoked_tokens.get(), 1);
-        assert!(!revoked.contains("b", 2_600) && revoked.contains("c", 2_600));
+        assert!(!revoked.contains(None, "b", 2_600) && revoked.contains(None, "c", 2_600));
     }
 }

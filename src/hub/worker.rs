@@ -135,10 +135,10 @@ pub enum ReplyTo {
 /// Whose sessions are meant.
 #[derive(Debug, Clone)]
 pub enum Whom {
-    /// Those of a user.
-    User(String),
-    /// Those that came with a token, by its id.
-    Token(String),
+    /// Those of a user: of one issuer's, or of whichever has one of this name.
+    User(String, Option<Arc<str>>),
+    /// Those that came with a token, by its id: of one issuer, or of any.
+    Token(String, Option<Arc<str>>),
 }
 
 /// What a service does to sessions.

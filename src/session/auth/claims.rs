@@ -74,6 +74,7 @@ impl Claims {
         let grants: Option<Box<[Grant]>> = self.rooms.iter().map(RoomClaim::grant).collect();
         Some(Identity {
             user: Some(self.sub),
+            issuer: None,
             info,
             token: self.jti.map(Into::into),
             expires_at: Some(self.exp.saturating_add(leeway_seconds).saturating_mul(1_000)),

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 #[derive(Debug)]
 pub(super) struct Issuer {
     /// The `iss` of its tokens, if the settings say one.
-    pub(super) name: Option<String>,
+    pub(super) name: Option<Arc<str>>,
     url: Uri,
     times: Times,
     fetcher: Fetcher,
@@ -70,7 +70,7 @@ impl Issuer {
             timeout: auth.jwks_timeout,
         };
         Self {
-            name: set.issuer.clone(),
+            name: set.issuer.as_deref().map(Into::into),
             url: set.url.clone(),
             times,
             fetcher,

@@ -166,9 +166,7 @@ impl Access {
     /// Whether somebody may still be who a token said: it is neither revoked nor has it expired since.
     #[must_use]
     pub fn still_holds(&self, identity: &Identity) -> bool {
-        let now = lifecycle::unix_millis();
-        let revoked = identity.token.as_deref().is_some_and(|token| self.inner.revoked.contains(token, now));
-        !revoked && identity.expires_at.is_none_or(|at| now < at)
+        !self.is_revoked(identity) && identity.expires_at.is_none_or(|at| lifecycle::unix_millis() < at)
     }
 
     /// Counts a refused token.
@@ -180,11 +178,15 @@ impl Access {
         }
     }
 
+    fn is_revoked(&self, Identity { issuer, token, .. }: &Identity) -> bool {
+        let Some(token) = token else { return false };
+        self.inner.revoked.contains(issuer.as_ref(), token, lifecycle::unix_millis())
+    }
+
     fn verify(&self, token: &str) -> Result<Arc<Identity>, Fault> {
         let verifier = self.inner.verifier.as_ref().ok_or(TokenRefusal::NoKeys)?;
         let identity = verifier.verify(token)?;
-        let revoked = &self.inner.revoked;
-        if identity.token.as_deref().is_some_and(|token| revoked.contains(token, lifecycle::unix_millis())) {
+        if self.is_revoked(&identity) {
             return Err(TokenRefusal::Revoked.into());
         }
         Ok(Arc::new(identity))

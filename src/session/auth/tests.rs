@@ -191,7 +191,7 @@ fn a_revoked_token_says_nothing_until_it_has_expired() {
     let token = by_secret(&with("jti", json!("t1")));
     let identity = look(&access, &token).unwrap();
     assert!(access.still_holds(&identity));
-    assert!(access.revoked().add("t1", u64::MAX, 0));
+    assert!(access.revoked().add(None, "t1", u64::MAX, 0));
     assert_eq!(look(&access, &token), Err(TokenRefusal::Revoked));
     assert!(!access.still_holds(&identity));
     assert!(look(&access, &by_secret(&with("jti", json!("t2")))).is_ok());

@@ -97,12 +97,14 @@ impl Verifier {
         let unverified: Unverified =
             dangerous::insecure_decode_claims(token).map_err(|_| Fault::Refused(TokenRefusal::Malformed))?;
         // An issuer without a name in the settings is the only one, and its tokens may name any that is trusted.
-        let issuer = issuers.iter().find(|issuer| issuer.name.is_none() || issuer.name == unverified.iss);
+        let issuer =
+            issuers.iter().find(|issuer| issuer.name.is_none() || issuer.name.as_deref() == unverified.iss.as_deref());
         let issuer = issuer.ok_or(TokenRefusal::Issuer)?;
         match issuer.look_up(header.kid.as_deref(), header.alg) {
             Lookup::Found(key) => {
-                let named: &[String] = issuer.name.as_ref().map_or(&self.issuers, std::slice::from_ref);
-                self.decode(token, header.alg, &key, named)
+                let Some(name) = &issuer.name else { return self.decode(token, header.alg, &key, &self.issuers) };
+                let identity = self.decode(token, header.alg, &key, &[name.to_string()])?;
+                Ok(Identity { issuer: Some(Arc::clone(name)), ..identity })
             }
             Lookup::MayCome(ended) => Err(Fault::KeyMayCome(Arc::clone(issuer), ended)),
             Lookup::Unknown => Err(TokenRefusal::UnknownKey.into()),

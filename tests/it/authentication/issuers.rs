@@ -1,6 +1,7 @@
 //! Goal: keys of issuers come, change and go without anybody noticing, and nobody can have the server fetch as he pleases.
 //! Method: real issuers, whose keys and moods the tests change.
 
+use crate::http::request;
 use crate::support::{Issuer, NativeClient, Poller, Signer, SocketIoClient, TestServer, beside, eventually};
 use roomcast::app::Mode;
 use roomcast::config::AuthSettings;
@@ -286,4 +287,46 @@ async fn a_fresh_token_of_a_namespace_that_was_left_is_not_waited_for_for_ever()
     let other = client.call_in("/a", "refresh", fresh.clone()).await.unwrap_err();
     assert_eq!(other["code"], "unavailable", "one is being looked at");
     eventually!(client.call_in("/a", "refresh", fresh.clone()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_user_of_one_issuer_is_not_that_of_another() {
+    let (ours, theirs) = (Signer::new("a"), Signer::new("b"));
+    let (a, b) = (Issuer::start(&[&ours]).await, Issuer::start(&[&theirs]).await);
+    let urls = [format!("https-a={}", a.url()), format!("https-b={}", b.url())];
+    let server = server(&urls, |auth| auth.api_keys = vec!["0123456789abcdef".parse().unwrap()]);
+    let of = |issuer: &str, id: &str| json!({"sub": "ada", "exp": 4_000_000_000_u64, "iss": issuer, "jti": id});
+    let (our, their) = (ours.sign(&of("https-a", "1")), theirs.sign(&of("https-b", "1")));
+    let connect = async |token: &str| {
+        let mut client = NativeClient::open(&server, &format!("?token={token}"), Wire::Json).await.unwrap();
+        client.hello().await.unwrap();
+        client
+    };
+    let (mut here, mut there) = (connect(&our).await, connect(&their).await);
+    let refused = here.request(json!({"refresh": {"token": their}})).await.unwrap_err();
+    assert_eq!(refused["code"], "unauthenticated");
+    assert_eq!(server.metric("roomcast_tokens_refused_total", "other-user").await, 1);
+    here.request(json!({"refresh": {"token": our}})).await.unwrap();
+
+    let tell = async |path: &str, body: Value| {
+        let headers = "Authorization: Bearer 0123456789abcdef\r\nContent-Type: application/json\r\n";
+        let answer = request(server.public, "POST", path, headers, &body.to_string()).await;
+        (answer.status, answer.json())
+    };
+    let revoke = "/api/v1/tokens/1/revoke";
+    assert_eq!(tell(revoke, json!({"issuer": "https-c"})).await.0, 400, "it would revoke nothing");
+    assert_eq!(tell(revoke, json!({"issuer": "https-b"})).await.1["sessions"], 1);
+    assert_eq!(there.closed().await, 4401);
+    assert_eq!((status(&server, &our).await, status(&server, &their).await), (101, 401));
+
+    let mut again = connect(&theirs.sign(&of("https-b", "2"))).await;
+    let disconnect = "/api/v1/users/ada/disconnect";
+    assert_eq!(tell(disconnect, json!({"issuer": "https-a"})).await.1["sessions"], 1);
+    assert_eq!(here.closed().await, 1000);
+    let join = tell("/api/v1/users/ada/join", json!({"room": "r", "issuer": "https-a"})).await;
+    assert_eq!(join.1["sessions"], 0);
+    assert_eq!(tell(disconnect, json!({})).await.1["sessions"], 1, "of any issuer");
+    assert_eq!(again.closed().await, 1000);
+    assert_eq!(tell(revoke, json!({})).await.0, 200);
+    assert_eq!(status(&server, &our).await, 401);
 }

@@ -16,14 +16,14 @@ use std::net::SocketAddr;
 
 /// An answer: status, head in lower case, body.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
@@ -41,7 +41,7 @@ impl Answer {
     }
 }
 
-async fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+pub(crate) async fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let mut socket = RawSocket::connect(to).await;
     let length = body.len();
     let head =

@@ -55,7 +55,8 @@ impl Issuer {
     /// Starts one that shows these keys.
     pub(crate) async fn start(keys: &[&Signer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let state = Arc::new(Mutex::new(State { body: String::new(), status: "200 OK", fetches: 0, pause: Duration::ZERO }));
+        let state =
+            Arc::new(Mutex::new(State { body: String::new(), status: "200 OK", fetches: 0, pause: Duration::ZERO }));
         let issuer = Self { address: listener.local_addr().unwrap(), state };
         issuer.show(keys);
         let state = Arc::clone(&issuer.state);
