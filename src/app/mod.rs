@@ -123,7 +123,10 @@ impl Builder {
         metrics.node().max_sockets.set(settings.limits.max_sockets as u64);
         metrics.node().max_rooms.set(settings.limits.max_rooms as u64);
         let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
-        let access = Access::new(&settings.auth, mode == Mode::Open, Arc::clone(metrics.node()))?;
+        let access = {
+            let (depth, open) = (settings.limits.max_json_depth, mode == Mode::Open);
+            Access::new(&settings.auth, depth, open, Arc::clone(metrics.node()))?
+        };
         summary::tell(&settings, mode, api_keys.len(), workers);
         summary::warn_of_closed_api(mode, api_keys.len());
         settings.auth.forget_secrets();

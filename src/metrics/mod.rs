@@ -157,6 +157,8 @@ pub struct NodeStats {
     pub http: HttpStats,
     /// Tokens that were refused, by reason.
     pub tokens_refused: [Cell; TokenRefusal::ALL.len()],
+    /// Tokens whose `info` cannot be shown.
+    pub infos_left_out: Cell,
     /// Key sets that were fetched.
     pub key_sets_fetched: Cell,
     /// Fetches of key sets that failed.

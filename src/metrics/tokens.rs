@@ -81,6 +81,12 @@ impl NodeStats {
         let fetches = [("fetched", self.key_sets_fetched.get()), ("failed", self.key_sets_failed.get())];
         vec![
             counters("roomcast_tokens_refused_total", "Client tokens refused.", "reason", refused),
+            counters(
+                "roomcast_token_infos_left_out_total",
+                "Tokens whose info is too long or nested too deeply for presence.",
+                "",
+                [("", self.infos_left_out.get())],
+            ),
             counters("roomcast_key_set_fetches_total", "Fetches of issuers' key sets.", "result", fetches),
             single_gauge("roomcast_keys", "Keys of issuers that are known.", self.keys.get()),
             single_gauge("roomcast_revoked_tokens", "Revoked tokens that are remembered.", self.revoked_tokens.get()),

@@ -41,13 +41,15 @@ pub use token::{Purpose, Unproven};
 pub use vocabulary::write_presence;
 
 use crate::hub::{Identity, MemberId, OutboxId};
+use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::heartbeat::{Action, Heartbeat};
-use crate::protocol::refusal::Refusal;
+use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::websocket::{Incoming, Limits, Opcode, write_close, write_frame};
 use crate::protocol::{DecodeError, Transport, Wire};
+use crate::telemetry::Throttle;
 use limit::Limit;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One session.
 #[derive(Debug)]
@@ -254,10 +256,24 @@ impl Session {
         std::mem::replace(&mut self.handshake_due, u64::MAX) != u64::MAX
     }
 
+    /// Counts and logs that something has no form on the session's wire; the answer says so.
+    fn unencodable(error: &DecodeError, cx: &Context<'_>) -> Refusal {
+        static LOG: Mutex<Throttle> = Mutex::new(Throttle::new(UNENCODABLE_LINES_PER_SECOND));
+        let refusal = Refusal::new(Code::Internal, "the answer has no form on this wire");
+        Self::count_refusal(&refusal, cx);
+        if let Some(left_out) = LOG.lock().unwrap_or_else(PoisonError::into_inner).admit(lifecycle::unix_millis()) {
+            tracing::error!(%error, left_out, "a packet has no form in MessagePack");
+        }
+        refusal
+    }
+
     fn count_refusal(refusal: &Refusal, cx: &Context<'_>) {
         cx.hub.stats().refusals[refusal.code as usize].add(1);
     }
 }
+
+/// Log lines a second about what has no form on a wire; the rest is counted.
+const UNENCODABLE_LINES_PER_SECOND: u32 = 1;
 
 /// A malformed packet ends the session: after it, nothing that the client says can be trusted to be what it meant.
 fn disconnect_of(error: DecodeError) -> Disconnect {

@@ -5,7 +5,7 @@ use crate::hub::SessionEvent;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::websocket::{Opcode, write_frame};
-use crate::protocol::{Wire, msgpack, native};
+use crate::protocol::{DecodeError, Wire, msgpack, native};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,12 +17,18 @@ impl Session {
     }
 
     pub(super) fn native_answer(&mut self, id: &str, answer: &str, cx: &mut Context<'_>) {
-        self.send_json(&native::ok(id, answer), cx);
+        if let Err(error) = self.send_with(&native::ok(id, answer), &[], cx) {
+            let refusal = Self::unencodable(&error, cx);
+            self.send_json(&native::error(Some(id), &refusal), cx);
+        }
     }
 
     /// The answer of a handler.
     pub(super) fn native_reply(&self, id: &str, answer: &Arguments, cx: &mut Context<'_>) {
-        self.native_say(&format!("{{\"id\":{id},\"ok\":"), answer, cx);
+        if let Err(error) = self.native_say(&format!("{{\"id\":{id},\"ok\":"), answer, cx) {
+            let refusal = Self::unencodable(&error, cx);
+            self.send_json(&native::error(Some(id), &refusal), cx);
+        }
     }
 
     /// The refusal of a handler that took its time; `refusal` is JSON.
@@ -30,15 +36,15 @@ impl Session {
         self.send_json(&format!("{{\"id\":{id},\"error\":{refusal}}}"), cx);
     }
 
-    /// Says `head`, then the arguments as one value, and closes the object.
-    pub(super) fn native_say(&self, head: &str, arguments: &Arguments, cx: &mut Context<'_>) {
+    /// Says `head`, then the arguments as one value, and closes the object. Says nothing when that has no form on the wire.
+    fn native_say(&self, head: &str, arguments: &Arguments, cx: &mut Context<'_>) -> Result<(), DecodeError> {
         let (args, attachments) = self.native_args(arguments);
         let text = match arguments.arity() {
             0 => format!("{head}null}}"),
             1 => format!("{head}{args}}}"),
             _ => format!("{head}[{args}]}}"),
         };
-        self.send_with(&text, attachments, cx);
+        self.send_with(&text, attachments, cx)
     }
 
     /// The arguments in a form for this wire: a packed one takes binary as it is; JSON has only text for it.
@@ -61,21 +67,27 @@ impl Session {
             let _infallible = write!(text, ",\"ack\":{id}");
         }
         text.push('}');
-        self.send_with(&text, attachments, cx);
+        if let Err(error) = self.send_with(&text, attachments, cx) {
+            Self::unencodable(&error, cx);
+        }
     }
 
     pub(super) fn send_json(&self, text: &str, cx: &mut Context<'_>) {
-        self.send_with(text, &[], cx);
+        if let Err(error) = self.send_with(text, &[], cx) {
+            Self::unencodable(&error, cx);
+        }
     }
 
-    fn send_with(&self, text: &str, attachments: &[Bytes], cx: &mut Context<'_>) {
+    /// Sends nothing when it has no form on the session's wire.
+    fn send_with(&self, text: &str, attachments: &[Bytes], cx: &mut Context<'_>) -> Result<(), DecodeError> {
         let mut frame = Vec::new();
         if self.wire() == Wire::MsgPack {
-            let packed = msgpack::from_json(text, attachments).unwrap_or_default();
+            let packed = msgpack::from_json(text, attachments)?;
             write_frame(Opcode::Binary, &packed, &mut frame);
         } else {
             write_frame(Opcode::Text, text.as_bytes(), &mut frame);
         }
         cx.hub.send_bytes(self.outbox, frame);
+        Ok(())
     }
 }

@@ -498,7 +498,7 @@ fn verify(token: &str) -> Option<(String, Option<String>)> {
         auth: AuthSettings,
     }
     let auth = Arguments::parse_from(["test", "--auth-secret", SECRET]).auth;
-    let identity = Access::new(&auth, false, Arc::default()).unwrap().look_again(token.trim())?;
+    let identity = Access::new(&auth, 32, false, Arc::default()).unwrap().look_again(token.trim())?;
     Some((identity.user.clone().unwrap(), identity.info.clone()))
 }
 

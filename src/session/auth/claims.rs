@@ -1,6 +1,7 @@
 //! What a token says.
 
 use crate::hub::{Grant, Identity, Right, Rights};
+use crate::protocol::json::Scanner;
 use crate::protocol::pattern::Pattern;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -65,12 +66,12 @@ fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
 
 impl Claims {
     /// Who this says somebody is, for as long as the token is taken; `None` when it says too much.
-    pub(super) fn into_identity(self, leeway_seconds: u64) -> Option<Identity> {
+    pub(super) fn into_identity(self, leeway_seconds: u64, depth_max: u8) -> Option<Identity> {
         let fits = |text: &str| text.len() <= ID_MAX_BYTES;
         if !fits(&self.sub) || !self.jti.as_deref().is_none_or(fits) || self.rooms.len() > GRANTS_MAX {
             return None;
         }
-        let info = self.info.map(|info| info.to_string()).filter(|info| info.len() <= INFO_MAX_BYTES);
+        let info = self.info.map(|info| info.to_string()).filter(|info| can_be_shown(info, depth_max));
         let grants: Option<Box<[Grant]>> = self.rooms.iter().map(RoomClaim::grant).collect();
         Some(Identity {
             user: Some(self.sub),
@@ -81,6 +82,11 @@ impl Claims {
             grants: grants?,
         })
     }
+}
+
+/// Whether presence can show this to every client: MessagePack has an end of its own to how deep it goes.
+fn can_be_shown(info: &str, depth_max: u8) -> bool {
+    info.len() <= INFO_MAX_BYTES && Scanner::new(info, depth_max).value().is_ok()
 }
 
 impl RoomClaim {
@@ -111,7 +117,7 @@ mod tests {
     use serde_json::json;
 
     fn read(claims: serde_json::Value) -> Option<Identity> {
-        serde_json::from_value::<Claims>(claims).ok()?.into_identity(0)
+        serde_json::from_value::<Claims>(claims).ok()?.into_identity(0, 32)
     }
 
     #[test]
@@ -146,6 +152,13 @@ mod tests {
             json!({"exp": 1}),
         ] {
             assert!(read(bad.clone()).is_none(), "{bad}");
+        }
+        let nested =
+            |levels: usize| serde_json::from_str::<serde_json::Value>(&("[".repeat(levels) + &"]".repeat(levels)));
+        let info = |info: serde_json::Value| read(json!({"sub": "a", "exp": 1, "info": info})).unwrap().info;
+        assert!(info(nested(32).unwrap()).is_some());
+        for strange in [nested(33).unwrap(), nested(100).unwrap()] {
+            assert_eq!(info(strange.clone()), None, "{strange}");
         }
         let shy = read(json!({"sub": "a", "exp": 1e300, "info": "x".repeat(2_000)})).unwrap();
         assert_eq!((shy.info, shy.expires_at), (None, Some(u64::MAX)));

@@ -73,17 +73,17 @@ impl Pending {
 }
 
 impl Access {
-    /// As the settings say. `open`: a token is not needed.
+    /// As the settings say. `depth_max`: how deep what a token says to be shown may be nested; `open`: a token is not needed.
     ///
     /// # Errors
     /// When keys are to be fetched over TLS and no certificate is trusted.
-    pub fn new(auth: &AuthSettings, open: bool, stats: Arc<NodeStats>) -> anyhow::Result<Self> {
+    pub fn new(auth: &AuthSettings, depth_max: u8, open: bool, stats: Arc<NodeStats>) -> anyhow::Result<Self> {
         let fetcher = Fetcher::new(auth)?;
         let issuer = |set| Arc::new(Issuer::new(set, auth, fetcher.clone(), Arc::clone(&stats)));
         let issuers: Vec<_> = auth.auth_jwks_urls.iter().map(issuer).collect();
         let inner = Inner {
             open,
-            verifier: Verifier::new(auth, &issuers),
+            verifier: Verifier::new(auth, depth_max, &issuers, Arc::clone(&stats)),
             issuers,
             revoked: Revoked::new(auth.max_revoked_tokens, Arc::clone(&stats)),
             stats,

@@ -25,7 +25,7 @@ fn settings(flags: &[&str]) -> AuthSettings {
 
 fn access(auth: &AuthSettings) -> Access {
     assert_eq!(auth.check(), Vec::<String>::new());
-    Access::new(auth, false, Arc::default()).unwrap()
+    Access::new(auth, 32, false, Arc::default()).unwrap()
 }
 
 fn sign(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
@@ -120,7 +120,7 @@ fn expired_foreign_unsigned_and_endless_tokens_say_nothing() {
         assert_eq!(look(&access, &token), Err(why), "{token}");
     }
     assert!(look(&access, &by_secret(&claims())).is_ok());
-    let keyless = Access::new(&settings(&[]), true, Arc::default()).unwrap();
+    let keyless = Access::new(&settings(&[]), 32, true, Arc::default()).unwrap();
     assert_eq!(look(&keyless, &good), Err(TokenRefusal::NoKeys));
 }
 

@@ -7,7 +7,7 @@ use super::claims::Claims;
 use super::issuer::{Issuer, Lookup};
 use crate::config::{AuthSettings, PublicKey, TokenAlgorithm};
 use crate::hub::Identity;
-use crate::metrics::TokenRefusal;
+use crate::metrics::{NodeStats, TokenRefusal};
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous};
 use serde::Deserialize;
@@ -23,6 +23,9 @@ pub(super) struct Verifier {
     issuers: Vec<String>,
     audiences: Vec<String>,
     leeway_seconds: u64,
+    /// How deep `info` may be nested.
+    depth_max: u8,
+    stats: Arc<NodeStats>,
 }
 
 enum Keys {
@@ -57,7 +60,12 @@ impl std::fmt::Debug for Verifier {
 
 impl Verifier {
     /// As the settings say; `None` when they say nothing to verify tokens with.
-    pub(super) fn new(auth: &AuthSettings, issuers: &[Arc<Issuer>]) -> Option<Self> {
+    pub(super) fn new(
+        auth: &AuthSettings,
+        depth_max: u8,
+        issuers: &[Arc<Issuer>],
+        stats: Arc<NodeStats>,
+    ) -> Option<Self> {
         let keys = match (&auth.auth_secret, &auth.auth_public_key) {
             (Some(secret), _) => Keys::Own(DecodingKey::from_secret(secret.expose().as_bytes())),
             (None, Some(PublicKey::Rsa(der))) => Keys::Own(DecodingKey::from_rsa_der(der)),
@@ -72,6 +80,8 @@ impl Verifier {
             issuers: auth.auth_issuers.clone(),
             audiences: auth.auth_audiences.clone(),
             leeway_seconds: auth.auth_leeway.as_secs(),
+            depth_max,
+            stats,
         })
     }
 
@@ -133,7 +143,12 @@ impl Verifier {
         }
         validation.set_required_spec_claims(&required);
         let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|error| reason(&error))?;
-        Ok(decoded.claims.into_identity(self.leeway_seconds).ok_or(TokenRefusal::Claims)?)
+        let has_info = decoded.claims.info.is_some();
+        let identity = decoded.claims.into_identity(self.leeway_seconds, self.depth_max).ok_or(TokenRefusal::Claims)?;
+        if has_info && identity.info.is_none() {
+            self.stats.infos_left_out.add_shared(1);
+        }
+        Ok(identity)
     }
 }
 

@@ -83,7 +83,7 @@ impl Session {
             details.keep_auth(namespace, packet.data);
         }
         let head = Head { kind: Kind::Connect, namespace: packet.namespace, id: None };
-        let hello = Frame::direct(self.packet(head, &format!("{{\"sid\":\"{sid}\"}}"), &[]).into());
+        let hello = Frame::direct(self.packet(head, &format!("{{\"sid\":\"{sid}\"}}"), &[], cx).into());
         cx.hub.send(self.outbox, &hello);
         match self.greet(namespace, member, sid, packet.data, cx) {
             Ok(closing) => {

@@ -1,5 +1,6 @@
 //! What a Socket.IO client is sent: packets in the form of its parser.
 
+use super::super::later::error_of;
 use super::super::{Context, Session};
 use crate::hub::{MemberId, SessionEvent};
 use crate::protocol::arguments::Arguments;
@@ -44,20 +45,25 @@ impl Session {
             return;
         }
         let namespace = cx.hub.namespace_name(cx.hub.namespace_of(member));
-        let frames = self.packet(Head { kind, namespace, id }, data, attachments);
+        let frames = self.packet(Head { kind, namespace, id }, data, attachments, cx);
         cx.hub.send_bytes(self.outbox, frames);
     }
 
     pub(super) fn send_packet(&self, head: Head<'_>, data: &str, attachments: &[Bytes], cx: &mut Context<'_>) {
-        cx.hub.send_bytes(self.outbox, self.packet(head, data, attachments));
+        let frames = self.packet(head, data, attachments, cx);
+        cx.hub.send_bytes(self.outbox, frames);
     }
 
-    /// The final frames of a packet.
-    pub(super) fn packet(&self, head: Head<'_>, data: &str, attachments: &[Bytes]) -> Vec<u8> {
+    /// The final frames of a packet. An answer that has no form on this wire becomes an error; other packets nothing.
+    pub(super) fn packet(&self, head: Head<'_>, data: &str, attachments: &[Bytes], cx: &Context<'_>) -> Vec<u8> {
         let mut frames = Vec::new();
         if self.wire() == Wire::SocketIoMsgPack {
             if let Err(error) = socketio_msgpack::write_packet(head, data, attachments, &mut frames) {
-                tracing::error!(%error, "a packet has no form in MessagePack");
+                let refusal = Self::unencodable(&error, cx);
+                if head.kind == Kind::Ack {
+                    let error = format!("[{}]", error_of(&refusal).args());
+                    let _always_fits = socketio_msgpack::write_packet(head, &error, &[], &mut frames);
+                }
             }
         } else {
             socketio::write_packet(head, data, attachments, &mut frames);

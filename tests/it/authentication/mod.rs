@@ -4,8 +4,9 @@ mod expiry;
 mod issuers;
 mod tokens;
 
-use crate::support::{NativeClient, RawSocket, SocketIoClient, TestServer, frame, token};
+use crate::support::{NativeClient, RawSocket, SocketIoClient, TestServer, frame, signed, token};
 use roomcast::protocol::Wire;
+use roomcast::session::Claims;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -147,4 +148,37 @@ async fn only_members_publish_and_see_who_is_there() {
     client.request(json!({"join": "r"})).await.unwrap();
     client.request(json!({"publish": "r", "data": 1})).await.unwrap();
     assert_eq!(client.request(json!({"publish": ["r", "s"], "data": 1})).await.unwrap_err()["code"], "not-in-room");
+}
+
+#[tokio::test]
+async fn what_one_token_says_to_be_shown_never_hides_who_is_there() {
+    let server = server();
+    let deep: Value = serde_json::from_str(&("[".repeat(100) + &"]".repeat(100))).unwrap();
+    let infos = [deep, json!({"name": "Ada"})];
+    let mut members = Vec::new();
+    for info in &infos {
+        let info = Some(info.clone());
+        let token = signed(&Claims { sub: "ada".into(), exp: LATER, info, ..Claims::default() });
+        let mut plain = NativeClient::open(&server, &format!("?token={token}"), Wire::MsgPack).await.unwrap();
+        plain.hello().await.unwrap();
+        plain.request(json!({"join": "r"})).await.unwrap();
+        members.push(plain);
+    }
+    let mut packed = SocketIoClient::open(&server, "", None).await.unwrap();
+    packed.packed = true;
+    packed.enter("/", json!({"token": token("eve", LATER)})).await.unwrap();
+    packed.call("join", json!({"room": "r"})).await.unwrap();
+    let shown = |answer: Value| {
+        let members = answer["members"].as_array().unwrap().clone();
+        assert_eq!(members.len(), 3, "{answer}");
+        members.iter().filter(|member| !member["info"].is_null()).cloned().collect::<Vec<_>>()
+    };
+    for answer in [
+        members[0].request(json!({"presence": "r"})).await.unwrap(),
+        packed.call("presence", json!({"room": "r"})).await.unwrap(),
+    ] {
+        let shown = shown(answer);
+        assert!(shown.len() == 1 && shown[0]["info"] == infos[1], "{shown:?}");
+    }
+    assert_eq!(server.metric("roomcast_token_infos_left_out_total", "").await, 1);
 }
