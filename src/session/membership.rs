@@ -52,6 +52,9 @@ impl Session {
             details.forget(namespace);
         }
         cx.hub.exit(member);
+        if self.members().is_empty() {
+            self.begin_handshake_again(cx);
+        }
     }
 
     fn call_about<'a, 'cx>(

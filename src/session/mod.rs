@@ -58,7 +58,7 @@ pub struct Session {
     transport: Transport,
     dialect: Dialect,
     heartbeat: Heartbeat,
-    /// When the handshake has to be finished; `u64::MAX` once it is.
+    /// When the handshake has to be finished; `u64::MAX` once it is, until the last namespace is left.
     handshake_due: u64,
     packets: Limit,
     joins: Limit,
@@ -66,6 +66,8 @@ pub struct Session {
     refused: u32,
     /// Whether a token of this session waits for its key.
     proving: bool,
+    /// Whether its first CONNECT has been paid for.
+    welcomed: bool,
     /// Whether it has been told that its token ends soon.
     warned: bool,
     /// Who the handshake said it is.
@@ -251,9 +253,14 @@ impl Session {
         self.admit(cx).map(drop)
     }
 
-    /// Says whether it was not finished before.
-    fn finish_handshake(&mut self) -> bool {
-        std::mem::replace(&mut self.handshake_due, u64::MAX) != u64::MAX
+    fn finish_handshake(&mut self) {
+        self.handshake_due = u64::MAX;
+    }
+
+    /// Whoever is nowhere has no token that could end, and nobody who could end him: he has to come in again in time.
+    fn begin_handshake_again(&mut self, cx: &mut Context<'_>) {
+        self.handshake_due = cx.now.saturating_add(cx.rules.handshake_timeout_ms);
+        cx.questions.push(Question::Look(self.outbox));
     }
 
     /// Counts and logs that something has no form on the session's wire; the answer says so.

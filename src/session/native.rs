@@ -62,7 +62,7 @@ impl Session {
         for room in std::mem::take(&mut self.native().rooms) {
             let Called { outcome, closing, .. } = self.call_join((NamespaceId::DEFAULT, member, sid), &room, cx);
             match outcome {
-                Ok(Answer::Args(answer)) => self.native_say("{\"joined\":", &answer, cx),
+                Ok(Answer::Args(answer)) => self.native_tell("{\"joined\":", &answer, cx),
                 Ok(Answer::None) => {}
                 Err(refusal) => self.native_refuse(None, &refusal, cx),
             }
@@ -81,7 +81,7 @@ impl Session {
         let (member, sid) = cx.hub.enter(NamespaceId::DEFAULT, self.outbox, self.identity.clone());
         self.native().member = Some((member, sid));
         self.token_begins(cx);
-        let _first = self.finish_handshake();
+        self.finish_handshake();
         let mut hello = format!("{{\"hello\":{{\"sid\":\"{sid}\",\"node\":");
         write_string(&cx.rules.node, &mut hello);
         let (interval, max) = (cx.rules.rhythm.interval_ms, cx.rules.message.message_bytes);

@@ -36,6 +36,13 @@ impl Session {
         self.send_json(&format!("{{\"id\":{id},\"error\":{refusal}}}"), cx);
     }
 
+    /// Says `head`, then the arguments as one value, and closes the object.
+    pub(super) fn native_tell(&self, head: &str, arguments: &Arguments, cx: &mut Context<'_>) {
+        if let Err(error) = self.native_say(head, arguments, cx) {
+            Self::unencodable(&error, cx);
+        }
+    }
+
     /// Says `head`, then the arguments as one value, and closes the object. Says nothing when that has no form on the wire.
     fn native_say(&self, head: &str, arguments: &Arguments, cx: &mut Context<'_>) -> Result<(), DecodeError> {
         let (args, attachments) = self.native_args(arguments);

@@ -32,6 +32,7 @@ impl Session {
             creations: Limit::default(),
             refused: 0,
             proving: false,
+            welcomed: false,
             warned: false,
             // A token may have been revoked on the way here.
             identity: Self::holding(identity.as_ref(), cx),
@@ -56,7 +57,7 @@ impl Session {
             Dialect::Native(_) => self.native_open(rooms, cx),
             Dialect::Raw(entrance) => {
                 let framing = entrance.framing;
-                let _first = self.finish_handshake();
+                self.finish_handshake();
                 if framing == Framing::EngineIo {
                     self.engineio_open(sid, cx);
                 }

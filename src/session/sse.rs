@@ -61,7 +61,7 @@ impl Sse {
 impl Session {
     /// Joins all rooms and begins the stream, or refuses it as an HTTP answer. `headers` are lines of the answer's head.
     pub(super) fn sse_open(&mut self, rooms: &[String], headers: &[u8], cx: &mut Context<'_>) {
-        let _first = self.finish_handshake();
+        self.finish_handshake();
         let headers = String::from_utf8_lossy(headers);
         if self.identity.is_none() && !cx.rules.access.is_open() {
             return self.sse_refuse(None, &unauthenticated(), &headers, cx);

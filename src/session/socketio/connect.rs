@@ -87,7 +87,8 @@ impl Session {
         cx.hub.send(self.outbox, &hello);
         match self.greet(namespace, member, sid, packet.data, cx) {
             Ok(closing) => {
-                if self.finish_handshake() {
+                self.finish_handshake();
+                if !std::mem::replace(&mut self.welcomed, true) {
                     // What every session has to say once costs nothing.
                     self.packets.give_back(cx.rules.packets);
                 }

@@ -182,3 +182,19 @@ async fn what_one_token_says_to_be_shown_never_hides_who_is_there() {
     }
     assert_eq!(server.metric("roomcast_token_infos_left_out_total", "").await, 1);
 }
+
+#[tokio::test]
+async fn whoever_has_left_every_namespace_comes_in_again_in_time_or_goes() {
+    let server = server();
+    let auth = json!({"token": token("ada", LATER)});
+    let mut client = SocketIoClient::open(&server, "", None).await.unwrap();
+    for _ in 0..2 {
+        client.enter("/", auth.clone()).await.unwrap();
+        client.send_text("41".to_owned()).await;
+    }
+    client.enter("/", auth.clone()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await; // longer than a handshake may take
+    client.call("join", json!({"room": "r"})).await.unwrap();
+    client.send_text("41".to_owned()).await;
+    assert_eq!(client.closed().await, 4407);
+}
