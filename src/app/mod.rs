@@ -129,6 +129,7 @@ impl Builder {
         };
         summary::tell(&settings, mode, api_keys.len(), workers);
         summary::warn_of_closed_api(mode, api_keys.len());
+        settings.auth.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
         settings.auth.forget_secrets();
         let names = application.names().to_vec();
         let (hub, inboxes) = Hub::new(names, workers, settings.delivery.inbox_bytes, metrics.clone());

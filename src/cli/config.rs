@@ -94,7 +94,8 @@ fn check(args: SettingsArgs, mut problems: Vec<String>) -> Result<(), Failure> {
     let rules = settings.rooms.room_policies.iter();
     let explained: String =
         rules.map(|rule| format!("\nroom-policy {rule}\n{}", explain(&settings, rule.pattern.as_str()))).collect();
-    say(&format!("ok\n{explained}"))
+    let doubts: String = settings.auth.doubts().iter().map(|doubt| format!("warning: {doubt}\n")).collect();
+    say(&format!("ok\n{doubts}{explained}"))
 }
 
 impl Room {

@@ -255,6 +255,15 @@ impl AuthSettings {
         (self.auth_secret, self.api_keys) = (None, Vec::new());
     }
 
+    /// What may not be meant so, one sentence each.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let any = !self.auth_jwks_urls.is_empty() && self.auth_audiences.is_empty();
+        let doubt = "auth-jwks-url without auth-audience: every token of these issuers is taken, also those for other applications; \
+                     set ROOMCAST_AUTH_AUDIENCES to what tokens for this server have as `aud`";
+        any.then(|| doubt.to_owned()).into_iter().collect()
+    }
+
     /// What to do when nobody could be authenticated, since there is nothing to verify tokens with.
     #[must_use]
     pub fn missing(&self) -> Option<String> {
@@ -313,6 +322,15 @@ mod tests {
             (check(&["--jwks-min-refresh=1h"], false), "rising order"),
         ] {
             assert!(problems.len() == 1 && problems[0].contains(expected), "{expected}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_for_others_are_a_doubt() {
+        let url = "--auth-jwks-url=https://a.example/keys";
+        assert!(read(&[url]).doubts()[0].contains("auth-audience"));
+        for fine in [&[url, "--auth-audience=rooms"][..], &["--auth-secret=0123456789abcdef0123456789abcdef"], &[]] {
+            assert_eq!(read(fine).doubts(), Vec::<String>::new());
         }
     }
 

@@ -159,6 +159,8 @@ fn config_check_reports_every_problem() {
     }
     assert_eq!(stderr.lines().count(), 5, "{stderr}");
     assert_eq!(answer(&mut with_secret(&["config", "check"])), (0, "ok\n".into(), String::new()));
+    let (code, stdout, _) = answer(&mut roomcast(&["config", "check", "--auth-jwks-url", "https://a.example/keys"]));
+    assert!(code == 0 && stdout.starts_with("ok\nwarning: auth-jwks-url without auth-audience"), "{stdout}");
     assert_eq!(answer(&mut roomcast(&["config", "check"])).0, 2, "a server could not start without a secret");
 }
 
