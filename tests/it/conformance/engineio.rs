@@ -1,7 +1,7 @@
 //! Engine.IO, version 4 of its protocol. More about polls that are cut and upgrades that fail is in `polling`.
 
 use super::{ENGINES, PING_INTERVAL, PING_TIMEOUT, engine_socket, server};
-use crate::support::{Poller, RawSocket, TestServer, finish, frame, handshake, request, within};
+use crate::support::{Poller, RawSocket, TestServer, answered, finish, frame, handshake, request, within};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ async fn of_two_polls_at_once_one_hears_the_end_of_the_session_and_the_other_is_
     for path in ENGINES {
         let client = Poller::open_at(&server, path).await;
         let (one, other) = (client.begin_poll().await, client.begin_poll().await);
-        let mut answers = [finish(one).await, finish(other).await];
+        let mut answers = [answered(one).await, answered(other).await];
         answers.sort_unstable();
         let [heard, (refused, _)] = answers;
         assert_eq!(heard, (200, "1".to_owned()), "{path}");
@@ -141,7 +141,7 @@ async fn a_close_packet_ends_the_waiting_poll_and_the_session() {
         // The two requests come on connections of their own, so the poll may come second.
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(client.post("1").await.0, 200, "{path}");
-        assert_eq!(finish(poll).await, (200, "6".to_owned()), "{path}");
+        assert_eq!(answered(poll).await, (200, "6".to_owned()), "{path}");
         assert_eq!(client.poll().await.0, 400, "{path}");
         let mut socket = engine_socket(&server, path).await;
         socket.send(&frame(0x81, b"1")).await;

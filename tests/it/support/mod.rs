@@ -14,7 +14,7 @@ mod value;
 pub(crate) use dice::Dice;
 pub(crate) use issuer::{Issuer, Signer};
 pub(crate) use native::NativeClient;
-pub(crate) use poller::{Poller, finish, request};
+pub(crate) use poller::{Poller, answered, finish, request};
 pub(crate) use process::Process;
 pub(crate) use raw::{RawSocket, frame, handshake, http_get, masked};
 pub(crate) use server::{Peers, SECRET, TestServer, grant, signed, token};

@@ -111,6 +111,12 @@ pub(crate) async fn finish(mut socket: RawSocket) -> (u16, String) {
     (status, socket.rest().await)
 }
 
+/// Status and body of the answer to a poll; the connection may go on.
+pub(crate) async fn answered(mut poll: RawSocket) -> (u16, String) {
+    let (status, _, body) = poll.answer().await;
+    (status, body)
+}
+
 /// Sends a request, and waits for no answer. `headers` are whole lines.
 pub(crate) async fn request(to: SocketAddr, method: &str, url: &str, headers: &str, body: &str) -> RawSocket {
     let mut socket = RawSocket::connect(to).await;
