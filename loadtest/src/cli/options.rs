@@ -7,6 +7,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 
 use crate::client::dialect::Wire;
+use crate::client::http::Transport;
 use crate::thresholds::Threshold;
 
 /// The server and how to reach it.
@@ -91,6 +92,9 @@ pub(crate) struct IdleOptions {
     /// Number of rooms; one per user when not given
     #[arg(long)]
     pub(crate) rooms: Option<usize>,
+    /// What carries the clients' sessions
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) transport: Transport,
     /// Seconds to stay idle
     #[arg(long, default_value_t = 60.0)]
     pub(crate) duration: f64,

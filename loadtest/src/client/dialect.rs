@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use memchr::memmem;
 use serde::Serialize;
 
+use super::http::{Requests, Transport};
 use crate::mark::Tag;
 
 /// Which protocol the clients speak.
@@ -24,10 +25,14 @@ pub(crate) enum Wire {
 pub(crate) struct Dialect {
     /// The protocol.
     pub(crate) wire: Wire,
+    /// What carries it.
+    pub(crate) transport: Transport,
     /// First bytes of every mark of this run.
     pub(crate) tag: Tag,
     /// Ready-made upgrade request.
     pub(crate) upgrade: Vec<u8>,
+    /// The requests of clients that have no WebSocket.
+    pub(crate) requests: Requests,
     /// Ready-made Socket.IO CONNECT packet.
     pub(crate) connect: String,
     /// What room names start with; the room's index follows.

@@ -2,7 +2,7 @@
 //!
 //! A client is a state machine over bytes. It owns no socket: the fleet's worker reads into a
 //! shared buffer, lets the client consume what is complete, and writes what the client has queued
-//! in `out`.
+//! in `out`. What carries its session is a WebSocket; [`http`] knows the other ways.
 //!
 //! # Invariants
 //! - Only what is incomplete is kept in `rest`; an idle client keeps no buffer.
@@ -11,6 +11,7 @@
 pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
+pub(crate) mod http;
 pub(crate) mod template;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::fleet::journal::Farewell;
 use crate::fleet::tally::Tally;
 use crate::mark::Mark;
 use dialect::{Dialect, Said, Wire};
+use http::{Polling, Transport};
 
 /// A client's unsent bytes above which due publishes wait in the schedule.
 pub(crate) const OUT_LIMIT: usize = 256 * 1024;
@@ -63,6 +65,7 @@ pub(crate) struct Client {
     pub(crate) sequences: Vec<Sequence>,
     /// What the server said about the end of this connection.
     pub(crate) farewell: Farewell,
+    polling: Option<Box<Polling>>,
     mark_at: usize,
 }
 
@@ -90,10 +93,24 @@ impl Client {
         Self { room, sequences: (0..publishers).map(|_| Sequence::default()).collect(), ..Self::default() }
     }
 
-    /// The TCP connection stands: asks for the upgrade.
+    /// The TCP connection stands: asks for the upgrade, for a session or for a stream.
     pub(crate) fn connected(&mut self, dialect: &Dialect) {
+        if self.connected_again(dialect) {
+            return;
+        }
         self.stage = Stage::Upgrading;
-        self.out.extend_from_slice(&dialect.upgrade);
+        match dialect.transport {
+            Transport::Websocket => self.out.extend_from_slice(&dialect.upgrade),
+            Transport::Polling | Transport::PollingBetween => {
+                self.stage = Stage::Greeting;
+                self.polling = Some(Box::default());
+                self.ask(dialect);
+            }
+            Transport::Sse => {
+                let request = dialect.requests.listen(&dialect.room_name(self.room));
+                self.out.extend_from_slice(request.as_bytes());
+            }
+        }
     }
 
     /// Forgets the connection that ended, not what was seen: ready for another one.
@@ -116,6 +133,11 @@ impl Client {
         now: u64,
         tally: &mut Tally,
     ) -> Result<usize, Failure> {
+        match dialect.transport {
+            Transport::Websocket => {}
+            Transport::Polling | Transport::PollingBetween => return self.answered(dialect, bytes, tally),
+            Transport::Sse => return self.streamed(bytes, tally),
+        }
         let mut at = 0;
         if self.stage == Stage::Upgrading {
             let Some(head) = handshake::answer(bytes)? else {
@@ -194,13 +216,18 @@ impl Client {
     fn text(&mut self, dialect: &Dialect, payload: &[u8], tally: &mut Tally) -> Result<(), Failure> {
         let said = dialect.understand(payload);
         match said {
-            Said::Open => frame::append(&mut self.out, frame::TEXT, dialect.connect.as_bytes()),
+            Said::Open => {
+                if let Some(polling) = &mut self.polling {
+                    polling.opened(payload)?;
+                }
+                self.say(&dialect.connect);
+            }
             Said::Connected => self.join(dialect),
             Said::Joined if self.stage == Stage::Joining => self.stage = Stage::Joined,
             Said::Acked => tally.counts.acks += 1,
             Said::Ping => {
                 tally.counts.heartbeats += 1;
-                frame::append(&mut self.out, frame::TEXT, b"3");
+                self.say("3");
             }
             Said::Error | Said::Disconnected => {
                 self.farewell.disconnect_packet |= said == Said::Disconnected;
@@ -224,7 +251,13 @@ impl Client {
     /// Asks to join the room.
     pub(crate) fn join(&mut self, dialect: &Dialect) {
         self.stage = Stage::Joining;
-        let text = dialect.join(self.room);
-        frame::append(&mut self.out, frame::TEXT, text.as_bytes());
+        self.say(&dialect.join(self.room));
+    }
+
+    fn say(&mut self, text: &str) {
+        match &mut self.polling {
+            None => frame::append(&mut self.out, frame::TEXT, text.as_bytes()),
+            Some(polling) => polling.say(text),
+        }
     }
 }

@@ -170,7 +170,7 @@ impl Link {
             let bytes = &buffer[..have + got];
             let used = client.receive(dialect, bytes, clock.now(), tally)?;
             client.rest.extend_from_slice(&bytes[used..]);
-            if got < room && !to_end {
+            if (got < room && !to_end) || client.leaves_connection() {
                 return Ok(());
             }
         }

@@ -18,6 +18,7 @@ pub(crate) fn run(setting: &mut Setting, options: &IdleOptions) -> Result<Result
         ramp: options.ramp,
         flooded: 0,
     };
+    setting.transport = options.transport;
     let plan = setting.plan(&crowd)?;
     let mut session = Session::connect(setting, plan)?;
     let pace = Pace { rate: 1.0, warmup: 0.5, duration: options.duration, drain: 0.0 };

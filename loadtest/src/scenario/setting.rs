@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cli::options::TargetOptions;
 use crate::client::dialect::Dialect;
 use crate::client::handshake;
+use crate::client::http::{Requests, Transport};
 use crate::client::template::Template;
 use crate::clock::{Clock, from_seconds};
 use crate::fleet::{Plan, Refuge, sockets};
@@ -29,6 +30,8 @@ pub(crate) struct Setting {
     pub(crate) progress: Progress,
     /// The server and how to reach it.
     pub(crate) target: TargetOptions,
+    /// What carries the clients' sessions.
+    pub(crate) transport: Transport,
     /// Reasons to doubt the figures.
     pub(crate) warnings: Vec<String>,
     /// Where clients go when the server ends their connections.
@@ -72,6 +75,7 @@ impl Setting {
             server: target.server_pid,
             metrics_url: None,
             target,
+            transport: Transport::default(),
             warnings: Vec::new(),
             refuge: None,
             address,
@@ -95,13 +99,18 @@ impl Setting {
         self.runs += 1;
         let target = &self.target;
         let token = target.token.as_deref();
-        let path = target.path.as_deref().unwrap_or(target.wire.path());
+        let usual = self.transport.path(target.wire);
+        let usual = usual.with_context(|| format!("{:?} does not go over {:?}", target.wire, self.transport))?;
+        let path = target.path.as_deref().unwrap_or(usual);
+        let host = self.address.to_string();
         let tag = mark::tag(run_number(self.runs));
         let template = Template::new(target.wire, tag, crowd.size, crowd.acks);
         let dialect = Dialect {
             wire: target.wire,
+            transport: self.transport,
             tag,
-            upgrade: handshake::request(&self.address.to_string(), path, token),
+            upgrade: handshake::request(&host, path, token),
+            requests: Requests::new(&host, path, token),
             connect: Dialect::connect_packet(token),
             room_prefix: target.room_prefix.clone(),
         };

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic fails the test, which is what it is for")]
 
 mod drain;
+mod http;
 mod server;
 
 use std::net::TcpListener;
@@ -89,4 +90,18 @@ fn exit_codes_tell_usage_failure_and_thresholds_apart() {
     assert_eq!(code(&format!("rooms --rooms 5 --room-prefix closed- {LOAD}")), Some(2));
     assert_eq!(code(&format!("rooms --rooms 5 --fail-if p50>0us {LOAD}")), Some(99));
     assert_eq!(code("idle --users 10 --duration 0.2 --quiet"), Some(0));
+    assert_eq!(code("idle --users 10 --duration 0.2 --quiet --transport sse --wire json"), Some(2));
+}
+
+#[test]
+fn idle_sessions_are_carried_by_http_too() {
+    for transport in ["polling", "polling-between", "sse"] {
+        let options = format!("idle --users 10 --duration 0.3 --ramp 0.2 --quiet --transport {transport}");
+        let (output, report) = loadtest(&options);
+        assert_eq!(output.status.code(), Some(0), "{transport}: {output:?}");
+        assert_eq!(report["config"]["transport"], transport);
+        assert_eq!(report["results"]["connecting"]["users"], 10, "{transport}");
+        let idle = &report["results"]["idle"];
+        assert_eq!(idle["closed"], 0, "{transport}: {output:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! A tiny room server on both wires, a thread per client. It answers every upgrade with the one right answer to the tool's
 //! constant key, writes every third frame in two pieces, and cheats in rooms whose names say so.
 
+use super::http;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -38,6 +39,12 @@ fn client(mut stream: TcpStream, rooms: &Shared) -> Option<()> {
         let mut byte = [0];
         stream.read_exact(&mut byte).ok()?;
         request.push(byte[0]);
+    }
+    if request.starts_with(b"GET /sse?room=room-") {
+        return http::stream(stream);
+    }
+    if request.starts_with(b"GET /socket.io/?EIO=4&transport=polling ") {
+        return http::poll(stream);
     }
     let socketio = request.starts_with(b"GET /socket.io/?EIO=4&transport=websocket ");
     stream.write_all(UPGRADE).ok()?;

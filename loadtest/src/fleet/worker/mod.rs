@@ -26,6 +26,7 @@ use super::spread::Spread;
 use super::tally::{Tally, Window};
 use super::{Live, Plan, sockets};
 use crate::checker::Sequence;
+use crate::client::http::Transport;
 use crate::client::{Failure, Stage, frame};
 use crate::clock::{Clock, MILLISECOND, SECOND};
 
@@ -247,20 +248,25 @@ impl Worker {
             && let Some(at) = self.next_to_open(now)
         {
             self.turn.in_flight += 1;
-            let link = &mut self.links[at];
-            let target = match &self.plan.refuge {
-                Some(refuge) if link.moved => refuge.address,
-                _ => self.plan.target,
-            };
-            let opened = sockets::open(target, link.source).and_then(|socket| {
-                let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-                epoll::add(&self.epoll, &socket, EventData::new_u64(at as u64), interest)?;
-                Ok(socket)
-            });
-            match opened {
-                Ok(socket) => link.socket = Some(socket),
-                Err(error) => self.fail(at, &Failure::refused(format!("connect: {error}"))),
-            }
+            self.open(at);
+        }
+    }
+
+    /// Begins to connect a client, to the second server if it has moved there.
+    fn open(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        let target = match &self.plan.refuge {
+            Some(refuge) if link.moved => refuge.address,
+            _ => self.plan.target,
+        };
+        let opened = sockets::open(target, link.source).and_then(|socket| {
+            let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+            epoll::add(&self.epoll, &socket, EventData::new_u64(at as u64), interest)?;
+            Ok(socket)
+        });
+        match opened {
+            Ok(socket) => link.socket = Some(socket),
+            Err(error) => self.fail(at, &Failure::refused(format!("connect: {error}"))),
         }
     }
 
@@ -297,6 +303,9 @@ impl Worker {
     }
 
     fn close_all(&mut self) {
+        if self.plan.dialect.transport != Transport::Websocket {
+            return;
+        }
         for at in 0..self.links.len() {
             if self.links[at].client.stage == Stage::Joined {
                 let out = &mut self.links[at].client.out;
@@ -314,7 +323,7 @@ impl Worker {
             return;
         }
         let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP);
-        if link.client.stage == Stage::Connecting && flags.contains(EventFlags::OUT) && !gone {
+        if link.client.is_connecting() && flags.contains(EventFlags::OUT) && !gone {
             link.client.connected(&self.plan.dialect);
         }
         if gone || flags.contains(EventFlags::IN) {
@@ -329,6 +338,13 @@ impl Worker {
                 let moved = self.links[at].moved;
                 self.settled(if moved { |live| &live.returned } else { |live| &live.joined });
                 self.note_arrival(at);
+            }
+            if self.links[at].client.leaves_connection() {
+                self.links[at].socket = None;
+                if self.links[at].client.reconnects() {
+                    self.open(at);
+                }
+                return;
             }
         }
         // once a queue is empty no readiness will follow: go on until the socket is full

@@ -17,6 +17,7 @@ use super::setting::{Crowd, Setting, pin};
 use super::{fanout, idle, ramp};
 use crate::cli::options::{LoadOptions, TargetOptions};
 use crate::cli::{IdleOptions, Measurement, SearchOptions, SideBySideCommand};
+use crate::client::http::Transport;
 use crate::observe::host::Host;
 use crate::report::{Results, SCHEMA_VERSION};
 
@@ -204,7 +205,9 @@ fn scenario(setting: &mut Setting, measurement: Measurement, command: &SideBySid
         Measurement::BigRoomMax => saturate(setting, 1),
         Measurement::Idle => {
             let duration = if quick { 8.0 } else { 30.0 };
-            idle::run(setting, &IdleOptions { users: command.idle_users, rooms: None, duration, ramp: 0.0 })
+            let transport = Transport::default();
+            let idle = IdleOptions { users: command.idle_users, rooms: None, transport, duration, ramp: 0.0 };
+            idle::run(setting, &idle)
         }
     }
 }
