@@ -281,7 +281,8 @@ impl<'de> Visitor<'de> for ToJson<'_> {
                 *self.undefined = true;
                 self.visit_unit()
             }
-            Extension::Date(text) => self.visit_str(&text),
+            Extension::Date(Some(text)) => self.visit_str(&text),
+            Extension::Date(None) => self.visit_unit(),
             Extension::Buffer(data) => self.visit_bytes(&data),
         }
     }

@@ -1,17 +1,24 @@
-//! The extensions of `notepack.io` 2, with which `socket.io-msgpack-parser` says what JSON has no form for.
+//! The extensions of `notepack.io`, with which Socket.IO's MessagePack parser (2.x) and nodes (3.x) say what JSON has no
+//! form for.
 
 use super::utc;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 use std::fmt;
 
+/// The extension that MessagePack itself has for times.
+const TIMESTAMP: i8 = -1;
+
+/// How far JavaScript's dates reach from 1970, in both directions.
+const DATE_MAX_MILLIS: u64 = 8_640_000_000_000_000;
+
 /// What an extension stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Extension {
     /// JavaScript's `undefined`.
     Undefined,
-    /// A date, as its text in JSON.
-    Date(String),
+    /// A date, as its text in JSON, if JavaScript has such a date.
+    Date(Option<String>),
     /// An `ArrayBuffer`.
     Buffer(Vec<u8>),
 }
@@ -21,12 +28,36 @@ impl Extension {
     pub(super) fn read<'de, D: Deserializer<'de>>(source: D, fixed: bool) -> Result<Option<Self>, D::Error> {
         let (kind, Blob(data)) = <(i8, Blob)>::deserialize(source)?;
         Ok(match (kind, fixed, <[u8; 8]>::try_from(&*data)) {
-            (0, true, Ok(millis)) => Some(Self::Date(utc::iso(i64::from_be_bytes(millis)))),
+            (0, true, Ok(millis)) => Some(Self::date(i64::from_be_bytes(millis).into())),
             (0, true, Err(_)) => (data.len() == 1).then_some(Self::Undefined),
             (0, false, _) => Some(Self::Buffer(data)),
+            (TIMESTAMP, ..) => timestamp(&data).map(Self::date),
             _ => None,
         })
     }
+
+    fn date(millis: i128) -> Self {
+        let known = i64::try_from(millis).ok().filter(|millis| millis.unsigned_abs() <= DATE_MAX_MILLIS);
+        Self::Date(known.map(utc::iso))
+    }
+}
+
+/// Milliseconds since 1970 of MessagePack's timestamp 32, 64 or 96.
+fn timestamp(data: &[u8]) -> Option<i128> {
+    let (seconds, nanos) = match *data {
+        [a, b, c, d] => (u32::from_be_bytes([a, b, c, d]).into(), 0),
+        [a, b, c, d, ref seconds @ ..] => {
+            let nanos = u32::from_be_bytes([a, b, c, d]);
+            match (<[u8; 8]>::try_from(seconds), <[u8; 8]>::try_from(data)) {
+                (Ok(seconds), _) => (i64::from_be_bytes(seconds).into(), nanos),
+                // 30 bits of nanoseconds and 34 bits of seconds.
+                (_, Ok(both)) => (i128::from(u64::from_be_bytes(both) & 0x3_ffff_ffff), nanos >> 2),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some(seconds * 1_000 + i128::from(nanos / 1_000_000))
 }
 
 /// Which extensions in MessagePack have their length in their marker, in the order in which they come. A decoder of serde
@@ -88,6 +119,29 @@ impl Visitor<'_> for BlobVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timestamps_are_read_in_their_three_lengths() {
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+        };
+        for (data, expected) in [
+            ("00000000", Some(0)),
+            ("ffffffff", Some(4_294_967_295_000)),
+            ("01ab3f00691fcfcb", Some(1_763_692_491_007)),
+            ("00000003ffffffff", Some(17_179_869_183_000)),
+            ("3b8b87c0ffffffffffffffff", Some(-1)),
+            ("000000007fffffffffffffff", Some(9_223_372_036_854_775_807_000)),
+            ("", None),
+            ("000000", None),
+            ("0000000000", None),
+            ("00000000000000000000000000", None),
+        ] {
+            assert_eq!(timestamp(&hex(data)), expected, "{data}");
+        }
+        assert_eq!(Extension::date(8_640_000_000_000_001), Extension::Date(None));
+        assert_eq!(Extension::date(-1), Extension::Date(Some("1969-12-31T23:59:59.999Z".into())));
+    }
 
     #[test]
     fn extensions_are_found_behind_everything_else() {
