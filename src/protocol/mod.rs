@@ -25,6 +25,7 @@ pub mod msgpack;
 pub mod name;
 pub mod native;
 mod notepack;
+mod pack;
 pub mod pattern;
 pub mod payload;
 pub mod refusal;

@@ -2,11 +2,11 @@
 //! Socket.IO's placeholders with attachments, and back.
 
 use super::DecodeError;
-use super::json::{DEPTH_MAX, Scanner, unquote, write_string};
+use super::json::write_string;
 use super::notepack::{Extension, fixed_extensions};
+use super::pack;
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::ser::{SerializeMap, SerializeSeq};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -64,10 +64,9 @@ fn transcode(
 /// # Errors
 /// When the text is not JSON or a placeholder has no attachment.
 pub fn from_json(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, DecodeError> {
-    let mut scanner = Scanner::new(json, DEPTH_MAX);
-    scanner.value()?;
-    scanner.end()?;
-    rmp_serde::to_vec_named(&Packed { raw: json, attachments }).map_err(|_| DecodeError::Placeholder)
+    let mut out = Vec::with_capacity(json.len() + attachments.iter().map(Bytes::len).sum::<usize>());
+    pack::value(json, attachments, &mut out)?;
+    Ok(out)
 }
 
 /// If `value` is a placeholder: the number of the attachment that it stands for, or `None` when it has no valid one.
@@ -75,92 +74,6 @@ pub fn from_json(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, DecodeErr
 pub fn placeholder(value: &Value) -> Option<Option<u64>> {
     let map = value.as_object().filter(|map| map.get("_placeholder") == Some(&Value::Bool(true)))?;
     Some(map.get("num").and_then(Value::as_u64))
-}
-
-/// Raw JSON that is written as MessagePack.
-struct Packed<'a> {
-    raw: &'a str,
-    attachments: &'a [Bytes],
-}
-
-impl serde::Serialize for Packed<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let broken = |error: DecodeError| serde::ser::Error::custom(error);
-        let raw = self.raw.trim_matches([' ', '\t', '\n', '\r']);
-        let pack = |raw| Packed { raw, attachments: self.attachments };
-        let mut scanner = Scanner::new(raw, DEPTH_MAX);
-        match raw.as_bytes().first() {
-            Some(b'{') => {
-                let mut entries = Vec::new();
-                scanner.object(|key, value| entries.push((key, value))).map_err(broken)?;
-                if let Some(num) = self.placeholder(&entries) {
-                    let bytes = num.parse().ok().and_then(|num: usize| self.attachments.get(num));
-                    return serializer.serialize_bytes(bytes.ok_or_else(|| broken(DecodeError::Placeholder))?);
-                }
-                let mut map = serializer.serialize_map(Some(entries.len()))?;
-                for (key, value) in entries {
-                    map.serialize_entry(&*text_of(key), &pack(value))?;
-                }
-                map.end()
-            }
-            Some(b'[') => {
-                let mut items = Vec::new();
-                scanner.array(|item| items.push(item)).map_err(broken)?;
-                let mut seq = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    seq.serialize_element(&pack(item))?;
-                }
-                seq.end()
-            }
-            Some(b'"') => serializer.serialize_str(&text_of(raw)),
-            Some(b't') => serializer.serialize_bool(true),
-            Some(b'f') => serializer.serialize_bool(false),
-            Some(b'n') => serializer.serialize_unit(),
-            _ => match (raw.parse::<u64>(), raw.parse::<i64>(), raw.parse::<f64>()) {
-                (Ok(number), ..) => serializer.serialize_u64(number),
-                // There is a minus zero among the floats only.
-                (_, Ok(0), Ok(number)) => serializer.serialize_f64(number),
-                (_, Ok(number), _) => serializer.serialize_i64(number),
-                (.., Ok(number)) => serializer.serialize_f64(number),
-                _ => Err(broken(DecodeError::Json)),
-            },
-        }
-    }
-}
-
-impl<'a> Packed<'a> {
-    /// The raw number of a placeholder; only packets with attachments have placeholders.
-    fn placeholder(&self, entries: &[(&str, &'a str)]) -> Option<&'a str> {
-        let value = |wanted: &str| entries.iter().rfind(|(key, _)| text_of(key) == wanted).map(|(_, value)| *value);
-        let stands = !self.attachments.is_empty() && value("_placeholder") == Some("true");
-        stands.then(|| value("num").unwrap_or_default())
-    }
-}
-
-/// The text of a raw string. Lone surrogates, which JavaScript allows, become U+FFFD.
-fn text_of(raw: &str) -> Cow<'_, str> {
-    unquote(raw).unwrap_or_else(|_| {
-        let mut out = String::new();
-        let mut rest = raw.trim_matches('"');
-        while let Some(at) = rest.find("\\u") {
-            let (before, escape) = rest.split_at(at);
-            // A pair is twelve characters; six alone are a lone surrogate or a plain character.
-            let pair = escape.get(..12).and_then(|pair| unescape(pair).filter(|text| text.chars().count() == 1));
-            out.push_str(&unescape(before).unwrap_or_default());
-            let (text, taken) = match pair {
-                Some(text) => (text, 12),
-                None => (escape.get(..6).and_then(unescape).unwrap_or_else(|| "\u{fffd}".into()), 6),
-            };
-            out.push_str(&text);
-            rest = escape.get(taken..).unwrap_or_default();
-        }
-        out.push_str(&unescape(rest).unwrap_or_default());
-        out.into()
-    })
-}
-
-fn unescape(inner: &str) -> Option<String> {
-    serde_json::from_str(&format!("\"{inner}\"")).ok()
 }
 
 struct ToJson<'a> {
