@@ -8,6 +8,7 @@
 //! | [`engineio`] | text | open, ping, pong, message, … |
 //! | [`socketio`], [`native`] | message | connect, event, ack; join, publish, … |
 //! | [`socketio_msgpack`] | binary message | the same packets |
+//! | [`envelope`] | what another node said | a broadcast, a request, an answer; and back |
 //! | [`event`] | name and raw JSON arguments | a frame: the final bytes, encoded once per wire |
 //!
 //! # Invariants
@@ -18,6 +19,7 @@
 pub mod arguments;
 pub mod disconnect;
 pub mod engineio;
+pub mod envelope;
 pub mod event;
 pub mod heartbeat;
 pub mod json;
@@ -60,6 +62,9 @@ pub enum DecodeError {
     /// The bytes are not MessagePack, or use a type that has no JSON counterpart.
     #[error("malformed MessagePack")]
     MsgPack,
+    /// A payload, or a list in it, is longer than the limit.
+    #[error("longer than the limit")]
+    Size,
 }
 
 /// The encoding a session speaks. Frames are encoded once per wire and shared by every recipient of that wire.

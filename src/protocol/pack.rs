@@ -19,9 +19,47 @@ pub(super) fn value(json: &str, attachments: &[Bytes], out: &mut Vec<u8>) -> Res
     scanner.end()
 }
 
+/// Appends a list: the name of an event, and its arguments as they are separated by commas.
+///
+/// # Errors
+/// As [`value`].
+pub(super) fn event(name: &str, args: &str, attachments: &[Bytes], out: &mut Vec<u8>) -> Result<()> {
+    let (at, mut count) = (open(out), 1);
+    value(name, &[], out)?;
+    let mut scanner = Scanner::new(args, DEPTH_MAX);
+    while scanner.peek().is_some() {
+        if count > 1 {
+            scanner.expect(b',')?;
+        }
+        Pack { attachments, out }.value(&mut scanner)?;
+        count += 1;
+    }
+    close(out, at, count, ARRAY);
+    Ok(())
+}
+
 /// Appends a string.
-fn text(text: &str, out: &mut Vec<u8>) {
+pub(super) fn text(text: &str, out: &mut Vec<u8>) {
     scalar(text, out);
+}
+
+/// Appends the head of a list with fewer than 16 elements, which follow.
+pub(super) fn array_head(count: u8, out: &mut Vec<u8>) {
+    out.push(ARRAY.fix | count & 0xf);
+}
+
+/// Appends the head of a map with fewer than 16 entries, which follow.
+pub(super) fn map_head(count: u8, out: &mut Vec<u8>) {
+    out.push(MAP.fix | count & 0xf);
+}
+
+/// Appends a list of strings.
+pub(super) fn texts<S: AsRef<str>>(list: &[S], out: &mut Vec<u8>) {
+    let at = open(out);
+    for item in list {
+        text(item.as_ref(), out);
+    }
+    close(out, at, list.len(), ARRAY);
 }
 
 /// Markers of lists and maps: up to 15 entries, and more.
@@ -158,7 +196,7 @@ impl Pack<'_> {
 }
 
 /// The text of a raw string. Lone surrogates, which JavaScript allows, become U+FFFD.
-fn text_of(raw: &str) -> Cow<'_, str> {
+pub(super) fn text_of(raw: &str) -> Cow<'_, str> {
     unquote(raw).unwrap_or_else(|_| {
         let mut out = String::new();
         let mut rest = raw.trim_matches('"');
@@ -209,5 +247,8 @@ mod tests {
         }
         let deep = "[".repeat(65) + &"]".repeat(65);
         assert_eq!(value(&deep, &[], &mut Vec::new()), Err(DecodeError::Depth));
+        for bad in ["1,", ",1", "1 2", "]"] {
+            assert_eq!(event("\"e\"", bad, &[], &mut Vec::new()), Err(DecodeError::Json), "{bad}");
+        }
     }
 }
