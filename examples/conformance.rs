@@ -41,6 +41,8 @@ pub(crate) fn server() -> Builder {
             path: "/engine.io/".to_owned(),
             framing: Framing::EngineIo,
             limits: Limits { message_bytes: MAX_PAYLOAD, fragments: 4_096 },
+            unlimited: true,
+            open: true,
             handler: Arc::new(|message: RawMessage<'_>, answers: &mut RawAnswers| answers.send(message)),
         })
         .namespace("/", application)

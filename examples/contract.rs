@@ -126,6 +126,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
             path: "/ws-echo".to_owned(),
             framing: Framing::WebSocket,
             limits: Limits { message_bytes: ECHO_BYTES, fragments: ECHO_FRAGMENTS },
+            unlimited: true,
+            open: true,
             handler: Arc::new(|message: RawMessage<'_>, answers: &mut RawAnswers| answers.send(message)),
         })
         .namespace("/", |namespace| events(namespace, node))

@@ -158,10 +158,7 @@ impl Session {
             Incoming::Binary(bytes) => match &self.dialect {
                 Dialect::SocketIo(_) => self.socketio_binary(bytes, cx),
                 Dialect::Native(_) => self.native_binary(bytes, cx),
-                Dialect::Raw(entrance) => {
-                    self.raw_message(entrance, RawMessage::Binary(bytes), cx);
-                    Ok(())
-                }
+                Dialect::Raw(entrance) => self.raw_message(&Arc::clone(entrance), RawMessage::Binary(bytes), cx),
                 Dialect::Sse(_) => Ok(()),
             },
         }
@@ -232,6 +229,11 @@ impl Session {
 
     /// Counts one packet against the session's rate. `Some`: it is above it, and this is what to answer.
     fn admit(&mut self, cx: &mut Context<'_>) -> Result<Option<Refusal>, Disconnect> {
+        if let Dialect::Raw(entrance) = &self.dialect
+            && entrance.unlimited
+        {
+            return Ok(None);
+        }
         match self.packets.take(cx.now, 1, cx.rules.packets) {
             Ok(()) => {
                 // Forgiven one by one, or a flood would be forgiven by the few packets that it gets through.

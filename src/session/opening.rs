@@ -2,11 +2,11 @@
 
 use super::details::Details;
 use super::limit::Limit;
-use super::raw::Framing;
 use super::{Context, Dialect, Handshake, Session, ack, native, socketio, sse};
 use crate::hub::Sid;
 use crate::protocol::Wire;
 use crate::protocol::heartbeat::Heartbeat;
+use std::sync::Arc;
 
 impl Session {
     /// A session that has an outbox and has said nothing yet. Its first word is [`Session::say_hello`].
@@ -55,13 +55,7 @@ impl Session {
         match &self.dialect {
             Dialect::SocketIo(_) => self.engineio_open(sid, cx),
             Dialect::Native(_) => self.native_open(rooms, cx),
-            Dialect::Raw(entrance) => {
-                let framing = entrance.framing;
-                self.finish_handshake();
-                if framing == Framing::EngineIo {
-                    self.engineio_open(sid, cx);
-                }
-            }
+            Dialect::Raw(entrance) => self.raw_open(&Arc::clone(entrance), sid, cx),
             Dialect::Sse(_) => {}
         }
     }

@@ -1,6 +1,8 @@
 //! Messages without a vocabulary: an application of its own on Engine.IO, or on a bare WebSocket.
 
 use super::{Context, Session, disconnect_of};
+use crate::hub::Sid;
+use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::engineio;
 use crate::protocol::websocket::{Limits, Opcode, write_header};
@@ -18,6 +20,12 @@ pub struct Entrance {
     pub framing: Framing,
     /// Bounds on one message.
     pub limits: Limits,
+    /// Whether its messages are not counted against the rate of packets. Otherwise one above it is left out and counted, and a
+    /// flood of them ends the session.
+    pub unlimited: bool,
+    /// Whether clients come here without a token even if the server asks for tokens elsewhere. Otherwise a session ends with its
+    /// token, and within a ping interval of its revocation.
+    pub open: bool,
     /// What happens with a message.
     pub handler: RawHandler,
 }
@@ -72,24 +80,62 @@ impl RawAnswers {
 impl Session {
     pub(super) fn raw_text(&mut self, entrance: &Entrance, text: &str, cx: &mut Context<'_>) -> Result<(), Disconnect> {
         if entrance.framing == Framing::WebSocket {
-            self.raw_message(entrance, RawMessage::Text(text), cx);
-            return Ok(());
+            return self.raw_message(entrance, RawMessage::Text(text), cx);
         }
         match engineio::Packet::parse(text).map_err(disconnect_of)? {
-            engineio::Packet::Message(text) => self.raw_message(entrance, RawMessage::Text(text), cx),
+            engineio::Packet::Message(text) => return self.raw_message(entrance, RawMessage::Text(text), cx),
             engineio::Packet::Pong => self.heartbeat.heard(cx.now, cx.rules.rhythm),
             engineio::Packet::Close => return Err(Disconnect::CLIENT_CLOSED),
-            engineio::Packet::Ping(data) => self.send_text(&format!("3{data}"), cx),
-            engineio::Packet::Upgrade | engineio::Packet::Noop => {}
+            engineio::Packet::Ping(data) => {
+                if self.admit(cx)?.is_none() {
+                    self.send_text(&format!("3{data}"), cx);
+                }
+            }
+            engineio::Packet::Upgrade | engineio::Packet::Noop => self.note(cx)?,
         }
         Ok(())
     }
 
-    pub(super) fn raw_message(&self, entrance: &Entrance, message: RawMessage<'_>, cx: &mut Context<'_>) {
+    pub(super) fn raw_message(
+        &mut self,
+        entrance: &Entrance,
+        message: RawMessage<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Disconnect> {
+        if let Some(refusal) = self.admit(cx)? {
+            // There are no words here in which a client could be told.
+            Self::count_refusal(&refusal, cx);
+            return Ok(());
+        }
         let mut answers = RawAnswers { framing: entrance.framing, frames: Vec::new() };
         (entrance.handler)(message, &mut answers);
         for frame in answers.frames {
             cx.hub.send_bytes(self.outbox, frame);
         }
+        Ok(())
+    }
+
+    /// Greets a client, if it may be here: a token may have been revoked on the way.
+    pub(super) fn raw_open(&mut self, entrance: &Entrance, sid: Sid, cx: &mut Context<'_>) {
+        self.finish_handshake();
+        if self.identity.is_none() && !entrance.open && !cx.rules.access.is_open() {
+            return cx.hub.close(self.outbox, Disconnect::UNAUTHENTICATED);
+        }
+        if entrance.framing == Framing::EngineIo {
+            self.engineio_open(sid, cx);
+        }
+    }
+
+    /// Ends the session with its token. Returns when to look again.
+    pub(super) fn raw_token_due(&self, cx: &Context<'_>) -> Result<u64, Disconnect> {
+        let Some(identity) = &self.identity else { return Ok(u64::MAX) };
+        let left = identity.expires_at.map(|at| at.saturating_sub(lifecycle::unix_millis()));
+        if left == Some(0) {
+            return Err(Disconnect::TOKEN_EXPIRED);
+        }
+        if !cx.rules.access.still_holds(identity) {
+            return Err(Disconnect::TOKEN_REVOKED);
+        }
+        Ok(left.map_or(u64::MAX, |left| cx.now.saturating_add(left)))
     }
 }

@@ -173,6 +173,9 @@ impl Session {
 
     /// Warns of the end of the session's token, and ends the session there. Returns when to look again.
     pub(super) fn token_due(&mut self, cx: &mut Context<'_>) -> Result<u64, Disconnect> {
+        if matches!(self.dialect, Dialect::Raw(_)) {
+            return self.raw_token_due(cx);
+        }
         let members = self.members();
         let ends = |member: &MemberId| cx.hub.identity_of(*member)?.expires_at;
         let Some(end) = members.iter().filter_map(ends).min() else { return Ok(u64::MAX) };

@@ -24,6 +24,8 @@ mod embedding;
 #[cfg(test)]
 mod encode;
 #[cfg(test)]
+mod entrances;
+#[cfg(test)]
 mod every_door;
 #[cfg(test)]
 mod fairness;

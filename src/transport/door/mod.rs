@@ -131,17 +131,23 @@ impl Doors {
         request: &Parts,
         wire: Wire,
         transport: Transport,
+        entrance: Option<Arc<Entrance>>,
     ) -> Result<(Box<Handshake>, Place), Refused> {
         self.check_origin(&request.headers)?;
         let caller = self.inner.gate.caller(request);
         self.inner.gate.take_handshake(caller)?;
         let identity = self.inner.gate.identify(token_of(request)).await?;
+        // Whoever comes to the other doors may show a token later.
+        let now_or_never = transport == Transport::Sse || entrance.as_ref().is_some_and(|entrance| !entrance.open);
+        if now_or_never && identity.is_none() && !self.inner.gate.access.is_open() {
+            return Err(Refused::unauthenticated());
+        }
         self.ask_application(request).await?;
         let place = self.inner.gate.take_place(caller, self.inner.lifecycle.is_stopping())?;
         // One more than a session may have is refused as too many.
         let rooms = query(&request.uri, "room").take(self.inner.max_rooms.saturating_add(1)).collect();
         let details = self.inner.keep_details.then(|| details_of(request));
-        Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance: None, details }), place))
+        Ok((Box::new(Handshake { wire, transport, identity, rooms, entrance, details }), place))
     }
 
     async fn ask_application(&self, request: &Parts) -> Result<(), Refused> {

@@ -35,8 +35,7 @@ const PREFLIGHT_HEADERS_MAX_BYTES: usize = 1_024;
 /// Opens a session; the answer is its first payload.
 pub(super) async fn open(doors: &Doors, request: &Parts, entrance: Option<Arc<Entrance>>) -> Response<Body> {
     let opened = async {
-        let (mut handshake, place) = doors.admit(request, Wire::SocketIo, Transport::Polling).await?;
-        handshake.entrance = entrance;
+        let (handshake, place) = doors.admit(request, Wire::SocketIo, Transport::Polling, entrance).await?;
         let (reply, answer) = oneshot::channel();
         let sent = doors.next_worker().try_send(Errand::OpenPolling(handshake, place, reply));
         sent.map_err(|_| Refused::overloaded())?;

@@ -36,11 +36,7 @@ async fn admit(doors: &Doors, request: &Parts) -> Result<(Box<Handshake>, Place)
     if query(&request.uri, "room").next().is_none() {
         return malformed(StatusCode::BAD_REQUEST, "Name the rooms to listen to: /sse?room=a&room=b");
     }
-    let (handshake, place) = doors.admit(request, Wire::Sse, Transport::Sse).await?;
-    if handshake.identity.is_none() && !doors.inner.gate.access.is_open() {
-        return Err(Refused::unauthenticated());
-    }
-    Ok((handshake, place))
+    doors.admit(request, Wire::Sse, Transport::Sse, None).await
 }
 
 /// Lines of the answer's head that let the page that asked read it; its origin has been checked.

@@ -35,8 +35,7 @@ pub(super) async fn open(
 ) -> Response<Body> {
     let admitted = async {
         let head = switching_protocols(&check_websocket(&request)?, subprotocol);
-        let (mut handshake, place) = doors.admit(&request, wire, Transport::WebSocket).await?;
-        handshake.entrance = entrance;
+        let (handshake, place) = doors.admit(&request, wire, Transport::WebSocket, entrance).await?;
         Ok((head, Guest::New(handshake, place)))
     };
     match admitted.await {

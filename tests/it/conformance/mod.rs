@@ -35,6 +35,8 @@ fn echo_server() -> TestServer {
         path: "/ws-echo".to_owned(),
         framing: Framing::WebSocket,
         limits: Limits { message_bytes: 16 * 1024 * 1024, fragments: 4_096 },
+        unlimited: true,
+        open: true,
         handler: Arc::new(|message: RawMessage<'_>, answers: &mut RawAnswers| answers.send(message)),
     };
     start(App::builder().entrance(echo), application::settings(0))

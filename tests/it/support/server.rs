@@ -69,7 +69,7 @@ impl TestServer {
         Self::start_with(App::builder(), mode, change)
     }
 
-    fn start_with(builder: Builder, mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn start_with(builder: Builder, mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Defaults::parse_from(["roomcast"]).settings;
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
         (settings.listen.listen, settings.listen.admin_listen) = (here, here);
