@@ -33,6 +33,21 @@ pub enum Verb<'a> {
     Ack(&'a str),
 }
 
+impl<'a> Verb<'a> {
+    fn of(key: &str, value: &'a str) -> Option<Self> {
+        Some(match key {
+            "\"connect\"" => Self::Connect(value),
+            "\"join\"" => Self::Join(value),
+            "\"leave\"" => Self::Leave(value),
+            "\"publish\"" => Self::Publish(value),
+            "\"presence\"" => Self::Presence(value),
+            "\"refresh\"" => Self::Refresh(value),
+            "\"ack\"" => Self::Ack(value),
+            _ => return None,
+        })
+    }
+}
+
 /// A decoded packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
@@ -40,6 +55,8 @@ pub struct Packet<'a> {
     pub id: Option<&'a str>,
     /// What is asked for; `None` when no known verb is there.
     pub verb: Option<Verb<'a>>,
+    /// Whether more than one thing is asked for.
+    pub several: bool,
     /// The other known keys.
     pub fields: Fields<'a>,
 }
@@ -51,21 +68,19 @@ impl<'a> Packet<'a> {
     /// When it is not a JSON object, is nested deeper than `depth_max`, or its id is neither a number nor a string.
     pub fn parse(text: &'a str, depth_max: u8) -> Result<Self, DecodeError> {
         let mut scanner = Scanner::new(text, depth_max);
-        let mut packet = Self { id: None, verb: None, fields: Fields::default() };
-        scanner.object(|key, value| match key {
-            "\"id\"" => packet.id = Some(value),
-            "\"connect\"" => packet.verb = Some(Verb::Connect(value)),
-            "\"join\"" => packet.verb = Some(Verb::Join(value)),
-            "\"leave\"" => packet.verb = Some(Verb::Leave(value)),
-            "\"publish\"" => packet.verb = Some(Verb::Publish(value)),
-            "\"presence\"" => packet.verb = Some(Verb::Presence(value)),
-            "\"refresh\"" => packet.verb = Some(Verb::Refresh(value)),
-            "\"ack\"" => packet.verb = Some(Verb::Ack(value)),
-            _ => {
+        let mut packet = Self { id: None, verb: None, several: false, fields: Fields::default() };
+        scanner.object(|key, value| {
+            if key == "\"id\"" {
+                packet.id = Some(value);
+            } else if let Some(verb) = Verb::of(key, value) {
+                packet.several |= packet.verb.replace(verb).is_some();
+            } else {
                 packet.fields.take(key, value);
             }
         })?;
         scanner.end()?;
+        // Only what is published has a name beside the verb.
+        packet.several |= packet.fields.event.is_some() && !matches!(packet.verb, None | Some(Verb::Publish(_)));
         let id_is_fine = |id: &str| {
             id.len() <= ID_MAX_BYTES && id.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
         };
@@ -135,6 +150,20 @@ mod tests {
         assert_eq!(publish.fields.except, Some(r#"["c"]"#));
         for bad in ["", "[]", "{", "{\"id\":{}}", "{\"id\":null}", "{} x", "{\"a\":[[[[[[[[1]]]]]]]]}"] {
             assert!(Packet::parse(bad, 8).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_asks_for_several_things_says_so() {
+        for (packet, several) in [
+            (r#"{"publish":"r","event":"e","data":1}"#, false),
+            (r#"{"event":"e","data":{"join":"r","leave":"r"}}"#, false),
+            (r#"{"join":"a","leave":"b"}"#, true),
+            (r#"{"join":"a","join":"b"}"#, true),
+            (r#"{"join":"a","event":"e"}"#, true),
+            (r#"{"event":"e","ack":7}"#, true),
+        ] {
+            assert_eq!(Packet::parse(packet, 8).unwrap().several, several, "{packet}");
         }
     }
 

@@ -53,9 +53,15 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether the sender wants its own event back; it does unless `echo` is `false`.
-    #[must_use]
-    pub fn wants_echo(&self) -> bool {
-        self.echo != Some("false")
+    ///
+    /// # Errors
+    /// When `echo` is neither `true` nor `false`.
+    pub fn wants_echo(&self) -> Result<bool, Refusal> {
+        match self.echo {
+            None | Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(Refusal::new(Code::BadPacket, "\"echo\" is true or false")),
+        }
     }
 
     /// The rooms that this request names, checked.

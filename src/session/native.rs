@@ -117,6 +117,12 @@ impl Session {
             self.native_refuse(packet.id, &refusal, cx);
             return Ok(());
         }
+        if packet.several {
+            let refusal =
+                Refusal::new(Code::BadPacket, "one thing at a time: a packet has one verb, or names an event");
+            self.native_refuse(packet.id, &refusal, cx);
+            return Ok(());
+        }
         if let Some(Verb::Connect(data)) = packet.verb {
             return self.native_connect(packet.id, data, Try::First, cx);
         }

@@ -147,13 +147,13 @@ impl Session {
         event: Event<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
+        let exclude = (!fields.wants_echo()?).then_some(self.outbox);
         self.may_publish(member, rooms, &event, cx)?;
         if !event.attachments.is_empty() {
             let broken = |_| Refusal::new(Code::BadPacket, "a placeholder has no attachment");
             check_placeholders(event.raw.args, event.attachments).map_err(broken)?;
         }
         let except = fields.excepted_rooms(cx.rules.rooms_max)?;
-        let exclude = (!fields.wants_echo()).then_some(self.outbox);
         let namespace = cx.hub.namespace_of(member);
         cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, volatile: false, event })
     }

@@ -84,6 +84,30 @@ async fn answers_carry_the_id_of_the_request_and_without_one_only_errors_are_sai
 }
 
 #[tokio::test]
+async fn a_packet_asks_for_one_thing_or_for_nothing() {
+    let server = TestServer::start(|_| {});
+    for wire in PLAIN {
+        let mut client = NativeClient::connect(&server, wire).await;
+        client.request(json!({"join": "r"})).await.unwrap();
+        for packet in [
+            json!({"join": "a", "leave": "r"}),
+            json!({"publish": "r", "presence": "r"}),
+            json!({"leave": "r", "event": "mine"}),
+            json!({"publish": "r", "ack": 1}),
+            json!({"publish": "r", "echo": "no"}),
+            json!({"publish": "r", "echo": 0}),
+            json!({"publish": "r", "echo": null}),
+        ] {
+            let refused = client.request(packet.clone()).await.expect_err("it is refused");
+            assert_eq!(refused["code"], "bad-packet", "{packet}");
+        }
+        assert_eq!(client.request(json!({"presence": "r"})).await.unwrap()["count"], 1, "nothing of it was obeyed");
+        client.request(json!({"publish": "r", "data": 1, "echo": true})).await.unwrap();
+        assert_eq!(client.heard().await, Heard::new("message", json!(1)), "and nothing was said");
+    }
+}
+
+#[tokio::test]
 async fn data_of_the_wrong_kind_and_malformed_packets_end_the_connection() {
     let server = TestServer::start(|_| {});
     for (first, payload, code) in [
