@@ -163,7 +163,7 @@ impl RoomPolicy {
             Who::Member => Err(Refusal::new(Code::NotInRoom, format!("join {room} first"))),
             Who::Server => Err(forbidden(format!("{} is for services only in {room}", action.as_str()))),
             Who::Anyone | Who::Token => {
-                Err(forbidden(format!("this session's token does not allow {} in {room}", action.as_str())))
+                Err(forbidden(format!("{} in {room} needs a token that allows it", action.as_str())))
             }
         }
     }
@@ -294,6 +294,8 @@ mod tests {
         assert_eq!(code("r", Right::Publish), Code::NotInRoom);
         assert_eq!(code("a:b", Right::Join), Code::RoomForbidden);
         assert_eq!(code("s", Right::Publish), Code::RoomForbidden);
+        let refused = policies.get(policies.of("a:b")).permits(Right::Join, "a:b", false, false).unwrap_err();
+        assert_eq!(refused.detail, "join in a:b needs a token that allows it", "whether it came with one or without");
         let small = policies.get(policies.of("s"));
         assert_eq!(small.check_size(8, "s"), Ok(()));
         assert_eq!(small.check_size(9, "s").unwrap_err().code, Code::TooLarge);
