@@ -71,7 +71,7 @@ pub struct Grant {
 
 /// Which policy of the list; 0 and 1 are those of rooms that no rule is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct PolicyId(u16);
+pub struct PolicyId(u32);
 
 /// What is allowed in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,17 +212,15 @@ impl Policies {
     /// The policy that `room` meets.
     #[must_use]
     pub fn of(&self, room: &str) -> PolicyId {
-        let ruled = self.all[1..]
-            .iter()
-            .position(|[policy, _]| policy.pattern.as_ref().is_some_and(|pattern| pattern.matches(room)));
-        let place = ruled.map_or(0, |place| place + 1) * 2 + usize::from(room.contains(':'));
-        PolicyId(u16::try_from(place).unwrap_or(0))
+        let matches = |policy: &RoomPolicy| policy.pattern.as_ref().is_some_and(|pattern| pattern.matches(room));
+        let ruled = (1..).zip(&self.all[1..]).find(|(_, [policy, _])| matches(policy));
+        PolicyId(ruled.map_or(0, |(place, _)| place) * 2 + u32::from(room.contains(':')))
     }
 
     /// A policy.
     #[must_use]
     pub fn get(&self, id: PolicyId) -> &RoomPolicy {
-        &self.all[usize::from(id.0 / 2)][usize::from(id.0 % 2)]
+        &self.all[(id.0 / 2) as usize][(id.0 % 2) as usize]
     }
 
     /// What happens to sessions that read `room` too slowly: what its rule says, or the short form, or what holds everywhere.
@@ -284,6 +282,17 @@ mod tests {
         assert!(may(&policies, "x:b", Right::Join, false, false));
         assert!(!may(&policies, "x:b", Right::Publish, true, false));
         assert!(!may(&policies, "r", Right::Presence, true, true) && may(&policies, "r", Right::Publish, true, false));
+    }
+
+    #[test]
+    fn the_last_of_very_many_rules_holds_too() {
+        let rules: Vec<String> =
+            (0..40_000).map(|n| format!("never-{n} join=server")).chain(["last presence=off".to_owned()]).collect();
+        let policies = policies(&["--room-policy", &rules.join(",")], true);
+        assert!(
+            may(&policies, "last", Right::Join, false, false) && !may(&policies, "last", Right::Presence, true, true)
+        );
+        assert!(!may(&policies, "never-39999", Right::Join, true, true));
     }
 
     #[test]
