@@ -29,6 +29,41 @@ const ROOM_PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Batches that may be pending in one large room: one for each event that leaves somebody out.
 const ROOM_PENDING_BATCHES_MAX: usize = 16_384;
 
+/// Why an event does not reach all its recipients here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FanoutError {
+    /// A large room has as much pending as it may.
+    Full,
+    /// It has no form on the wire of some of them.
+    Encoding(DecodeError),
+}
+
+impl From<DecodeError> for FanoutError {
+    fn from(error: DecodeError) -> Self {
+        Self::Encoding(error)
+    }
+}
+
+impl FanoutError {
+    fn counted_as(self) -> Drop {
+        match self {
+            Self::Full => Drop::FanoutFull,
+            Self::Encoding(_) => Drop::Encoding,
+        }
+    }
+
+    /// What its publisher is told.
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Full => Refusal::new(Code::Unavailable, "the room is busy; try again"),
+            Self::Encoding(error) => {
+                tracing::debug!(%error, "an event has no form on a wire");
+                Refusal::new(Code::Internal, "the event has no form on the wire of some members")
+            }
+        }
+    }
+}
+
 impl Local {
     /// Hands an event of a session here to all members of its rooms, here and on other workers.
     ///
@@ -92,8 +127,8 @@ impl Local {
             _ => self.deliver_to_union(cast, encoded),
         };
         outcome.map_err(|error| {
-            self.stats.dropped(if error == DecodeError::Packet { Drop::FanoutFull } else { Drop::Encoding }, 1);
-            Refusal::new(Code::Unavailable, "the room is busy; try again")
+            self.stats.dropped(error.counted_as(), 1);
+            error.refusal()
         })
     }
 
@@ -102,7 +137,7 @@ impl Local {
         id: RoomId,
         exclude: Option<OutboxId>,
         encoded: &mut Encoded<'_, S>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), FanoutError> {
         let room = &mut self.rooms[id.0 as usize];
         if room.places.len() > LARGE_ROOM_MEMBERS || room.backlog.is_some() {
             return self.queue_for_large_room(id, exclude, encoded);
@@ -122,7 +157,7 @@ impl Local {
                 match encoded.own_frame(wire, alone) {
                     Ok(bytes) => *slot = Some(Frame::of_room(bytes, 1, serial, policy)),
                     Err(error) => {
-                        outcome = Err(error);
+                        outcome = Err(error.into());
                         continue;
                     }
                 }
@@ -140,7 +175,7 @@ impl Local {
         id: RoomId,
         exclude: Option<OutboxId>,
         encoded: &mut Encoded<'_, S>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), FanoutError> {
         let room = &mut self.rooms[id.0 as usize];
         if room.backlog.is_none() {
             self.jobs.push_back(id);
@@ -148,7 +183,7 @@ impl Local {
         let (wires, alone) = (room.wires, self.shared.mailboxes.len() == 1);
         let backlog = room.backlog.get_or_insert_default();
         if backlog.pending_bytes > ROOM_PENDING_BYTES_MAX || backlog.pending.len() > ROOM_PENDING_BATCHES_MAX {
-            return Err(DecodeError::Packet);
+            return Err(FanoutError::Full);
         }
         let batch = backlog.batch_for(exclude, room.policy, self.limits.outbox);
         let before = batch.bytes.each_ref().map(Vec::len);
@@ -158,7 +193,7 @@ impl Local {
             if let Err(error) = encoded.append(wire, alone, out) {
                 // All wires or none: the batch is as it was.
                 batch.bytes.iter_mut().zip(before).for_each(|(out, len)| out.truncate(len));
-                return Err(error);
+                return Err(error.into());
             }
             added = added.max(out.len() - before[wire.index()]);
         }
@@ -233,5 +268,17 @@ impl Local {
             }
         }
         delivered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_room_asks_to_try_again() {
+        let outcome = |error: FanoutError| (error.counted_as() as usize, error.refusal().code);
+        assert_eq!(outcome(FanoutError::Full), (Drop::FanoutFull as usize, Code::Unavailable));
+        assert_eq!(outcome(DecodeError::Packet.into()), (Drop::Encoding as usize, Code::Internal));
     }
 }

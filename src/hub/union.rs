@@ -6,12 +6,13 @@
 use super::NamespaceId;
 use super::address::Sid;
 use super::broadcast::{Cast, Encoded};
+use super::fanout::FanoutError;
 use super::local::Local;
 use super::member::MemberId;
 use super::outbox::{Frame, OutboxId};
 use super::room::{Place, Room, RoomId};
 use crate::metrics::Drop;
-use crate::protocol::{DecodeError, Wire};
+use crate::protocol::Wire;
 use std::rc::Rc;
 
 type Frames = [Option<Rc<Frame>>; Wire::COUNT];
@@ -22,7 +23,7 @@ impl Local {
         &mut self,
         cast: &Cast<'_, S>,
         encoded: &mut Encoded<'_, S>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), FanoutError> {
         let ids: Vec<RoomId> = cast.rooms.iter().filter_map(|name| self.room(cast.namespace, name.as_ref())).collect();
         self.catch_up(&ids)?;
         let stamp = self.stamp_out(cast.namespace, cast.except, cast.exclude);
@@ -51,7 +52,7 @@ impl Local {
         &mut self,
         cast: &Cast<'_, S>,
         encoded: &mut Encoded<'_, S>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), FanoutError> {
         let rooms = &self.rooms;
         let busy: Vec<_> =
             self.jobs.iter().filter(|id| rooms[id.0 as usize].namespace == cast.namespace).copied().collect();
@@ -78,7 +79,7 @@ impl Local {
         cast: &Cast<'_, S>,
         encoded: &mut Encoded<'_, S>,
         (frames, make): (&mut Frames, &dyn Fn(bytes::Bytes) -> Rc<Frame>),
-    ) -> Result<u64, DecodeError> {
+    ) -> Result<u64, FanoutError> {
         let Some(outbox) = self.outboxes.get_mut(place.outbox.0 as usize) else { return Ok(0) };
         if std::mem::replace(&mut outbox.stamp, stamp) == stamp {
             return Ok(0);
@@ -101,11 +102,11 @@ impl Local {
     }
 
     /// Hands out what is still on its way to large rooms, unless that is too much.
-    fn catch_up(&mut self, ids: &[RoomId]) -> Result<(), DecodeError> {
+    fn catch_up(&mut self, ids: &[RoomId]) -> Result<(), FanoutError> {
         let bounds = self.limits.outbox;
         let busy = |room: &Room| room.backlog.as_ref().is_some_and(|backlog| backlog.exceeds(bounds));
         if ids.iter().any(|id| busy(&self.rooms[id.0 as usize])) {
-            return Err(DecodeError::Packet);
+            return Err(FanoutError::Full);
         }
         for id in ids {
             while self.rooms[id.0 as usize].backlog.is_some() {
