@@ -73,6 +73,8 @@ table! {
     HANDSHAKE_TIMEOUT = 4407 "handshake-timeout" true;
     /// No pong in time.
     NO_PONG = 4408 "no-pong" true;
+    /// What a client that polls sends took too long to come.
+    SLOW_BODY = 4408 "slow-body" true;
     /// The same session was opened again elsewhere.
     REPLACED = 4409 "replaced" false;
     /// The client reads more slowly than its rooms speak.

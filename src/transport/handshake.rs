@@ -107,6 +107,12 @@ impl Refused {
         Self::malformed(StatusCode::PAYLOAD_TOO_LARGE, 3, "The payload is too large")
     }
 
+    /// A body that did not come in time.
+    pub(super) fn slow_body() -> Self {
+        let refused = Self::malformed(StatusCode::REQUEST_TIMEOUT, 3, "The body took too long");
+        Self { result: metrics::Handshake::TimedOut, ..refused }
+    }
+
     pub(super) fn hint(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.hint = Some((name, value.into()));
         self

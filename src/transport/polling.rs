@@ -105,7 +105,11 @@ impl Polling {
                 return true;
             }
             // Whoever broke the protocol or is gone may poll in vain.
-            Disconnect::PROTOCOL | Disconnect::TOO_LARGE | Disconnect::CONNECTION_LOST | Disconnect::NO_PONG
+            Disconnect::PROTOCOL
+            | Disconnect::TOO_LARGE
+            | Disconnect::SLOW_BODY
+            | Disconnect::CONNECTION_LOST
+            | Disconnect::NO_PONG
                 if !self.is_awaited() =>
             {
                 return true;

@@ -2,8 +2,8 @@
 //! made by hand, beside clients of the other doors.
 
 use crate::support::{
-    Heard, NativeClient, Poller, RawSocket, SocketIoClient, TestServer, beside, eventually, frame, handshake, http_get,
-    within,
+    Heard, NativeClient, Poller, RawSocket, SocketIoClient, TestServer, answered, beside, eventually, frame, handshake,
+    http_get, within,
 };
 use roomcast::protocol::Wire;
 use serde_json::json;
@@ -205,6 +205,8 @@ async fn what_is_no_payload_or_too_large_or_for_nobody_is_refused() {
     }
     let poller = Poller::connect(&server).await;
     assert_eq!(poller.post(&"4".repeat(1_001)).await.0, 413);
+    eventually!(server.closes("too-large").await == 1);
+    assert_eq!(poller.poll().await.0, 400);
     let mut foreign = poller.clone();
     foreign.sid = "AAAAAAAAAAAAAAAAAAAA".to_owned();
     let (status, body) = foreign.poll().await;
@@ -214,6 +216,42 @@ async fn what_is_no_payload_or_too_large_or_for_nobody_is_refused() {
     socket.send(handshake(&foreign.path("websocket"), "").as_bytes()).await;
     assert_eq!(socket.status().await, 400);
     assert_eq!(server.metric("roomcast_panics_total", "").await, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_or_too_slow_or_cut_ends_the_session_for_that_reason() {
+    let server = TestServer::start(|settings| {
+        settings.limits.max_packet_bytes = 1_000;
+        settings.limits.handshake_timeout = Duration::from_millis(500);
+    });
+    let parts = |length: usize| format!("Content-Length: {length}\r\n\r\n");
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n3e9\r\n{}\r\n", "4".repeat(1_001));
+    let begin = async |poller: &Poller, rest: &str| {
+        let mut socket = RawSocket::connect(server.public).await;
+        let path = poller.path("polling");
+        socket.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{rest}").as_bytes()).await;
+        socket
+    };
+    for (rest, status, reason) in [
+        (parts(2_000) + &"4".repeat(2_000), 413, "too-large"),
+        (chunked, 413, "too-large"),
+        (parts(10) + "42[\"", 408, "slow-body"),
+    ] {
+        let before = server.closes(reason).await;
+        let poller = Poller::connect(&server).await;
+        let poll = poller.begin_poll().await;
+        let mut post = begin(&poller, &rest).await;
+        assert_eq!(post.status().await, status, "{rest:.40}");
+        assert_eq!(answered(poll).await, (200, "1".to_owned()), "the poll that waits hears that it is over");
+        eventually!(server.closes(reason).await == before + 1);
+        assert_eq!(poller.poll().await.0, 400);
+    }
+    let poller = Poller::connect(&server).await;
+    let mut post = begin(&poller, &format!("Expect: 100-continue\r\n{}", parts(10))).await;
+    assert_eq!(post.status().await, 100, "the body is waited for");
+    drop(post);
+    eventually!(server.closes("connection-lost").await == 1);
+    assert_eq!(server.closes("too-large").await + server.closes("slow-body").await, 3);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 use super::{Doors, allow_origin};
 use crate::hub::Sid;
 use crate::lifecycle::LongAnswer;
+use crate::protocol::disconnect::Disconnect;
 use crate::protocol::{Transport, Wire};
 use crate::session::Entrance;
 use crate::transport::connection::Connection;
@@ -19,6 +20,7 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode};
 use bytes::Bytes;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -75,11 +77,11 @@ async fn poll(doors: &Doors, sid: Sid, connection: Option<&Connection>) -> Resul
     let (reply, answer) = oneshot::channel();
     worker.try_send(Errand::Poll(sid, reply)).map_err(|_| Refused::overloaded())?;
     // A client that cuts its poll ends its session, and this future is dropped with the connection.
-    let mut abandoned = Abandoned { worker, sid, armed: true };
+    let mut abandoned = Abandoned { worker, sid, with: Some(Disconnect::CONNECTION_LOST) };
     // Polled twice, the HTTP server looks for the end of the connection while the request waits; polled once it does not.
     tokio::task::yield_now().await;
     let answer = long(doors, connection, answer).await;
-    abandoned.armed = false;
+    abandoned.with = None;
     match answer {
         Some(Polled::Payload(payload)) => Ok(payload),
         Some(Polled::Refused(refusal)) => Err(refused(refusal)),
@@ -106,31 +108,48 @@ async fn post(doors: &Doors, sid: Sid, body: Body) -> Result<Bytes, Refused> {
     let begun = doors.ask(sid, |reply| Errand::BeginPost(sid, reply)).await;
     begun.unwrap_or(Err(Refusal::Unknown)).map_err(refused)?;
     let worker = doors.worker_of(sid).ok_or_else(Refused::unknown_session)?;
-    let mut abandoned = Abandoned { worker, sid, armed: true };
+    let mut abandoned = Abandoned { worker, sid, with: Some(Disconnect::CONNECTION_LOST) };
     let body = axum::body::to_bytes(body, doors.inner.max_payload);
     let body = match tokio::time::timeout(doors.inner.handshake_timeout, body).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return Err(Refused::too_large()),
-        Err(_) => return Err(Refused::malformed(StatusCode::REQUEST_TIMEOUT, 3, "The body took too long")),
+        Ok(Err(error)) if is_of_the_connection(&error) => {
+            return Err(Refused::malformed(StatusCode::BAD_REQUEST, 3, "Bad request"));
+        }
+        Ok(Err(_)) => {
+            abandoned.with = Some(Disconnect::TOO_LARGE);
+            return Err(Refused::too_large());
+        }
+        Err(_) => {
+            abandoned.with = Some(Disconnect::SLOW_BODY);
+            return Err(Refused::slow_body());
+        }
     };
     let taken = doors.ask(sid, |reply| Errand::Post(sid, body, reply)).await;
     // A body that the worker did not take is lost, and the session with it.
     let taken = taken.ok_or_else(Refused::overloaded)?;
-    abandoned.armed = false;
+    abandoned.with = None;
     taken.map_err(refused)?;
     Ok(Bytes::from_static(b"ok"))
+}
+
+/// Whether a body ended early, rather than being too long.
+fn is_of_the_connection(error: &axum::Error) -> bool {
+    std::iter::successors(error.source(), |&error| error.source()).any(|cause| cause.is::<hyper::Error>())
 }
 
 /// Tells the worker when a request ended before its time.
 struct Abandoned {
     worker: mpsc::Sender<Errand>,
     sid: Sid,
-    armed: bool,
+    /// What it means for the session; nothing once the request has been answered.
+    with: Option<Disconnect>,
 }
 
 impl Drop for Abandoned {
     fn drop(&mut self) {
-        if self.armed && self.worker.try_send(Errand::Abandon(self.sid)).is_err() {
+        if let Some(disconnect) = self.with
+            && self.worker.try_send(Errand::Abandon(self.sid, disconnect)).is_err()
+        {
             tracing::debug!("a worker is too busy to hear that a client went away: its heartbeat will tell");
         }
     }

@@ -36,8 +36,8 @@ pub enum Errand {
     BeginPost(Sid, oneshot::Sender<Result<(), Refusal>>),
     /// The body of a POST.
     Post(Sid, Bytes, oneshot::Sender<Result<(), Refusal>>),
-    /// A request ended before its time.
-    Abandon(Sid),
+    /// A request ended before its time, and the session ends with it.
+    Abandon(Sid, Disconnect),
 }
 
 /// A socket on its way to its worker.
@@ -69,9 +69,9 @@ impl Worker {
                 let taken = self.post(sid, &body);
                 send(reply, taken);
             }
-            Errand::Abandon(sid) => {
+            Errand::Abandon(sid, disconnect) => {
                 if let Some(id) = self.polling_at(sid) {
-                    self.end(id, Disconnect::CONNECTION_LOST);
+                    self.end(id, disconnect);
                 }
             }
         }
