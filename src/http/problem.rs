@@ -1,15 +1,14 @@
 //! The one form of every error answer: problem details, RFC 9457.
 
 use crate::config::Scope;
+pub(super) use crate::protocol::problem::PROBLEM_JSON;
+use crate::protocol::problem::PROBLEM_PREFIX;
 use crate::protocol::refusal::{Code, Refusal};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-/// Media type of problem details.
-pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Shown as `retry_after_ms` when the server is too busy to say anything better.
 const BUSY_RETRY_MS: u64 = 1_000;
@@ -32,7 +31,7 @@ impl Kind {
         match self {
             Self::Refused(code) => {
                 let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                (status, code.as_str(), title(code))
+                (status, code.as_str(), code.title())
             }
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
@@ -41,23 +40,6 @@ impl Kind {
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout"),
             Self::AckTimeout => (StatusCode::GATEWAY_TIMEOUT, "ack-timeout", "No answer from the client"),
         }
-    }
-}
-
-const fn title(code: Code) -> &'static str {
-    match code {
-        Code::BadPacket => "Malformed request",
-        Code::TooLarge => "Too large",
-        Code::Unauthenticated => "Unauthenticated",
-        Code::RoomForbidden => "Room forbidden",
-        Code::NotInRoom => "Not in the room",
-        Code::UnknownEvent => "Unknown event",
-        Code::RateLimited => "Rate limited",
-        Code::TooManyRooms => "Too many rooms",
-        Code::RoomFull => "Room full",
-        Code::NameInvalid => "Invalid room name",
-        Code::Unavailable => "Unavailable",
-        Code::Internal => "Internal error",
     }
 }
 
@@ -173,7 +155,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, name, title) = self.kind.row();
         let body = ProblemBody {
-            r#type: format!("urn:roomcast:problem:{name}"),
+            r#type: format!("{PROBLEM_PREFIX}{name}"),
             title,
             status: status.as_u16(),
             detail: self.detail,
@@ -205,6 +187,19 @@ mod tests {
             assert_eq!(response.status().as_u16(), code.http_status(), "{code:?}");
             assert!(response.status().is_client_error() || response.status().is_server_error(), "{code:?}");
             assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_the_same_problem_as_at_the_doors() {
+        for code in Code::ALL {
+            let refusal = Refusal { retry_after_ms: Some(7), ..Refusal::new(code, "\"why\"") };
+            let response = Problem::from(refusal.clone()).into_response();
+            let body = axum::body::to_bytes(response.into_body(), 1_024).await.unwrap();
+            let [here, there]: [serde_json::Value; 2] =
+                [&body, crate::protocol::problem::Problem::of(&refusal).to_json().as_bytes()]
+                    .map(|text| serde_json::from_slice(text).unwrap());
+            assert_eq!(here, there, "{code:?}");
         }
     }
 

@@ -30,6 +30,7 @@ mod notepack;
 mod pack;
 pub mod pattern;
 pub mod payload;
+pub mod problem;
 pub mod refusal;
 pub mod request;
 pub mod socketio;

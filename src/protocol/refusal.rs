@@ -68,6 +68,25 @@ impl Code {
         }
     }
 
+    /// The code in words, for people.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::BadPacket => "Malformed request",
+            Self::TooLarge => "Too large",
+            Self::Unauthenticated => "Unauthenticated",
+            Self::RoomForbidden => "Room forbidden",
+            Self::NotInRoom => "Not in the room",
+            Self::UnknownEvent => "Unknown event",
+            Self::RateLimited => "Rate limited",
+            Self::TooManyRooms => "Too many rooms",
+            Self::RoomFull => "Room full",
+            Self::NameInvalid => "Invalid room name",
+            Self::Unavailable => "Unavailable",
+            Self::Internal => "Internal error",
+        }
+    }
+
     /// The status of an HTTP answer with this code (RFC 9110 §15).
     #[must_use]
     pub const fn http_status(self) -> u16 {

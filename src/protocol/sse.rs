@@ -1,6 +1,7 @@
 //! Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>) as chunks of an HTTP/1.1 answer
 //! (RFC 9112 §7.1): every write is final bytes, as a WebSocket frame is.
 
+use super::problem::{PROBLEM_JSON, Problem};
 use std::fmt::Write as _;
 
 /// The head of a stream. Told to every proxy on the way: do not store, do not transform, do not hold back.
@@ -31,12 +32,19 @@ pub fn write_retry(ms: u64, out: &mut Vec<u8>) {
     write_chunk(format!("retry: {ms}\n\n").as_bytes(), out);
 }
 
-/// A whole answer that refuses the stream; `problem` is problem details (RFC 9457).
+/// A whole answer that refuses the stream.
 #[must_use]
-pub fn refusal(status: u16, more_headers: &str, problem: &str) -> Vec<u8> {
-    let mut out = format!("HTTP/1.1 {status} Refused\r\ncontent-type: application/problem+json\r\n{more_headers}");
-    let length = problem.len();
-    let _infallible = write!(out, "content-length: {length}\r\nconnection: close\r\n\r\n{problem}");
+pub fn refusal(problem: &Problem<'_>, more_headers: &str) -> Vec<u8> {
+    let (status, title, body) = (problem.status, problem.title, problem.to_json());
+    let mut out = format!("HTTP/1.1 {status} {title}\r\ncontent-type: {PROBLEM_JSON}\r\n{more_headers}");
+    if status == 401 {
+        out.push_str("www-authenticate: Bearer\r\n");
+    }
+    if let Some(ms) = problem.retry_after_ms {
+        let _infallible = write!(out, "retry-after: {}\r\n", ms.div_ceil(1_000));
+    }
+    let length = body.len();
+    let _infallible = write!(out, "content-length: {length}\r\nconnection: close\r\n\r\n{body}");
     out.into_bytes()
 }
 

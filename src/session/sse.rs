@@ -7,9 +7,9 @@ use crate::hub::{Frame, MemberId, NamespaceId, SessionEvent, Sid};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::json::{unquote, write_string};
 use crate::protocol::name::check_room_name;
+use crate::protocol::problem::Problem;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::sse;
-use std::fmt::Write as _;
 
 /// How long a client should wait before it comes back after an end that is nobody's fault.
 const RETRY_MS: u64 = 1_000;
@@ -133,7 +133,7 @@ impl Session {
     fn sse_refuse(&self, member: Option<MemberId>, refusal: &Refusal, headers: &str, cx: &mut Context<'_>) {
         Self::count_refusal(refusal, cx);
         member.into_iter().for_each(|member| cx.hub.exit(member));
-        cx.hub.send_bytes(self.outbox, refusal_answer(refusal, headers));
+        cx.hub.send_bytes(self.outbox, sse::refusal(&Problem::of(refusal), headers));
         cx.hub.close(self.outbox, Disconnect::FORBIDDEN);
     }
 
@@ -149,16 +149,4 @@ impl Session {
         sse::write_event(&name, &data, &mut out);
         cx.hub.send_bytes(self.outbox, out);
     }
-}
-
-fn refusal_answer(refusal: &Refusal, headers: &str) -> Vec<u8> {
-    let status = refusal.code.http_status();
-    let mut headers = headers.to_owned();
-    if let Some(ms) = refusal.retry_after_ms {
-        let _infallible = write!(headers, "retry-after: {}\r\n", ms.div_ceil(1_000));
-    }
-    let mut error = String::new();
-    refusal.write_json(&mut error);
-    let problem = format!("{{\"status\":{status},\"title\":\"{}\",{}", Code::as_str(refusal.code), &error[1..]);
-    sse::refusal(status, &headers, &problem)
 }

@@ -2,11 +2,13 @@
 
 use crate::metrics;
 use crate::protocol::json::write_string;
+use crate::protocol::problem::{PROBLEM_JSON, Problem};
+use crate::protocol::refusal::Code;
 use crate::session::HandshakeDetails;
 use axum::body::Body;
 use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, Version};
@@ -54,7 +56,16 @@ fn is_this_machine(site: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// Why a handshake was refused: what is counted, and what is answered, in Engine.IO's form, readable for all.
+/// How a refusal is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Engine.IO's error object.
+    EngineIo,
+    /// Problem details, as in the HTTP API.
+    Problem,
+}
+
+/// Why a handshake was refused: what is counted, and what is answered.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) result: metrics::Handshake,
@@ -118,17 +129,52 @@ impl Refused {
         self
     }
 
-    pub(super) fn into_response(self) -> Response<Body> {
+    /// The answer, in a form that clients of the door read.
+    pub(super) fn answer(self, form: Form) -> Response<Body> {
+        let (body, kind) = match form {
+            Form::EngineIo => (self.engineio_error(), "application/json"),
+            Form::Problem => (self.problem(), PROBLEM_JSON),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some((name, value)) = self.hint {
+            headers.insert(name, value);
+        }
+        response
+    }
+
+    fn engineio_error(&self) -> String {
         let mut error = format!("{{\"code\":{},\"message\":", self.code);
         write_string(&self.text, &mut error);
         error.push('}');
-        let mut response = Response::new(Body::from(error));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some((name, value)) = self.hint {
-            response.headers_mut().insert(name, value);
-        }
-        response
+        error
+    }
+
+    fn problem(&self) -> String {
+        let (status, detail) = (self.status.as_u16(), &*self.text);
+        let retry_after = self.hint.as_ref().filter(|(name, _)| name == RETRY_AFTER);
+        let seconds = retry_after.and_then(|(_, value)| value.to_str().ok()?.parse::<u64>().ok());
+        let retry_after_ms = seconds.map(|seconds| seconds.saturating_mul(1_000));
+        let code = match self.status {
+            StatusCode::BAD_REQUEST => Code::BadPacket,
+            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+            StatusCode::TOO_MANY_REQUESTS => Code::RateLimited,
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+            _ => {
+                let (name, title) = match self.status {
+                    StatusCode::FORBIDDEN => ("forbidden", "Forbidden"),
+                    StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "Method not allowed"),
+                    _ => ("http-version", "HTTP version not supported"),
+                };
+                return Problem { status, name, title, detail, code: None, retry_after_ms }.to_json();
+            }
+        };
+        Problem::of_code(code, detail, retry_after_ms).to_json()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Goal: an event stream hears what its rooms hear, costs nobody else anything, and says why it ends. Method: streams read
 //! chunk by chunk, beside clients that speak.
 
+use crate::http::request;
 use crate::support::{
     Client, EventStream, RawSocket, SPEAKING, SocketIoClient, TestServer, Told, binary, eventually, token,
 };
@@ -60,6 +61,38 @@ async fn a_stream_that_may_not_be_is_refused_before_it_begins() {
     assert_eq!(EventStream::open(&locked, "room=a&token=wrong", "").await.unwrap_err().0, 401);
     let query = format!("room=a&token={}", token("ada", 4_000_000_000));
     EventStream::listen(&locked, &query).await;
+}
+
+#[tokio::test]
+async fn every_refusal_of_a_stream_is_a_problem() {
+    let open = TestServer::start(|settings| settings.limits.max_rooms_per_session = 2);
+    let locked = TestServer::authenticated(|_| ());
+    let full = TestServer::start(|settings| settings.limits.max_sockets = 0);
+    let busy = TestServer::start(|settings| {
+        settings.abuse.exempt_addresses = vec![];
+        settings.abuse.handshakes_per_second_per_address = 1;
+        settings.abuse.handshakes_burst_per_address = 1;
+    });
+    EventStream::listen(&busy, "room=a").await;
+    let foreign = "Origin: https://evil.example\r\n";
+    for (server, method, query, headers, status, name, code) in [
+        (&open, "GET", "", "", 400, "bad-packet", true),
+        (&open, "POST", "room=a", "", 405, "method-not-allowed", false),
+        (&open, "GET", "room=a", foreign, 403, "forbidden", false),
+        (&open, "GET", "room=incident:1", "", 403, "room-forbidden", true),
+        (&open, "GET", "room=a&room=b&room=c", "", 409, "too-many-rooms", true),
+        (&locked, "GET", "room=a", "", 401, "unauthenticated", true),
+        (&locked, "GET", "room=a&token=wrong", "", 401, "unauthenticated", true),
+        (&full, "GET", "room=a", "", 503, "unavailable", true),
+        (&busy, "GET", "room=a", "", 429, "rate-limited", true),
+    ] {
+        let answer = request(server.public, method, &format!("/sse?{query}"), headers, "").await;
+        assert_eq!(answer.problem(), (status, name.to_owned()), "{method} {query}");
+        let problem = answer.json();
+        assert_eq!(problem.get("code").is_some(), code, "{problem}");
+        assert_eq!(problem.get("retry_after_ms").is_some(), answer.names("retry-after"), "{answer:?}");
+        assert_eq!(status == 401, answer.names("www-authenticate"), "{answer:?}");
+    }
 }
 
 #[tokio::test]

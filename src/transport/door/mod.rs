@@ -14,7 +14,7 @@ mod websocket;
 
 use super::connection::{Claim, Connection};
 use super::gate::{Gate, Place};
-use super::handshake::{Refused, details_of};
+use super::handshake::{Form, Refused, details_of};
 use super::worker::Errand;
 use crate::config::Settings;
 use crate::hub::Hub;
@@ -173,7 +173,11 @@ impl Doors {
     }
 
     /// Counts, logs and answers a refusal. To guess the ids of sessions costs an address what a handshake costs.
-    fn refuse(&self, mut refused: Refused, request: &Parts) -> Response<Body> {
+    fn refuse(&self, refused: Refused, request: &Parts) -> Response<Body> {
+        self.refuse_as(Form::EngineIo, refused, request)
+    }
+
+    fn refuse_as(&self, form: Form, mut refused: Refused, request: &Parts) -> Response<Body> {
         let caller = self.inner.gate.caller(request);
         if refused.is_unknown_session()
             && let Err(too_many) = self.inner.gate.take_handshake(caller)
@@ -188,7 +192,7 @@ impl Doors {
             let address = caller.map(|caller| tracing::field::display(caller.address));
             tracing::info!(result = refused.result.label(), address, text = %refused.text, left_out, "refused a handshake");
         }
-        let (response, headers) = (refused.into_response(), &request.headers);
+        let (response, headers) = (refused.answer(form), &request.headers);
         if self.check_origin(headers).is_ok() { allow_origin(response, headers) } else { response }
     }
 }

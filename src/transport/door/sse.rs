@@ -6,10 +6,10 @@ use crate::protocol::{Transport, Wire};
 use crate::session::Handshake;
 use crate::transport::connection::{Claim, Guest};
 use crate::transport::gate::Place;
-use crate::transport::handshake::Refused;
+use crate::transport::handshake::{Form, Refused};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{HeaderMap, ORIGIN};
+use axum::http::header::{ALLOW, HeaderMap, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, StatusCode, Version};
 
@@ -21,14 +21,15 @@ pub(super) async fn enter(State(doors): State<Doors>, request: Request<Body>) ->
             let claim = Claim { worker: doors.next_worker().clone(), head, guest: Guest::New(handshake, place) };
             match hand_over(request, claim).await {}
         }
-        Err(refused) => doors.refuse(refused, &request),
+        Err(refused) => doors.refuse_as(Form::Problem, refused, &request),
     }
 }
 
 async fn admit(doors: &Doors, request: &Parts) -> Result<(Box<Handshake>, Place), Refused> {
     let malformed = |status, text| Err(Refused::malformed(status, 3, text));
     if request.method != Method::GET {
-        return malformed(StatusCode::METHOD_NOT_ALLOWED, "A stream is a GET request");
+        let refused = Refused::malformed(StatusCode::METHOD_NOT_ALLOWED, 3, "A stream is a GET request");
+        return Err(refused.hint(ALLOW, HeaderValue::from_static("GET")));
     }
     if request.version < Version::HTTP_11 {
         return malformed(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "A stream is an HTTP/1.1 request");

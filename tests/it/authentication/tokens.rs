@@ -62,6 +62,7 @@ fn server() -> TestServer {
 #[tokio::test]
 async fn a_bad_token_opens_no_door_and_none_of_them_says_why() {
     let server = server();
+    let mut answers = BTreeSet::new();
     for (index, (bad, reason)) in (1..).zip(bad_tokens()) {
         let bearer = format!("Bearer {bad}");
         assert_eq!(SocketIoClient::open(&server, &format!("&token={bad}"), None).await.err(), Some(401), "{reason}");
@@ -75,17 +76,17 @@ async fn a_bad_token_opens_no_door_and_none_of_them_says_why() {
         let mut client = SocketIoClient::open(&server, "", None).await.unwrap();
         let refused = client.enter("/", json!({"token": bad})).await.unwrap_err();
         assert_eq!(refused, json!({"message": "unauthenticated", "data": {"code": "unauthenticated"}}), "{reason}");
-        let mut answers = BTreeSet::new();
         for path in ["/socket.io/?EIO=4&transport=polling", "/sse?room=r"] {
             let (status, body) = http_get(server.public, &format!("{path}&token={bad}")).await;
             assert_eq!(status, 401, "{path} {reason}");
             answers.insert(body);
         }
-        assert_eq!(answers.into_iter().collect::<Vec<_>>(), [r#"{"code":4,"message":"A valid token is needed"}"#]);
         let counted = server.metric("roomcast_tokens_refused_total", "").await;
         assert_eq!(counted, index * 9, "{reason}");
         assert!(server.metric("roomcast_tokens_refused_total", &format!("\"{reason}\"")).await >= 9, "{reason}");
     }
+    assert_eq!(answers.len(), 2, "one for each door, whatever is wrong: {answers:?}");
+    assert!(answers.iter().all(|answer| answer.contains("\"A valid token is needed\"")), "{answers:?}");
     let token = sign(Algorithm::HS256, SECRET.as_bytes(), &good());
     NativeClient::open(&server, &format!("?token={token}"), Wire::Json).await.unwrap().hello().await.unwrap();
 }

@@ -31,8 +31,13 @@ impl Answer {
         self.head.lines().any(|line| line == header)
     }
 
+    /// Whether there is such a header.
+    pub(crate) fn names(&self, header: &str) -> bool {
+        self.head.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| name == header))
+    }
+
     /// Status and name of a problem. It is a whole one.
-    fn problem(&self) -> (u16, String) {
+    pub(crate) fn problem(&self) -> (u16, String) {
         let problem = self.json();
         assert!(self.has("content-type: application/problem+json"), "{self:?}");
         assert_eq!(problem["status"], self.status);
