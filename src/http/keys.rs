@@ -8,6 +8,7 @@ use crate::config::{ApiKey, KeyProof, Scope, Scopes};
 use crate::lifecycle;
 use crate::limiter::Peer;
 use crate::metrics::KeyRefusal;
+use crate::protocol::header::{bearer, is_this_machine};
 use crate::telemetry::Throttle;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -207,8 +208,7 @@ impl Asked {
 /// machine, and a foreign page could have its own name point here (DNS rebinding).
 fn is_foreign_page(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name);
-    is_browser(headers) && !matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    is_browser(headers) && !is_this_machine(host)
 }
 
 /// Whether a browser sends it: for a page, which cannot keep it from saying so.
@@ -218,12 +218,7 @@ pub(super) fn is_browser(headers: &HeaderMap) -> bool {
 
 /// The key in a request: `Authorization: Bearer KEY`, or else `X-Api-Key: KEY`.
 fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"bearer ";
-    let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-    let bearer = authorization.and_then(|value| {
-        let (scheme, key) = value.split_at_checked(SCHEME.len())?;
-        scheme.eq_ignore_ascii_case(SCHEME).then(|| key.trim_ascii())
-    });
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
     bearer.or_else(|| headers.get(KEY_HEADER).map(|value| value.as_bytes()))
 }
 

@@ -1,5 +1,12 @@
 //! Ping and pong as a state machine; `now` is an argument, in milliseconds of any clock that only goes forward.
 
+/// Scatters numbers that follow each other over all 32 bits (Knuth's multiplicative hash, 2^32 divided by the golden ratio), so
+/// that what would happen to their owners at one moment does not. The upper bits are the ones to use.
+#[must_use]
+pub const fn scatter(number: u32) -> u32 {
+    number.wrapping_mul(2_654_435_761)
+}
+
 /// How often to ping, and how long to wait for the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Rhythm {

@@ -21,6 +21,7 @@ pub mod disconnect;
 pub mod engineio;
 pub mod envelope;
 pub mod event;
+pub mod header;
 pub mod heartbeat;
 pub mod json;
 pub mod msgpack;

@@ -5,7 +5,7 @@ use super::limit::Limit;
 use super::{Context, Dialect, Handshake, Session, ack, native, socketio, sse};
 use crate::hub::Sid;
 use crate::protocol::Wire;
-use crate::protocol::heartbeat::Heartbeat;
+use crate::protocol::heartbeat::{Heartbeat, scatter};
 use std::sync::Arc;
 
 impl Session {
@@ -15,7 +15,7 @@ impl Session {
         let outbox = cx.hub.open_outbox(wire);
         // The first ping comes after a half to seven eighths of the interval, so that not all come at the same moment.
         let interval = cx.rules.rhythm.interval_ms;
-        let spread = interval / 8 + u64::from(outbox.0.wrapping_mul(2_654_435_761) >> 16) % (interval * 3 / 8 + 1);
+        let spread = interval / 8 + u64::from(scatter(outbox.0) >> 16) % (interval * 3 / 8 + 1);
         Self {
             outbox,
             transport,

@@ -1,6 +1,7 @@
 //! Who may come in: the checks of a WebSocket handshake, and the answers to those who may not.
 
 use crate::metrics;
+use crate::protocol::header::is_this_machine;
 use crate::protocol::json::write_string;
 use crate::protocol::problem::{PROBLEM_JSON, Problem};
 use crate::protocol::refusal::Code;
@@ -48,12 +49,6 @@ impl Origins {
         let local = self.local && site.is_some_and(is_this_machine);
         same || local || self.allowed.iter().any(|allowed| allowed == "*" || *allowed == origin)
     }
-}
-
-/// Whether `host:port` names this machine.
-fn is_this_machine(site: &str) -> bool {
-    let name = site.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(site, |(name, _)| name);
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// How a refusal is said.

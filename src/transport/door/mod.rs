@@ -20,12 +20,13 @@ use crate::config::Settings;
 use crate::hub::Hub;
 use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::{self, Metrics};
+use crate::protocol::header::bearer;
 use crate::protocol::{Transport, Wire};
 use crate::session::{Admission, Application, Entrance, Handshake};
 use crate::telemetry::Throttle;
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, Uri};
 use axum::routing::any;
@@ -225,11 +226,8 @@ fn both_forms(path: &str) -> [String; 2] {
 
 /// The token in a handshake.
 fn token_of(request: &Parts) -> Option<String> {
-    let bearer = |value: &HeaderValue| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-    };
-    let header = request.headers.get(AUTHORIZATION).and_then(bearer);
+    let header = request.headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+    let header = header.and_then(|token| String::from_utf8(token.to_vec()).ok());
     header.or_else(|| query(&request.uri, "token").next())
 }
 

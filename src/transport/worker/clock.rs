@@ -4,6 +4,7 @@ use super::{Worker, micros, millis};
 use crate::hub::{DrainOrder, Outbox, OutboxId};
 use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
+use crate::protocol::heartbeat::scatter;
 use std::time::Instant;
 
 impl Worker {
@@ -32,7 +33,7 @@ impl Worker {
         self.look_at_upgrade(id);
         let Some(entry) = &self.entries[id.0 as usize] else { return };
         if entry.linger_until.is_none() && now >= entry.drain_at {
-            let reconnect_after_ms = u64::from(entry.generation.wrapping_mul(2_654_435_761) >> 22);
+            let reconnect_after_ms = u64::from(scatter(entry.generation) >> 22);
             self.with_session(id, |session, cx| session.warn_of_drain(reconnect_after_ms, cx));
             self.end(id, Disconnect::RESTART);
         }
@@ -91,7 +92,7 @@ impl Worker {
         let (count, window) = (ids.len().max(1) as u64, millis(order.window.min(order.deadline)));
         for (i, id) in (0u64..).zip(ids) {
             if let Some(entry) = &mut self.entries[id.0 as usize] {
-                let jitter = u64::from(entry.generation.wrapping_mul(2_654_435_761) >> 16) % (window / count + 50);
+                let jitter = u64::from(scatter(entry.generation) >> 16) % (window / count + 50);
                 let after = (i * window / count + jitter).min(window);
                 entry.drain_at = now.saturating_add(after);
             }
