@@ -132,3 +132,32 @@ async fn a_server_without_clients_ends_at_once() {
     assert_eq!(server.shutdown().await, Vec::<&str>::new());
     assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn workers_without_sockets_do_not_wait_for_the_window() {
+    let slow = |settings: &mut roomcast::config::Settings| {
+        settings.drain.drain_window = Duration::from_secs(15);
+        settings.drain.drain_deadline = Duration::from_secs(18);
+        settings.delivery.workers = 4;
+    };
+    let server = TestServer::start(slow);
+    drop(Client::member(&server, Wire::Json, "r").await);
+    eventually!(server.open_sockets().await == 0);
+    let waits = RawSocket::connect(server.public).await; // a connection that asks for nothing
+    let began = Instant::now();
+    assert_eq!(server.shutdown().await, Vec::<&str>::new());
+    assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+    drop(waits);
+
+    let mut server = TestServer::start(slow);
+    let mut clients =
+        vec![Client::member(&server, Wire::Json, "r").await, Client::member(&server, Wire::Json, "r").await];
+    let began = Instant::now();
+    server.stop();
+    eventually!(server.metric("roomcast_draining", "").await == 1);
+    for client in clients.drain(..) {
+        drop(client); // goes by itself, and nobody is left to wait for
+    }
+    assert_eq!(server.ended().await, Vec::<&str>::new());
+    assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+}
