@@ -151,6 +151,7 @@ impl Local {
     pub fn give_up_answers(&mut self, now: u64) {
         for (_, mut gathering) in self.gatherings.extract_if(|_, gathering| gathering.due <= now) {
             gathering.answers.missing += gathering.waiting.len();
+            self.stats.acks_timed_out.add(gathering.waiting.len() as u64);
             let _gone = gathering.reply.send(gathering.answers);
         }
     }

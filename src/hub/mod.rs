@@ -92,7 +92,9 @@ impl Hub {
     /// When the operating system has no randomness.
     #[must_use]
     pub fn new(namespaces: Vec<String>, workers: usize, inbox_bytes: usize, metrics: Metrics) -> (Self, Vec<Inbox>) {
-        let (mailboxes, inboxes) = (0..workers).map(|_| worker::mailbox(inbox_bytes)).unzip();
+        let bytes_waiting = |worker| Arc::clone(&metrics.worker(worker).inbox_bytes);
+        let mailboxes = (0..workers).map(|worker| worker::mailbox(inbox_bytes, bytes_waiting(worker)));
+        let (mailboxes, inboxes) = mailboxes.unzip();
         let mut node = [0; 3];
         getrandom::fill(&mut node).expect("the operating system has randomness");
         let index = Index::new(namespaces.len(), Arc::clone(metrics.node()));

@@ -6,12 +6,12 @@ use super::broadcast::Broadcast;
 use super::cluster::{Action, Selection, SocketInfo};
 use super::gather::Gathered;
 use super::presence::MemberInfo;
+use crate::metrics::Cell;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::request::raw_name;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -229,7 +229,7 @@ pub struct DrainOrder {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     sender: mpsc::Sender<Parcel>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Cell>,
     bytes_max: usize,
 }
 
@@ -237,7 +237,7 @@ pub(super) struct Mailbox {
 #[derive(Debug)]
 pub struct Inbox {
     receiver: mpsc::Receiver<Parcel>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Cell>,
 }
 
 #[derive(Debug)]
@@ -246,22 +246,23 @@ struct Parcel {
     cost: usize,
 }
 
-pub(super) fn mailbox(bytes_max: usize) -> (Mailbox, Inbox) {
+/// Both sides of an inbox; `waiting` shows the bytes that wait in it.
+pub(super) fn mailbox(bytes_max: usize, waiting: Arc<Cell>) -> (Mailbox, Inbox) {
     let (sender, receiver) = mpsc::channel(INBOX_COMMANDS);
-    let waiting = Arc::new(AtomicUsize::new(0));
     (Mailbox { sender, waiting: Arc::clone(&waiting), bytes_max }, Inbox { receiver, waiting })
 }
 
 impl Mailbox {
     /// Posts a command that takes `cost` bytes. Returns whether there was space.
     pub(super) fn post(&self, command: Command, cost: usize) -> bool {
-        if cost > 0 && self.waiting.load(Relaxed).saturating_add(cost) > self.bytes_max {
+        let waiting = usize::try_from(self.waiting.get()).unwrap_or(usize::MAX);
+        if cost > 0 && waiting.saturating_add(cost) > self.bytes_max {
             return false;
         }
-        self.waiting.fetch_add(cost, Relaxed);
+        self.waiting.add_shared(cost as u64);
         let posted = self.sender.try_send(Parcel { command, cost }).is_ok();
         if !posted {
-            self.waiting.fetch_sub(cost, Relaxed);
+            self.waiting.sub_shared(cost as u64);
         }
         posted
     }
@@ -286,9 +287,30 @@ impl Inbox {
     pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Command>> {
         self.receiver.poll_recv(cx).map(|parcel| {
             parcel.map(|parcel| {
-                self.waiting.fetch_sub(parcel.cost, Relaxed);
+                self.waiting.sub_shared(parcel.cost as u64);
                 parcel.command
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn an_inbox_takes_so_many_bytes_and_shows_them() {
+        let waiting = Arc::new(Cell::default());
+        let (mailbox, mut inbox) = mailbox(100, Arc::clone(&waiting));
+        let order = || Command::Drain(DrainOrder { window: Duration::ZERO, deadline: Duration::ZERO });
+        assert!(mailbox.post(order(), 60) && !mailbox.post(order(), 60) && mailbox.post(order(), 40));
+        assert_eq!(waiting.get(), 100);
+        assert!(mailbox.post(order(), 0), "what costs nothing always finds a place");
+        let mut cx = Context::from_waker(Waker::noop());
+        for left in [40, 0, 0] {
+            assert!(matches!(inbox.poll_next(&mut cx), Poll::Ready(Some(_))));
+            assert_eq!(waiting.get(), left);
+        }
     }
 }

@@ -165,6 +165,17 @@ impl Families {
             counters("roomcast_sent_bytes_total", "Bytes written to clients.", "", [("", sum(w, |s| &s.bytes_sent))]),
             counters("roomcast_writes_total", "Write calls made for them.", "", [("", sum(w, |s| &s.writes))]),
             single_gauge("roomcast_outbox_bytes", "Bytes that wait in outboxes.", sum(w, |s| &s.outbox_bytes)),
+            single_gauge(
+                "roomcast_inbox_bytes",
+                "Bytes that wait in the fullest worker's inbox.",
+                w.iter().map(|s| s.inbox_bytes.get()).max().unwrap_or(0),
+            ),
+            counters(
+                "roomcast_acks_timed_out_total",
+                "Events that a client did not acknowledge in time.",
+                "",
+                [("", sum(w, |s| &s.acks_timed_out))],
+            ),
             self.histogram(
                 "roomcast_broadcast_duration_seconds",
                 "From taking up a broadcast to its frames being in every local outbox.",

@@ -22,6 +22,7 @@ pub use tokens::TokenRefusal;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::refusal::Code;
 use crate::protocol::{Transport, Wire};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why an event did not reach somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,10 @@ pub struct WorkerStats {
     pub drops: [Cell; Drop::ALL.len()],
     /// Bytes that wait in outboxes.
     pub outbox_bytes: Cell,
+    /// Bytes that wait in its inbox. Whoever posts writes it too, so it keeps away from what the worker alone writes.
+    pub inbox_bytes: Arc<Cell>,
+    /// Events whose recipient did not acknowledge them in time.
+    pub acks_timed_out: Cell,
     /// Sessions that ended, by reason.
     pub closes: [Cell; Disconnect::ALL.len()],
     /// Packets refused, by code.
@@ -163,6 +168,8 @@ pub struct NodeStats {
     pub key_sets_fetched: Cell,
     /// Fetches of key sets that failed.
     pub key_sets_failed: Cell,
+    /// When each key set was last fetched, in seconds since 1970; 0 as long as it was not.
+    pub key_sets: Mutex<Vec<Arc<Cell>>>,
     /// Keys of issuers that are known.
     pub keys: Cell,
     /// Revoked tokens that are remembered.
@@ -205,6 +212,14 @@ impl NodeStats {
     /// Counts a handshake.
     pub fn handshake(&self, result: Handshake) {
         self.handshakes[result as usize].add_shared(1);
+    }
+
+    /// The cell of one more key set: when it was last fetched. They are told apart by their order, which is that of the settings.
+    #[must_use]
+    pub fn new_key_set(&self) -> Arc<Cell> {
+        let cell = Arc::default();
+        self.key_sets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&cell));
+        cell
     }
 
     /// Counts what became of an upgrade.

@@ -1,8 +1,9 @@
 //! Tokens that were refused, and the keys that tokens are verified with.
 
 use super::NodeStats;
-use super::samples::{counters, single_gauge};
-use prometheus::proto::MetricFamily;
+use super::samples::{counters, family, gauge, single_gauge};
+use prometheus::proto::{MetricFamily, MetricType};
+use std::sync::PoisonError;
 
 /// Why a token was refused. Its sender is not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,20 @@ impl TokenRefusal {
 }
 
 impl NodeStats {
+    fn key_sets(&self) -> MetricFamily {
+        let cells = self.key_sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples = (1..).zip(cells.iter()).map(|(position, cell)| {
+            let position: u32 = position;
+            gauge(&[("issuer", &position.to_string())], cell.get())
+        });
+        family(
+            "roomcast_key_set_fetched_seconds",
+            "When the key set of an issuer, by its position in the settings, was last fetched, in seconds since 1970; 0 = never.",
+            MetricType::GAUGE,
+            samples.collect(),
+        )
+    }
+
     /// The metrics about tokens.
     pub(super) fn tokens(&self) -> Vec<MetricFamily> {
         let refused = TokenRefusal::ALL.map(|why| (why.label(), self.tokens_refused[why as usize].get()));
@@ -88,6 +103,7 @@ impl NodeStats {
                 [("", self.infos_left_out.get())],
             ),
             counters("roomcast_key_set_fetches_total", "Fetches of issuers' key sets.", "result", fetches),
+            self.key_sets(),
             single_gauge("roomcast_keys", "Keys of issuers that are known.", self.keys.get()),
             single_gauge("roomcast_revoked_tokens", "Revoked tokens that are remembered.", self.revoked_tokens.get()),
             counters("roomcast_revocations_total", "Tokens revoked.", "", [("", self.revocations.get())]),

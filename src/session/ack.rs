@@ -1,6 +1,7 @@
 //! Answers that the server awaits from a client, each with its time-out.
 
 use crate::hub::BROADCAST_ACKS;
+use crate::metrics::Cell;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use tokio::sync::oneshot;
@@ -62,11 +63,16 @@ impl Acks {
         self.awaited.as_ref().is_some_and(|awaited| awaited.fresh)
     }
 
-    /// Gives up what is due. Returns when the next one is.
-    pub fn expire(&mut self, now: u64) -> u64 {
+    /// Gives up what is due, and counts it in `timed_out`. Returns when the next one is.
+    pub fn expire(&mut self, now: u64, timed_out: &Cell) -> u64 {
         let Some(awaited) = &mut self.awaited else { return u64::MAX };
         awaited.fresh = false;
-        awaited.pending.retain(|pending| pending.due > now && !pending.reply.is_closed());
+        awaited.pending.retain(|pending| {
+            let is_due = pending.due <= now;
+            timed_out.add(u64::from(is_due));
+            // Whoever asked may have gone away.
+            !is_due && !pending.reply.is_closed()
+        });
         let next = awaited.pending.iter().map(|pending| pending.due).min();
         if next.is_none() {
             self.awaited = None;
@@ -87,8 +93,9 @@ mod tests {
         assert!(acks.answered(first, Arguments::json("1")));
         assert!(!acks.answered(first, Arguments::json("2")));
         assert_eq!(one.try_recv(), Ok(Arguments::json("1")));
-        assert_eq!(acks.expire(150), 200);
-        assert_eq!(acks.expire(200), u64::MAX);
+        let late = Cell::default();
+        assert_eq!((acks.expire(150, &late), late.get()), (200, 0));
+        assert_eq!((acks.expire(200, &late), late.get()), (u64::MAX, 1));
         assert!(!acks.answered(second, Arguments::json("3")));
         assert_eq!(two.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
@@ -99,7 +106,9 @@ mod tests {
         let waiting: Vec<_> = (0..AWAITED_MAX).map(|_| acks.expect(1).unwrap()).collect();
         assert!(acks.expect(1).is_err());
         drop(waiting);
-        acks.expire(0);
+        let late = Cell::default();
+        acks.expire(0, &late);
+        assert_eq!(late.get(), 0, "nobody waits any more");
         assert!(acks.expect(1).is_ok());
     }
 }

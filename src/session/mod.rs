@@ -173,7 +173,7 @@ impl Session {
             return Err(Disconnect::HANDSHAKE_TIMEOUT);
         }
         let token_due = self.token_due(cx)?;
-        let next_ack = self.acks.expire(cx.now);
+        let next_ack = self.acks.expire(cx.now, &cx.hub.stats().acks_timed_out);
         let due = match self.heartbeat.poll(cx.now, cx.rules.rhythm) {
             Action::Wait(due) => due,
             Action::Dead => return Err(Disconnect::NO_PONG),

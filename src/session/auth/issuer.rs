@@ -6,8 +6,8 @@
 use super::fetch::Fetcher;
 use super::keyring::KeyRing;
 use crate::config::{AuthSettings, KeySetUrl};
-use crate::lifecycle::Lifecycle;
-use crate::metrics::NodeStats;
+use crate::lifecycle::{self, Lifecycle};
+use crate::metrics::{Cell, NodeStats};
 use axum::http::Uri;
 use futures_util::FutureExt as _;
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -30,6 +30,8 @@ pub(super) struct Issuer {
     /// How many fetches have ended, well or badly.
     ended: watch::Sender<u64>,
     stats: Arc<NodeStats>,
+    /// When the keys were fetched, for operators.
+    fetched_at: Arc<Cell>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +79,7 @@ impl Issuer {
             state: RwLock::default(),
             wanted: Notify::new(),
             ended: watch::Sender::new(0),
+            fetched_at: stats.new_key_set(),
             stats,
         }
     }
@@ -147,6 +150,9 @@ impl Issuer {
         self.stats.keys.sub_shared(before as u64);
         let count = if is_new { &self.stats.key_sets_fetched } else { &self.stats.key_sets_failed };
         count.add_shared(1);
+        if is_new {
+            self.fetched_at.set(lifecycle::unix_seconds());
+        }
         self.ended.send_modify(|ended| *ended += 1);
         is_new
     }

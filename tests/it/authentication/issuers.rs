@@ -5,6 +5,7 @@ use crate::http::request;
 use crate::support::{Issuer, NativeClient, Poller, Signer, SocketIoClient, TestServer, beside, eventually};
 use roomcast::app::Mode;
 use roomcast::config::AuthSettings;
+use roomcast::lifecycle::unix_seconds;
 use roomcast::protocol::Wire;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -120,6 +121,9 @@ async fn known_keys_go_on_while_the_issuer_is_down_but_not_for_ever() {
     });
     let token = signer.sign(&claims());
     assert_eq!(status(&server, &token).await, 101);
+    let fetched = async || server.metric("roomcast_key_set_fetched_seconds", "{issuer=\"1\"}").await;
+    let first = fetched().await;
+    assert!((unix_seconds() - 60..=unix_seconds()).contains(&first), "{first}");
     issuer.fail();
     eventually!(server.metric("roomcast_key_set_fetches_total", "failed").await >= 3);
     assert_eq!(status(&server, &token).await, 101, "stale, but not too old");
