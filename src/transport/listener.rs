@@ -8,17 +8,19 @@ use super::worker::{Arrival, Errand};
 use crate::lifecycle::{self, Lifecycle, LongAnswer};
 use crate::limiter::{Limiter, Peer};
 use crate::metrics::{Handshake, LimitHit, NodeStats};
+use crate::telemetry::Throttle;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -36,6 +38,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a worker may take to accept a new socket.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Log lines a second about sockets that were lost on the way to their workers; the rest is counted.
+const LOST_LINES_PER_SECOND: u32 = 1;
 
 /// Largest request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -231,12 +236,23 @@ enum Ended {
 }
 
 async fn hand_over(stream: FrontStream, early: Vec<u8>, claim: Claim, stats: &NodeStats) {
-    let lost = || stats.handovers_lost.add_shared(1);
-    let Ok(stream) = stream.detach() else { return lost() };
+    let stream = match stream.detach() {
+        Ok(stream) => stream,
+        Err(error) => return lost_on_the_way(stats, &error),
+    };
     let arrival = Box::new(Arrival { stream, early, head: claim.head, guest: claim.guest });
     if claim.worker.send_timeout(Errand::Arrive(arrival), HANDOVER_TIMEOUT).await.is_err() {
-        lost();
-        tracing::warn!("a worker took no new socket in time");
+        lost_on_the_way(stats, &"its worker took nothing in time");
+    }
+}
+
+/// Counts a socket that was lost on its way to its worker, and says so now and then: when sockets or descriptors run out,
+/// every newcomer is one.
+pub(super) fn lost_on_the_way(stats: &NodeStats, why: &dyn Display) {
+    static LOG: Mutex<Throttle> = Mutex::new(Throttle::new(LOST_LINES_PER_SECOND));
+    stats.handovers_lost.add_shared(1);
+    if let Some(left_out) = LOG.lock().unwrap_or_else(PoisonError::into_inner).admit(lifecycle::unix_millis()) {
+        tracing::warn!(%why, left_out, "a new socket was lost on its way to its worker");
     }
 }
 
@@ -252,6 +268,13 @@ fn prepare(stream: &TcpStream, rules: AcceptRules) {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[test]
+    fn every_lost_socket_is_counted_whether_it_is_logged_or_not() {
+        let stats = NodeStats::default();
+        (0..3).for_each(|n| lost_on_the_way(&stats, &n));
+        assert_eq!(stats.handovers_lost.get(), 3);
+    }
 
     /// The head of an answer by a server whose connections live so long.
     async fn head(connection_life: Duration) -> String {

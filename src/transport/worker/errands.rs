@@ -11,6 +11,7 @@ use crate::session::{Context, Handshake, Session};
 use crate::transport::connection::Guest;
 use crate::transport::entry::{Carrier, Entry};
 use crate::transport::gate::Place;
+use crate::transport::listener::lost_on_the_way;
 use crate::transport::polling::{Polled, Polling, Refusal};
 use crate::transport::socket::Socket;
 use crate::transport::stream::Detached;
@@ -82,10 +83,7 @@ impl Worker {
         let Arrival { stream, mut early, head, guest } = arrival;
         let stream = match stream.attach(&mut early) {
             Ok(stream) => stream,
-            Err(error) => {
-                self.stats.handovers_lost.add_shared(1);
-                return tracing::warn!(%error, "a new socket could not be registered");
-            }
+            Err(error) => return lost_on_the_way(&self.stats, &error),
         };
         if self.send_buffer > 0
             && let Err(error) = stream.set_send_buffer_size(self.send_buffer)
