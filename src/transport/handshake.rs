@@ -41,13 +41,20 @@ impl Origins {
     /// Whether a page of `origin` may connect to the server that it called `host`. No origin: no browser.
     #[must_use]
     pub fn allows(&self, origin: Option<&str>, host: Option<&str>) -> bool {
-        let Some(origin) = origin.map(str::to_ascii_lowercase) else { return true };
+        origin.is_none_or(|origin| self.knows(origin, host) || self.allowed.iter().any(|allowed| allowed == "*"))
+    }
+
+    /// Whether a page of `origin` may connect because of its origin, and not because any page may: what a browser holds for
+    /// this server, such as cookies, is for such pages alone.
+    #[must_use]
+    pub fn knows(&self, origin: &str, host: Option<&str>) -> bool {
+        let origin = origin.to_ascii_lowercase();
         let site = origin.split_once("://").map(|(_, site)| site);
         let host = host.map(str::to_ascii_lowercase);
         // In `dev` a name that is not this machine's may be a foreign page's trick (DNS rebinding).
         let same = site.is_some() && site == host.as_deref() && (!self.local || site.is_some_and(is_this_machine));
         let local = self.local && site.is_some_and(is_this_machine);
-        same || local || self.allowed.iter().any(|allowed| allowed == "*" || *allowed == origin)
+        same || local || self.allowed.contains(&origin)
     }
 }
 
@@ -238,7 +245,11 @@ mod tests {
         ] {
             assert_eq!(origins.allows(origin, host), expected, "{origin:?}");
         }
-        assert!(Origins::new(&["*".into()], false).allows(Some("https://evil.test"), host));
+        let any = Origins::new(&["*".into(), "https://app.example.com".into()], false);
+        for (origin, known) in [("https://evil.test", false), ("https://app.example.com", true), ("null", false)] {
+            assert!(any.allows(Some(origin), host), "{origin}");
+            assert_eq!(any.knows(origin, host), known, "{origin}");
+        }
     }
 
     #[test]

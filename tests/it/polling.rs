@@ -355,3 +355,35 @@ async fn a_token_may_come_in_the_connect_packet_of_a_session_that_polls() {
     assert_eq!(poller.post(&format!(r#"40{{"token":"{token}"}}"#)).await.0, 200);
     assert!(poller.packets().await[0].starts_with("40{"));
 }
+
+#[tokio::test]
+async fn where_any_page_may_come_only_named_ones_come_with_their_cookies() {
+    let server = TestServer::start(|settings| {
+        settings.listen.allow_origins = vec!["*".into(), "https://app.example".into()];
+    });
+    let wanted = "Access-Control-Request-Method: POST\r\n";
+    for (method, path) in [
+        ("GET", "/socket.io/?EIO=4&transport=polling"),
+        ("OPTIONS", "/socket.io/?EIO=4&transport=polling"),
+        ("GET", "/socket.io/?EIO=4&transport=nonsense"),
+        ("GET", "/sse?room=a"),
+        ("GET", "/sse?room=incident:1"),
+    ] {
+        for (origin, leave, with_cookies) in [
+            ("https://evil.example", "*", false),
+            ("null", "*", false),
+            ("https://app.example", "https://app.example", true),
+            // In `dev` a name that is not this machine's is not the server's own.
+            ("http://rooms.example", "*", false),
+        ] {
+            let mut socket = RawSocket::connect(server.public).await;
+            let head = format!("{method} {path} HTTP/1.1\r\nHost: rooms.example\r\nOrigin: {origin}\r\n{wanted}\r\n");
+            socket.send(head.as_bytes()).await;
+            let (_, head) = socket.head().await;
+            let case = format!("{method} {path} for {origin}: {head}");
+            assert!(head.contains(&format!("\r\naccess-control-allow-origin: {leave}\r\n")), "{case}");
+            assert_eq!(head.contains("access-control-allow-credentials"), with_cookies, "{case}");
+            assert!(head.contains("\r\nvary: origin\r\n"), "{case}");
+        }
+    }
+}

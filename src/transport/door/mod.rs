@@ -26,7 +26,10 @@ use crate::session::{Admission, Application, Entrance, Handshake};
 use crate::telemetry::Throttle;
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, HOST, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, VARY,
+};
 use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, Uri};
 use axum::routing::any;
@@ -167,6 +170,21 @@ impl Doors {
         Err(Refused::policy(metrics::Handshake::ForeignOrigin, StatusCode::FORBIDDEN, "Origin not allowed"))
     }
 
+    /// Header lines that let the page that asked read the answer. Only pages whose origin is known may come with what the
+    /// browser holds for this server: where any may come, they come without (Fetch standard, CORS protocol).
+    fn cors(&self, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+        let Some(origin) = headers.get(ORIGIN).filter(|_| self.check_origin(headers).is_ok()) else {
+            return Vec::new();
+        };
+        let vary = (VARY, HeaderValue::from_static("Origin"));
+        let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+        if origin.to_str().is_ok_and(|origin| self.inner.gate.origins.knows(origin, host)) {
+            let leave = (ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            return vec![(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()), leave, vary];
+        }
+        vec![(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")), vary]
+    }
+
     /// The way to the worker whose turn it is.
     fn next_worker(&self) -> &mpsc::Sender<Errand> {
         let workers = &self.inner.workers;
@@ -193,8 +211,9 @@ impl Doors {
             let address = caller.map(|caller| tracing::field::display(caller.address));
             tracing::info!(result = refused.result.label(), address, text = %refused.text, left_out, "refused a handshake");
         }
-        let (response, headers) = (refused.answer(form), &request.headers);
-        if self.check_origin(headers).is_ok() { allow_origin(response, headers) } else { response }
+        let mut response = refused.answer(form);
+        response.headers_mut().extend(self.cors(&request.headers));
+        response
     }
 }
 
@@ -204,18 +223,6 @@ async fn hand_over(request: Parts, claim: Claim) -> Infallible {
         connection.take_over(claim);
     }
     std::future::pending().await
-}
-
-/// Lets the page that asked read the answer; its origin has been checked.
-fn allow_origin(mut response: Response<Body>, headers: &HeaderMap) -> Response<Body> {
-    use axum::http::header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, VARY};
-    if let Some(origin) = headers.get(ORIGIN) {
-        let answer = response.headers_mut();
-        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        answer.insert(VARY, HeaderValue::from_static("Origin"));
-    }
-    response
 }
 
 /// A path with and without a slash at its end.

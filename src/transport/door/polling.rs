@@ -2,7 +2,7 @@
 //!
 //! A GET that waits gives its place among the HTTP connections to others: there are as many of them as there are sessions.
 
-use super::{Doors, allow_origin};
+use super::Doors;
 use crate::hub::Sid;
 use crate::lifecycle::LongAnswer;
 use crate::protocol::disconnect::Disconnect;
@@ -47,7 +47,7 @@ pub(super) async fn open(doors: &Doors, request: &Parts, entrance: Option<Arc<En
         }
     };
     match opened.await {
-        Ok(payload) => text(StatusCode::OK, Body::from(payload), &request.headers),
+        Ok(payload) => text(doors, Body::from(payload), &request.headers),
         Err(refused) => doors.refuse(refused, request),
     }
 }
@@ -63,7 +63,7 @@ pub(super) async fn serve(doors: &Doors, request: &Parts, body: Body, sid: Sid) 
         (Ok(()), _) => Err(Refused::malformed(StatusCode::BAD_REQUEST, 3, "Bad request")),
     };
     let mut response = match outcome {
-        Ok(body) => text(StatusCode::OK, Body::from(body), headers),
+        Ok(body) => text(doors, Body::from(body), headers),
         Err(refused) => doors.refuse(refused, request),
     };
     if connection.is_some_and(|connection| !connection.has_place()) {
@@ -191,14 +191,15 @@ pub(super) fn preflight(doors: &Doors, request: &Parts) -> Response<Body> {
     if let Some(asked) = asked {
         answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
     }
-    allow_origin(response, headers)
+    answer.extend(doors.cors(headers));
+    response
 }
 
-fn text(status: StatusCode, body: Body, headers: &HeaderMap) -> Response<Body> {
+fn text(doors: &Doors, body: Body, headers: &HeaderMap) -> Response<Body> {
     let mut response = Response::new(body);
-    *response.status_mut() = status;
     let answer = response.headers_mut();
     answer.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    allow_origin(response, headers)
+    answer.extend(doors.cors(headers));
+    response
 }

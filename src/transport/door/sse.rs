@@ -9,7 +9,7 @@ use crate::transport::gate::Place;
 use crate::transport::handshake::{Form, Refused};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{ALLOW, HeaderMap, HeaderValue, ORIGIN};
+use axum::http::header::{ALLOW, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response, StatusCode, Version};
 
@@ -17,7 +17,7 @@ pub(super) async fn enter(State(doors): State<Doors>, request: Request<Body>) ->
     let request = request.into_parts().0;
     match admit(&doors, &request).await {
         Ok((handshake, place)) => {
-            let head = cors_lines(&request.headers);
+            let head = cors_lines(&doors, &request.headers);
             let claim = Claim { worker: doors.next_worker().clone(), head, guest: Guest::New(handshake, place) };
             match hand_over(request, claim).await {}
         }
@@ -40,13 +40,13 @@ async fn admit(doors: &Doors, request: &Parts) -> Result<(Box<Handshake>, Place)
     doors.admit(request, Wire::Sse, Transport::Sse, None).await
 }
 
-/// Lines of the answer's head that let the page that asked read it; its origin has been checked.
-fn cors_lines(headers: &HeaderMap) -> Vec<u8> {
-    let Some(origin) = headers.get(ORIGIN) else { return Vec::new() };
-    let lines: [&[u8]; 3] = [
-        b"access-control-allow-origin: ",
-        origin.as_bytes(),
-        b"\r\naccess-control-allow-credentials: true\r\nvary: Origin\r\n",
-    ];
-    lines.concat()
+/// Lines of the answer's head that let the page that asked read it.
+fn cors_lines(doors: &Doors, headers: &HeaderMap) -> Vec<u8> {
+    let lines = doors.cors(headers);
+    lines
+        .iter()
+        .flat_map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"])
+        .flatten()
+        .copied()
+        .collect()
 }
