@@ -46,6 +46,8 @@ mod polling;
 #[cfg(test)]
 mod rates;
 #[cfg(test)]
+mod redis_servers;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod slow;

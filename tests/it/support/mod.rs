@@ -6,6 +6,7 @@ mod native;
 mod poller;
 mod process;
 mod raw;
+pub(crate) mod redis;
 mod server;
 mod socketio;
 mod stream;
