@@ -26,6 +26,8 @@ mod encode;
 #[cfg(test)]
 mod entrances;
 #[cfg(test)]
+mod envelopes;
+#[cfg(test)]
 mod every_door;
 #[cfg(test)]
 mod fairness;

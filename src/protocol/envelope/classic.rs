@@ -36,7 +36,7 @@ pub fn decode(place: Place<'_>, namespace: &str, payload: &[u8], limits: &Limits
 }
 
 fn broadcast(text: &Text<'_>) -> Result<Envelope> {
-    let [uid, packet, opts] = text.entries(text.raw())?[..] else { return Err(DecodeError::Packet) };
+    let [uid, packet, opts, ..] = text.entries(text.raw())?[..] else { return Err(DecodeError::Packet) };
     let uid = optional(Some(uid).filter(|uid| *uid != "null"))?;
     let [namespace] = keys(packet, ["\"nsp\""])?;
     let namespace = optional(namespace)?.unwrap_or_else(|| "/".into());
@@ -110,26 +110,27 @@ fn response(text: &Text<'_>, namespace: &str) -> Result<Envelope> {
 /// When this format has no such content, or a placeholder has no attachment.
 pub fn encode(envelope: &Envelope) -> Result<Vec<u8>> {
     let Envelope { uid, content, .. } = envelope;
-    let said = |kind: u8| {
+    let question = |kind: u8, request: Option<&str>| {
         let uid = Some(&**uid).filter(|uid| !uid.is_empty());
-        Object::new().text_if("uid", uid).number("type", kind.into())
+        Object::new().text_if("uid", uid).text_if("requestId", request).number("type", kind.into())
     };
-    let asked = |kind, request: &str| said(kind).text("requestId", request);
+    let said = |kind| question(kind, None);
+    let asked = |kind, request| question(kind, Some(request));
+    let told = |kind: u8, request: &str| Object::new().number("type", kind.into()).text("requestId", request);
     let targets = |targets: &Targets| opts(&targets.rooms, &targets.except, None);
     let answer = |request: &str| Object::new().text("requestId", request);
     let object = match content {
         Content::Broadcast { .. } => return Broadcast::encode(envelope, Format::Classic),
         Content::ServerEmit { name, arguments, request } => {
-            let object = said(SERVER_EMIT).text_if("requestId", request.as_deref());
-            return object.event("data", name, arguments).bytes_with(arguments.attachments());
+            let object = question(SERVER_EMIT, request.as_deref()).event("data", name, arguments);
+            return object.bytes_with(arguments.attachments());
         }
         Content::Answer { request, arguments } => {
-            let object = answer(request).number("type", ANSWER.into()).first("packet", arguments)?;
+            let object = told(ANSWER, request).first("packet", arguments)?;
             return from_json(&object.end(), arguments.attachments());
         }
         Content::ServerAnswer { request, arguments } => {
-            let object = answer(request).number("type", SERVER_EMIT.into()).first("data", arguments)?;
-            return object.bytes_with(arguments.attachments());
+            return told(SERVER_EMIT, request).first("data", arguments)?.bytes_with(arguments.attachments());
         }
         Content::Sockets { request, rooms } => asked(SOCKETS, request).texts("rooms", rooms),
         Content::AllRooms { request } => asked(ALL_ROOMS, request),
@@ -142,9 +143,7 @@ pub fn encode(envelope: &Envelope) -> Result<Vec<u8>> {
         Content::Rooms { request, rooms } => answer(request).texts("rooms", rooms),
         Content::Found { request, sockets } => answer(request).sockets(sockets),
         Content::Sids { request, sids } => answer(request).texts("sockets", sids),
-        Content::Count { request, clients } => {
-            answer(request).number("type", COUNT.into()).number("clientCount", *clients)
-        }
+        Content::Count { request, clients } => told(COUNT, request).number("clientCount", *clients),
         Content::Done { request } => answer(request),
         Content::Heartbeat => return Err(DecodeError::PacketType),
     };
