@@ -6,6 +6,8 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+#[path = "../../fuzz/targets/envelope.rs"]
+mod envelope;
 #[path = "../../fuzz/targets/json.rs"]
 mod json;
 #[path = "../../fuzz/targets/msgpack.rs"]
@@ -21,7 +23,8 @@ mod websocket;
 
 type Run = fn(&[u8]);
 
-const TARGETS: [(&str, Run); 6] = [
+const TARGETS: [(&str, Run); 7] = [
+    ("envelope", envelope::run),
     ("json", json::run),
     ("msgpack", msgpack::run),
     ("native", native::run),
