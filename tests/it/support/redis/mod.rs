@@ -124,7 +124,7 @@ impl Redis {
         kill_process(Pid::from_child(&running.server), signal).unwrap();
     }
 
-    /// Runs the process until it answers; false when it ended instead, as it does where the port is taken.
+    /// Runs the process until it answers and has loaded what it had stored; false when it ended instead, as it does where the port is taken.
     async fn run(&mut self) -> bool {
         let mut command = Command::new("redis-server");
         // A Sentinel's only argument is its file.
@@ -145,6 +145,7 @@ impl Redis {
             if let Ok(mut connection) = Resp::connect(self.port).await
                 && let Ok(Reply::Bytes(info)) = connection.call(&["INFO", "server"]).await
                 && String::from_utf8_lossy(&info).contains(&ours)
+                && matches!(connection.call(&["PING"]).await, Ok(Reply::Status(_)))
             {
                 return true;
             }
