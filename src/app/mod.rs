@@ -55,6 +55,17 @@ pub struct App {
     node: String,
 }
 
+/// Has a running server take up files that have changed: those of TLS.
+#[derive(Debug, Clone)]
+pub struct Reloader(Option<Tls>);
+
+impl Reloader {
+    /// Has them looked at now. False: there are none.
+    pub fn look(&self) -> bool {
+        self.0.as_ref().map(Tls::look).is_some()
+    }
+}
+
 /// A server in the making: what it does with its clients.
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -159,6 +170,12 @@ impl App {
     #[must_use]
     pub fn hub(&self) -> Hub {
         self.hub.clone()
+    }
+
+    /// The way to have changed files taken up at once.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.tls.clone())
     }
 
     /// The address that clients connect to.

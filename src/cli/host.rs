@@ -2,10 +2,11 @@
 
 use super::signals::Signals;
 use super::{Failure, descriptors};
-use crate::app::{App, Mode};
+use crate::app::{App, Mode, Reloader};
 use crate::config::Settings;
 use crate::telemetry;
 use anyhow::{Context as _, anyhow};
+use std::convert::Infallible;
 use tokio::sync::oneshot;
 
 /// Threads for handshakes and HTTP; the sockets have workers of their own.
@@ -25,15 +26,32 @@ pub(super) fn run(
     let runtime = runtime.context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
         let signals = Signals::listen().context("cannot listen for signals")?;
+        // A server for development ends with its terminal.
+        let hang_ups = (mode == Mode::Authenticated).then(Signals::hang_ups).transpose();
+        let hang_ups = hang_ups.context("cannot listen for signals")?;
         let app = App::build(settings, mode)?;
         announce(&app)?;
         let (public, admin) = (app.public_address().context("no address")?, app.admin_address().context("no address")?);
         tracing::info!(%public, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
-        Box::pin(run_until_signalled(app, signals)).await
+        let reloading = reload_when_told(app.reloader(), hang_ups);
+        tokio::select! {
+            outcome = Box::pin(run_until_signalled(app, signals)) => outcome,
+            never = reloading => match never {},
+        }
     });
     // What is left was named, or is not waited for: a second signal says so.
     runtime.shutdown_background();
     outcome
+}
+
+async fn reload_when_told(reloader: Reloader, hang_ups: Option<tokio::signal::unix::Signal>) -> Infallible {
+    let Some(mut hang_ups) = hang_ups else { return std::future::pending().await };
+    loop {
+        hang_ups.recv().await;
+        if !reloader.look() {
+            tracing::info!("SIGHUP: there are no files to look at again; settings need a restart");
+        }
+    }
 }
 
 async fn run_until_signalled(app: App, mut signals: Signals) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ Examples:
   roomcast serve --api-key \"$(openssl rand -hex 16)\" --allow-origin https://app.example
 
 SIGTERM or SIGINT drains: readiness goes at once, sessions are closed over the drain window, and the process ends with 0, \
-or with 1 when something was left at the deadline. A second signal ends it at once.";
+or with 1 when something was left at the deadline. A second signal ends it at once. SIGHUP has changed files of TLS taken up now.";
 
 /// Runs the server; clients need a token
 #[derive(Debug, Args)]

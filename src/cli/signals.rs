@@ -1,4 +1,4 @@
-//! The signals that end a server.
+//! The signals that end a server, and the one that has it take up changed files.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +37,11 @@ impl Signals {
     /// Takes them away from the system, which would end the process.
     pub(super) fn listen() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Those that ask for changed files to be taken up.
+    pub(super) fn hang_ups() -> std::io::Result<tokio::signal::unix::Signal> {
+        signal(SignalKind::hangup())
     }
 
     pub(super) async fn next(&mut self) -> Signal {

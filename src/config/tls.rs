@@ -22,7 +22,7 @@ pub struct TlsSettings {
     /// PEM file with the certificate's private key
     #[arg(long, env = "ROOMCAST_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// How often to look whether these files have changed; 0 = never
+    /// How often to look whether these files have changed; 0 = on SIGHUP only
     #[arg(long, env = "ROOMCAST_TLS_RELOAD", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     pub tls_reload: Duration,
     /// Most TLS handshakes under way at once; connections above it are closed

@@ -1,6 +1,7 @@
 //! Goal: the program does what its help says, and says what is wrong. Method: run the real binary with an environment of
 //! its own, its output in files, and look at exit codes, output and sockets.
 
+use crate::tls::Certificate;
 use clap::Parser as _;
 use roomcast::config::{AuthSettings, reference};
 use roomcast::lifecycle;
@@ -552,6 +553,37 @@ fn dev_tells_its_addresses_and_everything_in_them_works() {
     assert_eq!(server.exit_code(), 0, "{}", server.read("stderr"));
     let (code, _, stderr) = check();
     assert!(code == 1 && stderr.contains("connection refused"), "{stderr}");
+}
+
+#[test]
+fn a_hang_up_has_renewed_certificates_taken_up_and_ends_nothing() {
+    let mut certificate = Certificate::new("hang-up");
+    let files = [certificate.cert(), certificate.key()].map(|path| path.to_str().unwrap().to_owned());
+    let tls = ["serve", "--tls-cert", &files[0], "--tls-key", &files[1], "--tls-reload", "0", "--drain-delay", "0"];
+    let mut server = Running::start(with_secret(&tls).args(ANY_PORTS));
+    server.addresses();
+    server.signal(Signal::HUP);
+    server.line("stderr", "the certificate for TLS has not changed");
+    let took_up = || server.read("stderr").matches("took up a certificate for TLS").count();
+    assert_eq!(took_up(), 1);
+    certificate.renew(2_041);
+    server.signal(Signal::HUP);
+    eventually("the new certificate", || (took_up() == 2).then_some(()));
+    fs::write(certificate.cert(), "no certificate").unwrap();
+    for n in 1..=2 {
+        server.signal(Signal::HUP);
+        let complaints = || server.read("stderr").matches("the new certificate cannot be used").count();
+        eventually("a complaint, each time that somebody asks", || (complaints() == n).then_some(()));
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), 0, "{}", server.read("stderr"));
+
+    let mut plain = Running::start(with_secret(&["serve", "--drain-delay", "0"]).args(ANY_PORTS));
+    plain.addresses();
+    plain.signal(Signal::HUP);
+    plain.line("stderr", "SIGHUP: there are no files to look at again");
+    plain.signal(Signal::TERM);
+    assert_eq!(plain.exit_code(), 0, "{}", plain.read("stderr"));
 }
 
 #[test]

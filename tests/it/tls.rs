@@ -20,29 +20,29 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// A certificate for `localhost` and its key, in files of their own; the files go when this is dropped.
-struct Certificate {
+pub(crate) struct Certificate {
     folder: PathBuf,
     der: CertificateDer<'static>,
 }
 
 impl Certificate {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("roomcast-tls-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let der = write_certificate(&folder, 2_040);
         Self { folder, der }
     }
 
-    fn cert(&self) -> PathBuf {
+    pub(crate) fn cert(&self) -> PathBuf {
         self.folder.join("cert.pem")
     }
 
-    fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.folder.join("key.pem")
     }
 
     /// Puts another certificate in its place.
-    fn renew(&mut self, year: i32) {
+    pub(crate) fn renew(&mut self, year: i32) {
         self.der = write_certificate(&self.folder, year);
     }
 

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 /// The first byte of every TLS connection: a record with a handshake.
@@ -43,6 +43,8 @@ struct Inner {
     settings: TlsSettings,
     current: Mutex<Current>,
     handshakes: Semaphore,
+    /// Somebody wants the files to be looked at now.
+    asked: Notify,
     stats: Arc<NodeStats>,
 }
 
@@ -65,6 +67,7 @@ impl Tls {
             settings: settings.clone(),
             current: Mutex::new(Current { files, config: certified.config }),
             handshakes: Semaphore::new(settings.max_tls_handshakes.min(Semaphore::MAX_PERMITS)),
+            asked: Notify::new(),
             stats,
         };
         Ok(Some(Self { inner: Arc::new(inner) }))
@@ -111,36 +114,54 @@ impl Tls {
         }
     }
 
-    /// Takes up new files when they have changed, until the process ends. What cannot be used changes nothing.
+    /// Has [`Tls::watch`] look at the files now.
+    pub fn look(&self) {
+        self.inner.asked.notify_one();
+    }
+
+    /// Takes up new files when they have changed, until the process ends: now and then, and when it is asked to look. What
+    /// cannot be used changes nothing.
     pub async fn watch(self, lifecycle: Lifecycle) {
         let every = self.inner.settings.tls_reload;
         let mut was_bad = None;
-        while !every.is_zero() {
-            tokio::select! {
-                () = tokio::time::sleep(every) => {}
+        loop {
+            let asked = tokio::select! {
+                () = tokio::time::sleep(every), if !every.is_zero() => false,
+                () = self.inner.asked.notified() => true,
                 () = lifecycle.stopping() => return,
+            };
+            match self.reload() {
+                Ok(changed) => {
+                    if asked && !changed {
+                        tracing::info!("the certificate for TLS has not changed");
+                    }
+                    was_bad = None;
+                }
+                Err(problem) => {
+                    // Whoever asks is answered; otherwise one line says it.
+                    if asked || was_bad.as_ref() != Some(&problem) {
+                        tracing::error!(problem, "the new certificate cannot be used; the old one stays");
+                    }
+                    was_bad = Some(problem);
+                }
             }
-            let problem = self.reload().err();
-            if let Some(problem) = problem.as_ref().filter(|problem| was_bad.as_ref() != Some(*problem)) {
-                tracing::error!(problem, "the new certificate cannot be used; the old one stays");
-            }
-            was_bad = problem;
         }
     }
 
-    fn reload(&self) -> Result<(), String> {
+    /// Says whether there was something new.
+    fn reload(&self) -> Result<bool, String> {
         let outcome = self.inner.settings.read().and_then(|files| {
             let Some(files) = files.filter(|files| *files != self.current().files) else { return Ok(None) };
             let certified = files.certified()?;
             Ok(Some((files, certified)))
         });
         match outcome {
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(false),
             Ok(Some((files, certified))) => {
                 tell_expiry(&certified, &self.inner.stats);
                 *self.current() = Current { files, config: certified.config };
                 self.inner.stats.tls_reloads.add_shared(1);
-                Ok(())
+                Ok(true)
             }
             Err(problem) => {
                 self.inner.stats.tls_reload_failures.add_shared(1);
