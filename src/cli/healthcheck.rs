@@ -1,6 +1,6 @@
 //! `roomcast healthcheck`: is the server of this container ready? For images without curl.
 
-use super::http::exchange;
+use super::http::{ServerUrl, Trust, exchange};
 use super::{Failure, client_runtime, say};
 use crate::config::{FileArg, ListenSettings, parse_duration};
 use anyhow::{Context as _, anyhow};
@@ -38,8 +38,8 @@ pub(super) struct Healthcheck {
 impl Healthcheck {
     pub(super) fn run(self) -> Result<(), Failure> {
         let request = Request::get("/readyz").body(Body::empty()).context("cannot make the request")?;
-        let address = reachable(self.listen.admin_listen).to_string();
-        let (status, answer) = client_runtime()?.block_on(exchange(&address, request, self.timeout))?;
+        let url = ServerUrl::plain(&reachable(self.listen.admin_listen).to_string());
+        let (status, answer) = client_runtime()?.block_on(exchange(&url, &Trust::default(), request, self.timeout))?;
         let answer = answer.trim();
         if status.is_success() {
             say(&format!("{answer}\n"))

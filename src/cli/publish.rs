@@ -17,7 +17,7 @@ Examples:
   roomcast publish lobby --data '\"hello\"'
   roomcast publish lobby --event cursor --data '{\"x\":3,\"y\":4}'
   jq '{status}' report.json | roomcast publish reports --event report --data -
-  ROOMCAST_API_KEY=… roomcast publish lobby --url http://rooms.internal:3000 --data 1";
+  ROOMCAST_API_KEY=… roomcast publish lobby --url https://rooms.example --data 1";
 
 /// How long a publish may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,7 +67,9 @@ impl Publish {
         }
         let request = request.body(Body::from(body.context("cannot write the event as JSON")?));
         let request = request.map_err(|_| Failure::usage("the key has characters that no header has"))?;
-        let (status, answer) = client_runtime()?.block_on(exchange(&self.server.url.authority, request, PATIENCE))?;
+        let trust = self.server.trust()?;
+        let asked = exchange(&self.server.url, &trust, request, PATIENCE);
+        let (status, answer) = client_runtime()?.block_on(asked)?;
         if status.is_success() {
             say(&format!("{}\n", answer.trim_end()))
         } else {

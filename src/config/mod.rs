@@ -20,6 +20,7 @@ mod show;
 mod tap;
 mod tls;
 mod token;
+mod trust;
 mod units;
 
 pub use abuse::AbuseSettings;
@@ -38,6 +39,7 @@ pub use show::{effective, reference};
 pub use tap::TapSettings;
 pub use tls::{Certified, TlsFiles, TlsSettings};
 pub use token::{KeySetUrl, TokenAlgorithm};
+pub use trust::trusting;
 pub use units::{parse_bytes, parse_duration, parse_log_filter, show_bytes, show_duration};
 
 /// All settings of a server.

@@ -556,6 +556,39 @@ fn dev_tells_its_addresses_and_everything_in_them_works() {
 }
 
 #[test]
+fn publish_and_tail_speak_tls_with_whom_they_trust() {
+    let certificate = Certificate::new("clients");
+    let files = [certificate.cert(), certificate.key()].map(|path| path.to_str().unwrap().to_owned());
+    let tls = ["dev", "--tls-cert", &files[0], "--tls-key", &files[1]];
+    let server = Running::start(roomcast(&tls).args(ANY_PORTS));
+    let port = server.addresses().0.rsplit_once(':').unwrap().1.to_owned();
+    let (http, ws) = (format!("https://localhost:{port}"), format!("wss://localhost:{port}"));
+    let mut tail = Running::start(&mut roomcast(&["tail", "lobby", "--url", &ws, "--ca", &files[0]]));
+    tail.line("stderr", "watching on");
+    let publish =
+        |url: &str, more: &[&str]| answer(roomcast(&["publish", "lobby", "--data", "17", "--url", url]).args(more));
+    let trusting: &[&str] = &["--ca", &files[0]];
+    let (code, stdout, stderr) = publish(&http, trusting);
+    assert_eq!((code, stdout.as_str()), (0, "{\"room\":\"lobby\"}\n"), "{stderr}");
+    tail.line("stdout", "17");
+    let (code, _, stderr) = publish(&http, &[]);
+    assert!(
+        code == 1 && stderr.contains("no TLS with") && stderr.contains("--ca"),
+        "a stranger is not trusted: {stderr}"
+    );
+    let (code, _, stderr) = publish(&format!("https://127.0.0.1:{port}"), trusting);
+    assert!(code == 1 && stderr.contains("no TLS with"), "it has another name: {stderr}");
+    let (code, _, stderr) = publish(&format!("http://localhost:{port}"), &[]);
+    assert!(code == 1 && stderr.contains("refused the event: 400"), "{stderr}");
+
+    let (code, _, stderr) =
+        answer(&mut roomcast(&["tail", "--session", "AAAAAAAAAAAAAAAAAAAA", "--url", &http, "--ca", &files[0]]));
+    assert!(code == 1 && stderr.contains("the server does not show the session"), "{stderr}");
+    tail.signal(Signal::INT);
+    assert_eq!(tail.exit_code(), 0);
+}
+
+#[test]
 fn a_hang_up_has_renewed_certificates_taken_up_and_ends_nothing() {
     let mut certificate = Certificate::new("hang-up");
     let files = [certificate.cert(), certificate.key()].map(|path| path.to_str().unwrap().to_owned());
@@ -597,8 +630,11 @@ fn publish_says_why_it_was_refused() {
     assert_eq!(code, 0, "{stderr}");
     let (code, _, stderr) = answer(&mut roomcast(&["publish", "lobby", "--data", "hello", "--url", &url]));
     assert!(code == 2 && stderr.contains("no JSON"), "{stderr}");
-    let (code, _, stderr) = answer(&mut roomcast(&["publish", "lobby", "--url", "https://a.example"]));
-    assert!(code == 2 && stderr.contains("TLS proxy"), "{stderr}");
+    let folder = Folder::new();
+    for ca in [folder.file("empty.pem", ""), "/nowhere/ca.pem".to_owned()] {
+        let (code, _, stderr) = answer(&mut roomcast(&["publish", "lobby", "--url", "https://a.example", "--ca", &ca]));
+        assert!(code == 2 && stderr.contains(&format!("--ca {ca}: ")), "{stderr}");
+    }
 }
 
 #[test]

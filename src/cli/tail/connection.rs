@@ -1,7 +1,7 @@
 //! A plain WebSocket connection to a server, as far as watching needs it.
 
 use super::super::Failure;
-use super::super::http::{ServerUrl, connect};
+use super::super::http::{ServerUrl, Stream, Trust};
 use crate::config::Secret;
 use crate::protocol::disconnect::Disconnect;
 use anyhow::{Context as _, anyhow};
@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
@@ -62,14 +61,15 @@ struct Hello {
 
 /// An open connection.
 pub(super) struct Connection {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Stream>,
     silence: Duration,
     /// Events that came while joining.
     early: VecDeque<Packet>,
 }
 
 impl Connection {
-    pub(super) async fn open(url: &ServerUrl, token: Option<&Secret>) -> Result<Self, Ended> {
+    pub(super) async fn open(url: &ServerUrl, trust: &Trust, token: Option<&Secret>) -> Result<Self, Ended> {
+        // Whether there is TLS below is not the WebSocket's affair.
         let address = format!("ws://{}{}", url.authority, url.path("/ws"));
         let mut request = address.into_client_request().map_err(|error| Ended::Final(anyhow!(error).into()))?;
         if let Some(token) = token {
@@ -79,7 +79,7 @@ impl Connection {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         let handshake = async {
-            let stream = connect(&url.authority).await.map_err(Ended::Lost)?;
+            let stream = trust.connect(url).await.map_err(Ended::Lost)?;
             tokio_tungstenite::client_async(request, stream)
                 .await
                 .map_err(|error| refused_handshake(&url.authority, error))

@@ -4,7 +4,7 @@ mod connection;
 mod line;
 mod session;
 
-use super::http::ServerArg;
+use super::http::{ServerArg, Trust};
 use super::signals::Signals;
 use super::{Failure, client_runtime, complain, say};
 use crate::config::{Secret, wants_colour};
@@ -20,7 +20,7 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   roomcast tail lobby
-  roomcast tail lobby news --url http://rooms.internal:3000 --token \"$(roomcast token --sub ada)\"
+  roomcast tail lobby news --url https://rooms.example --token \"$(roomcast token --sub ada)\"
   roomcast tail --session Tn3fXu0AAAAOcd9hL2Vv --api-key …
   roomcast tail lobby | jq 'select(.event == \"message\") | .data'
 
@@ -72,7 +72,7 @@ impl Tail {
             if let Some(sid) = &self.session {
                 let people = is_terminal.then(|| wants_colour(true));
                 return tokio::select! {
-                    shown = session::watch(&self.server.url, sid, self.api_key.as_ref(), people) => shown,
+                    shown = session::watch(&self.server, sid, self.api_key.as_ref(), people) => shown,
                     _ = signals.next() => Ok(()),
                 };
             }
@@ -85,10 +85,10 @@ impl Tail {
 
     /// Watches until something cannot be mended by connecting again.
     async fn watch(&self, look: Look) -> Result<Infallible, Failure> {
-        let (mut pause, mut was_connected) = (PAUSE.0, false);
+        let (mut pause, mut was_connected, trust) = (PAUSE.0, false, self.server.trust()?);
         loop {
             let began = lifecycle::now();
-            let why = match self.watch_once(look, &mut was_connected).await {
+            let why = match self.watch_once(look, &trust, &mut was_connected).await {
                 Err(Ended::Final(failure)) => return Err(failure),
                 Err(Ended::Lost(why)) if !was_connected => return Err(why.into()),
                 Err(Ended::Lost(why)) => why,
@@ -104,8 +104,8 @@ impl Tail {
         }
     }
 
-    async fn watch_once(&self, look: Look, was_connected: &mut bool) -> Result<Infallible, Ended> {
-        let mut connection = Connection::open(&self.server.url, self.token.as_ref()).await?;
+    async fn watch_once(&self, look: Look, trust: &Trust, was_connected: &mut bool) -> Result<Infallible, Ended> {
+        let mut connection = Connection::open(&self.server.url, trust, self.token.as_ref()).await?;
         connection.join(&self.rooms).await?;
         let again = if std::mem::replace(was_connected, true) { " again" } else { "" };
         complain(&format!("watching{again} on {}: {}", self.server.url.authority, self.rooms.join(", ")));

@@ -1,6 +1,6 @@
 //! Watching one session: what it says and what it is told, line by line, over HTTP.
 
-use super::super::http::{ServerUrl, connect, encode_segment};
+use super::super::http::{ServerArg, encode_segment};
 use super::super::{Failure, complain, say};
 use super::line::harmless;
 use crate::config::Secret;
@@ -39,11 +39,12 @@ struct Line {
 /// Shows a session until it ends or the server's time for that is up. Without a colour of people's taste, the lines are those
 /// of the server.
 pub(super) async fn watch(
-    server: &ServerUrl,
+    server: &ServerArg,
     sid: &str,
     key: Option<&Secret>,
     people: Option<bool>,
 ) -> Result<(), Failure> {
+    let (server, trust) = (&server.url, server.trust()?);
     let path = server.path(&format!("/api/v1/sessions/{}/tap", encode_segment(sid)));
     let mut request = Request::get(path).header(HOST, &server.authority);
     if let Some(key) = key {
@@ -51,7 +52,7 @@ pub(super) async fn watch(
     }
     let request = request.body(Body::empty());
     let request = request.map_err(|_| Failure::usage("the key has characters that no header has"))?;
-    let stream = connect(&server.authority).await?;
+    let stream = trust.connect(server).await?;
     let opened = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.context("the server does not speak HTTP")?;
     let shown = async move {

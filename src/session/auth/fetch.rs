@@ -1,16 +1,13 @@
 //! Just enough of an HTTP client for key sets: one GET on a connection of its own, by HTTP/1.1, with TLS where the address
 //! says so. It follows no redirect and asks no proxy, so it goes nowhere but where the settings send it.
 
-use crate::config::AuthSettings;
+use crate::config::{AuthSettings, trusting};
 use anyhow::{Context as _, bail};
 use axum::body::{Body, to_bytes};
 use axum::http::header::{ACCEPT, HOST, USER_AGENT};
 use axum::http::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -37,17 +34,8 @@ impl Fetcher {
         if !auth.auth_jwks_urls.iter().any(|set| set.url.scheme_str() == Some("https")) {
             return Ok(Self { tls: None });
         }
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for certificate in CertificateDer::pem_slice_iter(auth.auth_jwks_ca.as_deref().unwrap_or_default().as_bytes()) {
-            roots.add(certificate.context("auth-jwks-ca-file")?).context("auth-jwks-ca-file")?;
-        }
-        if roots.is_empty() {
-            bail!("this machine trusts no certificates, so no key set can be fetched: install ca-certificates");
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let config = trusting(auth.auth_jwks_ca.as_deref()).map_err(anyhow::Error::msg);
+        let config = config.context("cannot fetch key sets by https (auth-jwks-ca-file)")?;
         Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))) })
     }
 
