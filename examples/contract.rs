@@ -1,13 +1,13 @@
 //! A small application on the embedding interface, to be compared event by event with other Socket.IO servers that run the
-//! same one. One node, so far: what needs Redis, recovery or a database is refused at the start.
+//! same one. What needs recovery or a database is refused at the start.
 //!
 //! `cargo run --example contract -- --port 3000 --node A`
 
 use anyhow::Context as _;
 use clap::Parser;
 use roomcast::app::{App, Mode};
-use roomcast::config::Settings;
-use roomcast::hub::{Action, Selection};
+use roomcast::config::{Secret, Settings};
+use roomcast::hub::{Action, Hub, NodeEvent, Selection};
 use roomcast::protocol::arguments::{Argument, Arguments};
 use roomcast::protocol::refusal::{Code, Refusal};
 use roomcast::protocol::websocket::Limits;
@@ -75,8 +75,6 @@ impl Options {
     /// What is asked for and cannot be had yet.
     fn refusal(&self) -> Option<&'static str> {
         match self {
-            Self { redis: Some(_), .. } => Some("--redis: there is no Redis adapter yet; run one node without it"),
-            Self { sharded: 1.., .. } => Some("--sharded: there is no Redis adapter yet; run one node without it"),
             Self { recovery: 1.., .. } => Some("--recovery: sessions are not recovered yet; leave it out, or say 0"),
             Self { pg: Some(_), .. } => Some("--pg: nothing is stored in a database yet; leave it out"),
             _ => None,
@@ -94,6 +92,10 @@ impl Options {
         settings.limits.handshake_timeout = Duration::from_millis(self.connect_timeout);
         settings.limits.max_packet_bytes = self.max;
         settings.limits.packets_per_second = 0;
+        settings.redis.redis_url = self.redis.as_deref().map(Secret::new);
+        settings.redis.redis_prefix.clone_from(&self.prefix);
+        settings.redis.redis_sharded = self.sharded > 0;
+        settings.redis.redis_specific_responses = self.specific > 0;
         settings.drain.drain_delay = Duration::ZERO;
         settings.drain.drain_window = Duration::ZERO;
         settings
@@ -119,7 +121,9 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> anyhow::Result<()> {
     let (node, settings) = (options.node.as_str(), options.settings());
-    let authed = |namespace| events(namespace, node).on_connect(|call| let_in(call).and_then(|()| greet(call)));
+    let timeout = Duration::from_millis(options.requests_timeout);
+    let events = |namespace| events(namespace, node, timeout);
+    let authed = |namespace| events(namespace).on_connect(|call| let_in(call).and_then(|()| greet(call)));
     let app = App::builder()
         .keep_handshake(true)
         .entrance(Entrance {
@@ -130,8 +134,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
             open: true,
             handler: Arc::new(|message: RawMessage<'_>, answers: &mut RawAnswers| answers.send(message)),
         })
-        .namespace("/", |namespace| events(namespace, node))
-        .namespace("/custom", |namespace| events(namespace, node))
+        .namespace("/", events)
+        .namespace("/custom", events)
         .namespace("/authed", authed)
         .build(settings, Mode::Open)?;
     let address = app.public_address().context("no address")?;
@@ -142,8 +146,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
 
 // === the events ===
 
-fn events(namespace: Namespace, node: &str) -> Namespace {
-    let node = node.to_owned();
+fn events(namespace: Namespace, node: &str, timeout: Duration) -> Namespace {
+    let (node, heard_on) = (node.to_owned(), node.to_owned());
     let namespace = namespace
         .without_vocabulary()
         .ignoring_unknown_events()
@@ -155,7 +159,7 @@ fn events(namespace: Namespace, node: &str) -> Namespace {
         })
         .on("message-with-ack", |call| Ok(Answer::Args(call.arguments()?)))
         .on("whoami", move |call| answer(Ok(whoami(call, &node))))
-        .on("join", |call| answer(join(call)))
+        .on("join", |call| or_err(join(call)))
         .on("leave", |call| answer(leave(call)))
         .on("rooms", |call| Answer::json(&call.rooms()))
         .on("bye", |call| {
@@ -166,13 +170,13 @@ fn events(namespace: Namespace, node: &str) -> Namespace {
         .on("cast", |call| answer(cast(call)))
         .on("cast-ack", |call| or_err(cast_ack(call)))
         .on("ask-me", |call| or_err(ask_me(call)));
-    managed(namespace)
+    managed(namespace, timeout).on_node("sse-test", move |hub, event| heard_from_node(hub, event, &heard_on))
 }
 
 /// What concerns all sessions of the cluster.
-fn managed(namespace: Namespace) -> Namespace {
+fn managed(namespace: Namespace, timeout: Duration) -> Namespace {
     namespace
-        .on("fetch", |call| or_err(fetch(call)))
+        .on("fetch", move |call| or_err(fetch(call, timeout)))
         .on("sockets-join", |call| {
             or_err(manage(call, |Manage { rooms, .. }| Ok(Action::Join(named(rooms.ok_or_else(no_rooms)?)))))
         })
@@ -180,10 +184,14 @@ fn managed(namespace: Namespace) -> Namespace {
             or_err(manage(call, |Manage { rooms, .. }| Ok(Action::Leave(named(rooms.ok_or_else(no_rooms)?)))))
         })
         .on("sockets-disconnect", |call| or_err(manage(call, |Manage { close, .. }| Ok(Action::Disconnect { close }))))
-        .on("server-side-emit", |call| or_err(server_side_emit(call)))
+        .on("server-side-emit", move |call| or_err(server_side_emit(call, timeout)))
         .on("server-count", |call| {
             let (hub, later) = (call.hub(), call.defer()?);
-            call.spawn(async move { later.answer(Answer::json(&json!({"n": hub.node_count().await}))) });
+            let namespace = call.namespace();
+            call.spawn(async move {
+                let count = hub.node_count(namespace).await;
+                later.answer(answer(count.map(|n| json!({"n": n}))));
+            });
             Ok(Answer::None)
         })
 }
@@ -210,9 +218,10 @@ fn whoami(call: &mut Call<'_, '_>, node: &str) -> Value {
     })
 }
 
-fn join(call: &mut Call<'_, '_>) -> Result<Value, Refusal> {
-    named(call.arg(0)?).iter().try_for_each(|room| call.join(room).map(drop))?;
-    Ok(json!({"ok": true}))
+fn join(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+    let rooms = named(call.arg(0)?);
+    rooms.iter().try_for_each(|room| call.join(room).map(drop))?;
+    Ok(call.once_heard(&rooms, Answer::json(&json!({"ok": true}))?))
 }
 
 fn leave(call: &mut Call<'_, '_>) -> Result<Value, Refusal> {
@@ -250,6 +259,8 @@ struct Cast {
     with_sender: bool,
     #[serde(default)]
     volatile: bool,
+    #[serde(default)]
+    local: bool,
     timeout: Option<u64>,
 }
 
@@ -270,6 +281,9 @@ fn cast(call: &mut Call<'_, '_>) -> Result<Value, Refusal> {
     if cast.volatile {
         to = to.volatile();
     }
+    if cast.local {
+        to = to.local();
+    }
     to.emit(&cast.event, &arguments)?;
     Ok(json!({"ok": true}))
 }
@@ -282,6 +296,7 @@ struct Report {
 }
 
 const TIMED_OUT: &str = "operation has timed out";
+const NODES_TIMED_OUT: &str = "timeout reached while waiting for the other nodes";
 
 fn cast_ack(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     let mut cast: Cast = call.arg(0)?;
@@ -325,6 +340,20 @@ struct Manage {
     close: bool,
 }
 
+#[derive(Debug, Default, Deserialize)]
+struct Fetch {
+    rooms: Option<Names>,
+    #[serde(default)]
+    local: bool,
+}
+
+/// What clients hear of another node's word.
+#[derive(Debug, Serialize)]
+struct GotFromNode<'a> {
+    node: &'a str,
+    args: &'a [Argument],
+}
+
 fn no_rooms() -> Refusal {
     Refusal::new(Code::BadPacket, "which rooms?")
 }
@@ -335,41 +364,64 @@ fn manage(call: &mut Call<'_, '_>, action: impl Fn(Manage) -> Result<Action, Ref
     let selection = Selection { namespace: call.namespace(), rooms, except: Vec::new() };
     let (action, hub, later) = (action(asked)?, call.hub(), call.defer()?);
     call.spawn(async move {
-        hub.manage(selection, action).await;
-        later.answer(Answer::json(&json!({"ok": true})));
+        let done = hub.manage(selection, action).await;
+        later.answer(answer(done.map(|_| json!({"ok": true}))));
     });
     Ok(Answer::None)
 }
 
-fn fetch(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
-    let asked: Option<Manage> = call.arg(0)?;
-    let rooms = asked.and_then(|asked| asked.rooms).map(named).unwrap_or_default();
+fn fetch(call: &mut Call<'_, '_>, timeout: Duration) -> Result<Answer, Refusal> {
+    let asked: Option<Fetch> = call.arg(0)?;
+    let Fetch { rooms, local } = asked.unwrap_or_default();
+    let rooms = rooms.map(named).unwrap_or_default();
     let selection = Selection { namespace: call.namespace(), rooms, except: Vec::new() };
     let (hub, later) = (call.hub(), call.defer()?);
     call.spawn(async move {
-        let sockets = hub.fetch_sockets(selection).await;
-        let ids: Vec<_> = sockets.iter().map(|socket| socket.sid.to_string()).collect();
-        let rooms: BTreeMap<_, _> = sockets.into_iter().map(|socket| (socket.sid.to_string(), socket.rooms)).collect();
+        let sockets = if local {
+            hub.fetch_here(selection).await
+        } else {
+            match hub.fetch_sockets(selection, timeout).await {
+                Ok(fetched) if fetched.missing_nodes == 0 => fetched.sockets,
+                Ok(_) => return later.answer(Answer::json(&json!({"err": NODES_TIMED_OUT}))),
+                Err(refusal) => return later.answer(answer(Err(refusal))),
+            }
+        };
+        let ids: Vec<_> = sockets.iter().map(|socket| socket.id.clone()).collect();
+        let rooms: BTreeMap<_, _> = sockets.into_iter().map(|socket| (socket.id, socket.rooms)).collect();
         later.answer(Answer::json(&json!({"ids": ids, "rooms": rooms})));
     });
     Ok(Answer::None)
 }
 
-fn server_side_emit(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
+fn server_side_emit(call: &mut Call<'_, '_>, timeout: Duration) -> Result<Answer, Refusal> {
     let args: Option<Vec<Argument>> = call.arg(0)?;
     let wants_ack: Option<bool> = call.arg(1)?;
     let arguments = Arguments::of(&args.unwrap_or_default())?;
-    let (hub, namespace, later) = (call.hub(), call.namespace(), call.defer()?);
+    let (hub, namespace) = (call.hub(), call.namespace());
+    if wants_ack != Some(true) {
+        hub.tell_nodes(namespace, "sse-test", &arguments)?;
+        return Answer::json(&json!({"ok": true}));
+    }
+    let later = call.defer()?;
     call.spawn(async move {
-        let answers = hub.emit_to_nodes(namespace, "sse-test", &arguments, Duration::from_millis(ASK_MS)).await;
-        if wants_ack != Some(true) {
-            return later.answer(Answer::json(&json!({"ok": true})));
-        }
+        let heard = match hub.emit_to_nodes(namespace, "sse-test", &arguments, timeout).await {
+            Ok(heard) => heard,
+            Err(refusal) => return later.answer(answer(Err(refusal))),
+        };
         let first = |answer: &Arguments| answer.parse::<Vec<Argument>>().ok()?.into_iter().next();
-        let answers = answers.iter().map(|answer| first(answer).unwrap_or_default()).collect();
-        later.answer(Answer::json(&Report { err: None, answers }));
+        let answers = heard.answers.iter().map(|answer| first(answer).unwrap_or_default()).collect();
+        let err = (heard.missing_nodes > 0).then_some(NODES_TIMED_OUT);
+        later.answer(Answer::json(&Report { err, answers }));
     });
     Ok(Answer::None)
+}
+
+/// Says to the clients here what another node says, and who heard it to that node.
+fn heard_from_node(hub: &Hub, event: &NodeEvent, node: &str) -> Option<Arguments> {
+    let args: Vec<Argument> = event.arguments.parse().ok()?;
+    let got = Arguments::of(&[GotFromNode { node, args: &args }]).ok()?;
+    hub.emit_here(event.namespace, "sse-got", &got).ok()?;
+    Arguments::of(&[GotFromNode { node, args: &args }]).ok()
 }
 
 // === answers ===

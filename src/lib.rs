@@ -9,6 +9,7 @@
 //! | [`hub`] | who is in which room on this node, and fan-out |
 //! | [`session`] | one client from handshake to goodbye |
 //! | [`transport`] | sockets: the only place that reads from and writes to clients |
+//! | [`adapter`] | the other nodes: what they are told and asked, and what comes from them |
 //! | [`limiter`] | what strangers may cost, by address and by key |
 //! | [`http`] | REST for services and operators |
 //! | [`app`] | wires, runs, drains; the only one that knows everyone |
@@ -17,6 +18,7 @@
 //! Leaves that anyone may use: [`config`] (every setting), [`metrics`] (every metric), [`lifecycle`] (every task and the
 //! clock), [`telemetry`] (logs). Who may name whom is held by a test, `tests/it/tidy.rs`.
 
+pub mod adapter;
 pub mod app;
 pub mod cli;
 pub mod config;

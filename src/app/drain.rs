@@ -16,6 +16,7 @@ pub(super) struct Running {
     pub(super) metrics: Metrics,
     pub(super) lifecycle: Lifecycle,
     pub(super) close_public: CancellationToken,
+    pub(super) close_cluster: CancellationToken,
     pub(super) close_admin: CancellationToken,
 }
 
@@ -23,7 +24,7 @@ impl Running {
     /// Ends it within the deadline: not ready, a wait, no more clients, goodbye to those that are here. Returns the names of
     /// what was still running then.
     pub(super) async fn drain(self, settings: &DrainSettings) -> Vec<&'static str> {
-        let Self { hub, metrics, lifecycle, close_public, close_admin } = self;
+        let Self { hub, metrics, lifecycle, close_public, close_cluster, close_admin } = self;
         let began = lifecycle::now();
         let elapsed = || lifecycle::now().saturating_duration_since(began);
         let left = |margin: Duration| settings.drain_deadline.saturating_sub(elapsed()).saturating_sub(margin);
@@ -41,6 +42,7 @@ impl Running {
         if tokio::time::timeout(left(EXIT_MARGIN), workers_gone).await.is_err() {
             metrics.node().drain_left.set(metrics.open_sockets());
         }
+        close_cluster.cancel();
         close_admin.cancel();
         let still_running = lifecycle.drain(left(Duration::ZERO)).await;
         tracing::info!(seconds = elapsed().as_secs_f64(), left = ?still_running, "drained");

@@ -1,15 +1,17 @@
 //! Wires, runs, drains: the only file that knows everyone.
 
+mod builder;
 mod drain;
 mod summary;
 
+use crate::adapter::Driver;
 use crate::config::{AuthSettings, Settings};
 use crate::http::{self, Api, ApiKeys, Guards};
 use crate::hub::{Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
-use crate::session::{Access, Admission, Application, Entrance, HandshakeDetails, Namespace, TokenKey};
+use crate::session::{Access, Application, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front, HTTP_CONNECTION_LIFE};
 use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
@@ -23,8 +25,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::adapter::Bus;
 pub use crate::hub::{Policies, Right};
 pub use crate::session::{Claims, RoomClaim};
+pub use builder::Builder;
 
 /// New sockets and polls that may wait for one worker.
 const ERRANDS_MAX: usize = 1_024;
@@ -48,6 +52,7 @@ pub struct App {
     public: TcpListener,
     admin: TcpListener,
     hub: Hub,
+    driver: Option<Driver>,
     inboxes: Vec<Inbox>,
     metrics: Metrics,
     origins: Origins,
@@ -63,91 +68,6 @@ impl Reloader {
     /// Has them looked at now. False: there are none.
     pub fn look(&self) -> bool {
         self.0.as_ref().map(Tls::look).is_some()
-    }
-}
-
-/// A server in the making: what it does with its clients.
-#[derive(Debug, Default)]
-pub struct Builder {
-    namespaces: Vec<(String, Namespace)>,
-    entrances: Vec<Arc<Entrance>>,
-    keep_handshakes: bool,
-    admission: Option<Admission>,
-}
-
-impl Builder {
-    /// Describes a namespace. `/` and the namespaces of the settings are there anyway, with the built-in vocabulary.
-    #[must_use]
-    pub fn namespace(mut self, name: &str, describe: impl FnOnce(Namespace) -> Namespace) -> Self {
-        self.namespaces.push((name.to_owned(), describe(Namespace::default())));
-        self
-    }
-
-    /// Opens an address of its own, at which messages have no vocabulary.
-    #[must_use]
-    pub fn entrance(mut self, entrance: Entrance) -> Self {
-        self.entrances.push(Arc::new(entrance));
-        self
-    }
-
-    /// Has `decide` say whether a handshake may go on, after origin, token and rates have been looked at: a look at a cookie,
-    /// a question to another service. The error is the sentence that is answered, with 403.
-    #[must_use]
-    pub fn admit<F, D>(self, decide: D) -> Self
-    where
-        F: Future<Output = Result<(), String>> + Send + 'static,
-        D: Fn(HandshakeDetails) -> F + Send + Sync + 'static,
-    {
-        Self { admission: Some(Admission::new(decide)), ..self }
-    }
-
-    /// Has sessions keep what their handshakes and CONNECTs said, at the cost of its size in memory for each.
-    #[must_use]
-    pub fn keep_handshake(self, keep: bool) -> Self {
-        Self { keep_handshakes: keep, ..self }
-    }
-
-    /// Checks the settings against each other and binds the addresses; nothing is served yet.
-    ///
-    /// # Errors
-    /// When a key is missing, a name is not valid, or an address cannot be bound.
-    pub fn build(self, mut settings: Settings, mode: Mode) -> anyhow::Result<App> {
-        let names = &settings.listen.namespaces;
-        let application = Application::new(names, self.namespaces, self.keep_handshakes).map_err(anyhow::Error::msg)?;
-        let application = application.with_entrances(self.entrances).with_admission(self.admission);
-        if mode == Mode::Authenticated
-            && let Some(problem) = settings.auth.missing()
-        {
-            anyhow::bail!(problem);
-        }
-        let api_keys = settings.auth.keys().map_err(|problems| anyhow::anyhow!(problems.join("; ")))?;
-        let keys = if mode == Mode::Open { ApiKeys::open() } else { ApiKeys::new(&api_keys) };
-        let workers = match settings.delivery.workers {
-            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
-            workers => usize::from(workers),
-        };
-        let rules = accept_rules(&settings);
-        let bind = |address, flag| listener::bind(address, rules).map_err(|error| cannot_listen(address, flag, error));
-        let public = bind(settings.listen.listen, "--listen")?;
-        let admin = bind(settings.listen.admin_listen, "--admin-listen")?;
-        let metrics = Metrics::new(workers);
-        metrics.node().max_sockets.set(settings.limits.max_sockets as u64);
-        metrics.node().max_rooms.set(settings.limits.max_rooms as u64);
-        let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
-        let access = {
-            let (depth, open) = (settings.limits.max_json_depth, mode == Mode::Open);
-            Access::new(&settings.auth, depth, open, Arc::clone(metrics.node()))?
-        };
-        summary::tell(&settings, mode, api_keys.len(), workers);
-        summary::warn_of_closed_api(mode, api_keys.len());
-        settings.auth.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
-        settings.auth.forget_secrets();
-        let names = application.names().to_vec();
-        let (hub, inboxes) = Hub::new(names, workers, settings.delivery.inbox_bytes, metrics.clone());
-        let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
-        let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let application = Arc::new(application);
-        Ok(App { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node })
     }
 }
 
@@ -199,8 +119,21 @@ impl App {
     /// # Errors
     /// When a worker cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Vec<&'static str>> {
-        let Self { settings, application, access, keys, public, admin, hub, inboxes, metrics, origins, tls, node } =
-            self;
+        let Self {
+            settings,
+            application,
+            access,
+            keys,
+            public,
+            admin,
+            hub,
+            driver,
+            inboxes,
+            metrics,
+            origins,
+            tls,
+            node,
+        } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let limiter = Limiter::new(&settings, metrics.node().clone());
@@ -216,6 +149,14 @@ impl App {
             lifecycle
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
                 .context("cannot start a worker thread")?;
+        }
+        let close_cluster = CancellationToken::new();
+        if let Some(driver) = driver {
+            let (here, stop) = (hub.clone(), close_cluster.clone());
+            let drive = move || Box::pin(async move { driver.run(Arc::new(here), stop.cancelled()).await });
+            lifecycle.spawn_runtime("cluster".to_owned(), drive).context("cannot start a thread for other nodes")?;
+            let stop = close_cluster.clone();
+            lifecycle.spawn("answers to other nodes", hub.clone().answer_others(async move { stop.cancelled().await }));
         }
         access.keep(&lifecycle);
         let rules = accept_rules(&settings);
@@ -240,7 +181,7 @@ impl App {
         lifecycle.spawn("admin listener", serve(admin, &close_admin));
 
         stop.await;
-        let running = Running { hub, metrics, lifecycle, close_public, close_admin };
+        let running = Running { hub, metrics, lifecycle, close_public, close_cluster, close_admin };
         Ok(running.drain(&settings.drain).await)
     }
 }

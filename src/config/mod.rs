@@ -15,6 +15,7 @@ mod listen;
 mod network;
 mod policy;
 mod public_key;
+mod redis;
 mod secret;
 mod show;
 mod tap;
@@ -34,6 +35,7 @@ pub use listen::{DrainSettings, ListenSettings, LogFormat, LogSettings};
 pub use network::Network;
 pub use policy::{RateRule, RoomRule, RoomSettings, Who};
 pub use public_key::PublicKey;
+pub use redis::RedisSettings;
 pub use secret::Secret;
 pub use show::{effective, reference};
 pub use tap::TapSettings;
@@ -69,6 +71,9 @@ pub struct Settings {
     /// How delivery works and what happens to slow consumers.
     #[command(flatten)]
     pub delivery: DeliverySettings,
+    /// How this node meets the others.
+    #[command(flatten)]
+    pub redis: RedisSettings,
     /// When silent clients are given up.
     #[command(flatten)]
     pub heartbeat: HeartbeatSettings,

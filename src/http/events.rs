@@ -172,16 +172,9 @@ impl Api {
         let except = fields.excepted_rooms(self.limits.rooms)?;
         let own = |names: &Rooms<'_>| names.iter().map(|name| name.as_ref().into()).collect();
         let event = Event { raw, attachments: &[], ack: None };
-        match self.hub.broadcast(Broadcast::new(namespace, own(rooms), own(&except), event)) {
-            0 => {
-                self.metrics.node().http_published.add_shared(1);
-                Ok(())
-            }
-            full => {
-                let detail = format!("{full} workers are behind; members there do not get it");
-                Err(Refusal::new(Code::Unavailable, detail))
-            }
-        }
+        self.hub.broadcast(Broadcast::new(namespace, own(rooms), own(&except), event))?;
+        self.metrics.node().http_published.add_shared(1);
+        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, &'static str)
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     } else if api.metrics.worker_lag_us(lifecycle::unix_millis()) > STUCK_US {
         (StatusCode::SERVICE_UNAVAILABLE, "a worker does not answer\n")
+    } else if api.is_cut_off() {
+        (StatusCode::OK, "degraded: other nodes are not heard\n")
     } else {
         (StatusCode::OK, "ready\n")
     }
@@ -39,6 +41,16 @@ pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, &'static str)
 
 /// A worker that is this far behind, in microseconds, delivers nothing: the node is not ready.
 const STUCK_US: u64 = 2_000_000;
+
+/// Without a word of itself through the broker for so long, in milliseconds, a node is cut off from the others.
+const CUT_OFF_MS: u64 = 15_000;
+
+impl Api {
+    /// Whether other nodes are not heard. It serves its own rooms, so it gets traffic still.
+    fn is_cut_off(&self) -> bool {
+        self.metrics.node().cluster.probe_age_ms.get() > CUT_OFF_MS
+    }
+}
 
 #[derive(Debug, Serialize)]
 struct Health {
@@ -65,6 +77,7 @@ pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
         status: match () {
             () if api.is_draining() => "draining",
             () if lag_us > STUCK_US => "stuck",
+            () if api.is_cut_off() => "degraded",
             () => "ok",
         },
         version: env!("CARGO_PKG_VERSION"),

@@ -201,7 +201,8 @@ mod tests {
     /// An open API without workers: who asks one is answered at once that there is none.
     pub(super) fn api() -> Api {
         let metrics = Metrics::new(1);
-        let (hub, _no_workers) = Hub::new(vec!["/".into()], 1, 1_024, metrics.clone());
+        let (hub, _no_workers) =
+            Hub::new(vec!["/".into()], 1, 1_024, metrics.clone(), crate::adapter::Adapter::alone());
         let settings = Defaults::parse_from(["test"]).settings;
         let limiter = Limiter::new(&settings, metrics.node().clone());
         let revoked = Revoked::new(10, Arc::clone(metrics.node()));

@@ -40,6 +40,12 @@ impl Sid {
         Self(text)
     }
 
+    /// What all ids of a node begin with: its three bytes are four characters.
+    #[must_use]
+    pub fn prefix(node: [u8; 3]) -> String {
+        URL_SAFE_NO_PAD.encode(node)
+    }
+
     /// Reads an id that somebody sent.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

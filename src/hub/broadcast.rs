@@ -2,6 +2,7 @@
 
 use super::NamespaceId;
 use super::outbox::OutboxId;
+use crate::adapter::Said;
 use crate::protocol::event::{Event, Scope};
 use crate::protocol::request::RawEvent;
 use crate::protocol::{DecodeError, Wire};
@@ -22,6 +23,8 @@ pub struct Cast<'a, S> {
     pub exclude: Option<OutboxId>,
     /// Whether sessions that take nothing at the moment are left out, rather than it waits for them.
     pub volatile: bool,
+    /// Whether other nodes do not hear of it.
+    pub local: bool,
     /// What is said.
     pub event: Event<'a>,
 }
@@ -91,6 +94,11 @@ impl Broadcast {
             attachments: &self.attachments,
             ack: self.ack,
         }
+    }
+
+    /// The same, for other nodes.
+    pub(super) fn said(&self) -> Said<'_, Box<str>> {
+        Said { event: self.event(), rooms: &self.rooms, except: &self.except, volatile: self.volatile }
     }
 
     /// Has every recipient answer under this number.

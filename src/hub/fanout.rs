@@ -6,6 +6,7 @@
 use super::broadcast::{Broadcast, Cast, Encoded};
 use super::local::Local;
 use super::outbox::{Frame, OutboxId};
+use super::overloaded;
 use super::room::{RoomId, Sealed};
 use crate::metrics::Drop;
 use crate::protocol::event::Scope;
@@ -82,11 +83,12 @@ impl Local {
             }
         }
         self.count_encoded(&encoded.fresh);
+        let published = if cast.local { Ok(()) } else { shared.publish_cast(cast) };
         here?;
         if full > 0 {
-            return Err(Refusal::new(Code::Unavailable, "some of the recipients are overloaded; try again"));
+            return Err(overloaded());
         }
-        Ok(())
+        published
     }
 
     /// Hands an event from another thread to the members here.
@@ -97,7 +99,8 @@ impl Local {
         let mut encoded = Encoded::new(event, Scope { namespace, rooms: &broadcast.rooms }, Some(broadcast));
         let (rooms, except) = (&broadcast.rooms[..], &broadcast.except[..]);
         let volatile = broadcast.volatile;
-        let cast = Cast { namespace: broadcast.namespace, rooms, except, exclude: None, volatile, event };
+        let namespace = broadcast.namespace;
+        let cast = Cast { namespace, rooms, except, exclude: None, volatile, local: true, event };
         if self.deliver(&cast, &mut encoded).is_err() {
             tracing::debug!("a large room dropped a broadcast: its fan-out is busy");
         }

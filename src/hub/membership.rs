@@ -16,7 +16,7 @@ impl Local {
     /// A session id that is nobody's, for a connection that is in no namespace yet.
     #[must_use]
     pub fn fresh_sid(&self, outbox: OutboxId) -> Sid {
-        Sid::new(self.shared.node, Address { worker: self.worker, place: outbox.0 })
+        Sid::new(self.shared.node(), Address { worker: self.worker, place: outbox.0 })
     }
 
     /// Enters a namespace with the session of `outbox`.
@@ -28,7 +28,7 @@ impl Local {
     ) -> (MemberId, Sid) {
         let entry = self.members.vacant_entry();
         let id = MemberId(key(entry.key()));
-        let sid = Sid::new(self.shared.node, Address { worker: self.worker, place: id.0 });
+        let sid = Sid::new(self.shared.node(), Address { worker: self.worker, place: id.0 });
         entry.insert(Member { sid, namespace, outbox, seats: smallvec::SmallVec::new(), identity });
         (id, sid)
     }
@@ -45,7 +45,7 @@ impl Local {
     /// The member that a session id means, if it lives here.
     #[must_use]
     pub fn find(&self, sid: Sid) -> Option<(MemberId, OutboxId)> {
-        let address = sid.address(self.shared.node).filter(|address| address.worker == self.worker)?;
+        let address = sid.address(self.shared.node()).filter(|address| address.worker == self.worker)?;
         let member = self.members.get(address.place as usize).filter(|member| member.sid == sid)?;
         Some((MemberId(address.place), member.outbox))
     }
@@ -122,6 +122,9 @@ impl Local {
         let Some(count) = index.joined(namespace, name, self.worker, policies.get(rules).max_members) else {
             return Err(Refusal::new(Code::RoomFull, format!("{name} has as many members as it may")));
         };
+        if count == 1 {
+            self.shared.adapter.joined(namespace.0, name);
+        }
         let room = room.unwrap_or_else(|| {
             self.next_serial += 1;
             let slow = policies.slow_consumer(rules, name);
@@ -193,7 +196,9 @@ impl Local {
             }
         });
         let empty = room.places.is_empty();
-        self.shared.index.left(room.namespace, &room.name, self.worker, empty);
+        if self.shared.index.left(room.namespace, &room.name, self.worker, empty) == 0 {
+            self.shared.adapter.left(room.namespace.0, &room.name);
+        }
         if empty {
             let room = self.rooms.remove(seat.room.0 as usize);
             self.names[usize::from(room.namespace.0)].remove(&room.name);

@@ -23,6 +23,8 @@ mod outbox;
 mod permission;
 mod policy;
 mod presence;
+mod remote;
+mod responder;
 mod revoked;
 mod room;
 mod tap;
@@ -31,8 +33,8 @@ mod worker;
 
 pub use address::{Address, Sid};
 pub use broadcast::{Broadcast, Cast};
-pub use cluster::{Action, Selection, SocketInfo};
-pub use gather::{Answers, BROADCAST_ACKS, Gathered};
+pub use cluster::{Action, Fetched, NodeAnswers, Selection, SocketInfo};
+pub use gather::{Answers, BROADCAST_ACKS, Gathered, Heard};
 pub use index::{RoomListing, RoomPage};
 pub use limits::HubLimits;
 pub use local::Local;
@@ -41,17 +43,21 @@ pub use outbox::{Frame, Outbox, OutboxId};
 pub use permission::RoomRates;
 pub use policy::{Grant, Policies, PolicyId, Right, Rights, RoomPolicy};
 pub use presence::{MemberInfo, Presence};
+pub use responder::{NodeEvent, OnNodeEvent};
 pub use revoked::Revoked;
 pub use tap::{Direction, TapKind, TapRecord};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
 
+pub use crate::adapter::Waiting;
+use crate::adapter::{Adapter, NodeId};
 use crate::lifecycle;
 use crate::metrics::Metrics;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use index::Index;
-use std::sync::Arc;
+use responder::Asked;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use worker::Mailbox;
@@ -77,8 +83,11 @@ struct Shared {
     index: Index,
     mailboxes: Vec<Mailbox>,
     metrics: Metrics,
-    /// Distinguishes the sids of this process from those of others.
-    node: [u8; 3],
+    adapter: Adapter,
+    /// What the application does with events of other nodes.
+    on_node_event: OnceLock<OnNodeEvent>,
+    /// Questions of other nodes, for [`Hub::answer_others`].
+    asked: Asked,
     /// Numbers the broadcasts that are to be answered.
     broadcast_acks: AtomicU32,
     /// What the rates of rooms are counted from, on all workers.
@@ -87,16 +96,17 @@ struct Shared {
 
 impl Hub {
     /// A hub for as many workers as `metrics` has cells for, and the workers' inboxes.
-    ///
-    /// # Panics
-    /// When the operating system has no randomness.
     #[must_use]
-    pub fn new(namespaces: Vec<String>, workers: usize, inbox_bytes: usize, metrics: Metrics) -> (Self, Vec<Inbox>) {
+    pub fn new(
+        namespaces: Vec<String>,
+        workers: usize,
+        inbox_bytes: usize,
+        metrics: Metrics,
+        adapter: Adapter,
+    ) -> (Self, Vec<Inbox>) {
         let bytes_waiting = |worker| Arc::clone(&metrics.worker(worker).inbox_bytes);
         let mailboxes = (0..workers).map(|worker| worker::mailbox(inbox_bytes, bytes_waiting(worker)));
         let (mailboxes, inboxes) = mailboxes.unzip();
-        let mut node = [0; 3];
-        getrandom::fill(&mut node).expect("the operating system has randomness");
         let index = Index::new(namespaces.len(), Arc::clone(metrics.node()));
         (
             Self {
@@ -105,7 +115,9 @@ impl Hub {
                     index,
                     mailboxes,
                     metrics,
-                    node,
+                    adapter,
+                    on_node_event: OnceLock::new(),
+                    asked: Asked::default(),
                     broadcast_acks: AtomicU32::new(0),
                     started: lifecycle::now(),
                 }),
@@ -120,10 +132,19 @@ impl Hub {
         &self.shared.namespaces
     }
 
-    /// Posts a broadcast to every worker that has members of its rooms. Returns how many of them had no space left.
-    pub fn broadcast(&self, broadcast: Broadcast) -> usize {
+    /// Hands a broadcast to every worker that has members of its rooms, and to the other nodes.
+    ///
+    /// # Errors
+    /// When some recipients could not be served because a queue was full; they are counted.
+    pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), Refusal> {
+        let published = self.shared.publish(&broadcast);
         let workers = self.shared.workers_of(broadcast.namespace, &broadcast.rooms);
-        self.shared.post(&Arc::new(broadcast), workers)
+        let full = self.shared.post(&Arc::new(broadcast), workers);
+        published?;
+        if full > 0 {
+            return Err(overloaded());
+        }
+        Ok(())
     }
 
     /// Rooms whose names start with `prefix`, after `cursor`, in order.
@@ -205,14 +226,14 @@ impl Hub {
     /// The worker of a session, if it is one of this node.
     #[must_use]
     pub fn worker_of(&self, sid: Sid) -> Option<usize> {
-        let address = sid.address(self.shared.node)?;
+        let address = sid.address(self.shared.node())?;
         Some(usize::from(address.worker)).filter(|worker| *worker < self.shared.mailboxes.len())
     }
 
     /// The place in its worker's table that a session's id names; only for ids of this node.
     #[must_use]
     pub fn place_of(&self, sid: Sid) -> Option<OutboxId> {
-        sid.address(self.shared.node).map(|address| OutboxId(address.place))
+        sid.address(self.shared.node()).map(|address| OutboxId(address.place))
     }
 
     async fn ask<T>(&self, worker: usize, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
@@ -235,7 +256,17 @@ fn no_answer() -> Refusal {
     Refusal::new(Code::Unavailable, "the worker of this session does not answer")
 }
 
+/// The inbox of a recipient's worker is full.
+fn overloaded() -> Refusal {
+    Refusal::new(Code::Unavailable, "some of the recipients are overloaded; try again")
+}
+
 impl Shared {
+    /// Distinguishes the sids of this process from those of others.
+    fn node(&self) -> NodeId {
+        self.adapter.node()
+    }
+
     /// The workers that have members of any of the rooms, or sessions that are named like one; all, without rooms.
     fn workers_of<S: AsRef<str>>(&self, namespace: NamespaceId, rooms: &[S]) -> u64 {
         if rooms.is_empty() {
@@ -248,7 +279,7 @@ impl Shared {
     /// The worker that has made this session id, if one has.
     fn home_of(&self, name: &str) -> Option<u8> {
         let sid = (name.len() == Sid::LEN).then(|| Sid::parse(name)).flatten()?;
-        let worker = sid.address(self.node)?.worker;
+        let worker = sid.address(self.node())?.worker;
         (usize::from(worker) < self.mailboxes.len()).then_some(worker)
     }
 

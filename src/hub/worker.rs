@@ -4,7 +4,7 @@ use super::NamespaceId;
 use super::address::Sid;
 use super::broadcast::Broadcast;
 use super::cluster::{Action, Selection, SocketInfo};
-use super::gather::Gathered;
+use super::gather::Heard;
 use super::presence::MemberInfo;
 use crate::metrics::Cell;
 use crate::protocol::arguments::Arguments;
@@ -99,7 +99,7 @@ pub enum Command {
         /// How long they have.
         timeout: Duration,
         /// Where the answers go.
-        reply: oneshot::Sender<Gathered>,
+        reply: mpsc::Sender<Heard>,
     },
     /// List the sessions here that an application means.
     Fetch {

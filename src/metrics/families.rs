@@ -102,6 +102,7 @@ impl Collector for Families {
         families.extend(self.node.tls());
         families.extend(self.node.tokens());
         families.extend(self.node.requests());
+        families.extend(self.node.cluster.families());
         families
     }
 }

@@ -5,6 +5,7 @@
 //! ([`NodeStats`]). No metric has a room, a user or an address as a label.
 
 mod cells;
+mod cluster;
 mod doors;
 mod families;
 mod guards;
@@ -13,6 +14,7 @@ mod samples;
 mod tokens;
 
 pub use cells::{Cell, Histogram};
+pub use cluster::{ClusterStats, PublishLoss};
 pub use doors::{Handshake, Upgrade};
 pub use families::Metrics;
 pub use guards::{LimitHit, TlsFailure};
@@ -204,6 +206,8 @@ pub struct NodeStats {
     pub tls_reload_failures: Cell,
     /// Until when the certificate is valid, in seconds since 1970; 0 without TLS.
     pub tls_not_after: Cell,
+    /// What goes to other nodes, and comes from them.
+    pub cluster: Arc<ClusterStats>,
     /// Sessions that the drain has not closed yet, when it ended at the deadline.
     pub drain_left: Cell,
 }

@@ -4,7 +4,8 @@
 use super::admission::Admission;
 use super::call::{Answer, Call};
 use super::{Entrance, vocabulary};
-use crate::hub::NamespaceId;
+use crate::hub::{Hub, NamespaceId, NodeEvent};
+use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::json::unquote;
 use crate::protocol::name::is_reserved;
@@ -20,6 +21,9 @@ pub type ConnectHandler = Arc<dyn Fn(&mut Call<'_, '_>) -> Result<(), Rejection>
 
 /// Hears that a session leaves a namespace, while it is still in its rooms.
 pub type DisconnectHandler = Arc<dyn Fn(&mut Call<'_, '_>, Disconnect) + Send + Sync>;
+
+/// Hears what the application says on another node, and may answer. It must not wait.
+pub(super) type NodeHandler = Arc<dyn Fn(&Hub, &NodeEvent) -> Option<Arguments> + Send + Sync>;
 
 /// Why a session may not enter a namespace: what its client gets as CONNECT_ERROR.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,12 +71,13 @@ pub struct Namespace {
     overrides: bool,
     connect: Option<ConnectHandler>,
     disconnect: Option<DisconnectHandler>,
+    nodes: Vec<(Box<str>, NodeHandler)>,
 }
 
 impl Default for Namespace {
     fn default() -> Self {
-        let (connect, disconnect, events) = (None, None, Vec::new());
-        Self { vocabulary: true, ignores_unknown: false, events, overrides: false, connect, disconnect }
+        let (connect, disconnect, events, nodes) = (None, None, Vec::new(), Vec::new());
+        Self { vocabulary: true, ignores_unknown: false, events, overrides: false, connect, disconnect, nodes }
     }
 }
 
@@ -126,6 +131,17 @@ impl Namespace {
         F: Fn(&mut Call<'_, '_>, Disconnect) + Send + Sync + 'static,
     {
         Self { disconnect: Some(Arc::new(handler)), ..self }
+    }
+
+    /// Has `handler` hear what the application says on other nodes under this name. What it returns is the answer, if one
+    /// is wanted.
+    #[must_use]
+    pub fn on_node<F>(mut self, event: &str, handler: F) -> Self
+    where
+        F: Fn(&Hub, &NodeEvent) -> Option<Arguments> + Send + Sync + 'static,
+    {
+        self.nodes.push((event.into(), Arc::new(handler)));
+        self
     }
 
     fn set(&mut self, event: &str, handler: Handler) {
@@ -268,6 +284,13 @@ impl Application {
     #[must_use]
     pub fn keeps_handshakes(&self) -> bool {
         self.keeps_handshakes
+    }
+
+    /// Has the application hear of an event of another node.
+    pub fn hear_node(&self, hub: &Hub, event: &NodeEvent) -> Option<Arguments> {
+        let namespace = self.namespaces.get(usize::from(event.namespace.0))?;
+        let (_, handler) = namespace.nodes.iter().rev().find(|(name, _)| **name == *event.name)?;
+        handler(hub, event)
     }
 
     pub(super) fn namespace(&self, id: NamespaceId) -> &Namespace {

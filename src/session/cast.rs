@@ -20,12 +20,13 @@ pub struct To<'a, 'cx> {
     except: Vec<Box<str>>,
     with_sender: bool,
     volatile: bool,
+    local: bool,
 }
 
 impl<'a, 'cx> To<'a, 'cx> {
     pub(super) fn new(cx: &'a mut Context<'cx>, outbox: OutboxId, sid: Sid, namespace: NamespaceId) -> Self {
         let (rooms, except) = (Vec::new(), Vec::new());
-        Self { cx, outbox, sid, namespace, rooms, except, with_sender: false, volatile: false }
+        Self { cx, outbox, sid, namespace, rooms, except, with_sender: false, volatile: false, local: false }
     }
 
     /// Members of these rooms too; each session gets it once.
@@ -50,17 +51,22 @@ impl<'a, 'cx> To<'a, 'cx> {
         Self { volatile: true, ..self }
     }
 
+    /// On this node only.
+    pub fn local(self) -> Self {
+        Self { local: true, ..self }
+    }
+
     /// Sends the event.
     ///
     /// # Errors
     /// When Socket.IO keeps the name for itself, or a queue was full and some do not get it.
     pub fn emit(self, event: &str, arguments: &Arguments) -> Result<(), Refusal> {
         let name = raw_name(event)?;
-        let Self { cx, outbox, namespace, rooms, except, with_sender, volatile, .. } = self;
+        let Self { cx, outbox, namespace, rooms, except, with_sender, volatile, local, .. } = self;
         let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
         let event = Call::as_event(raw, arguments.attachments());
         let exclude = (!with_sender).then_some(outbox);
-        cx.hub.broadcast(&Cast { namespace, rooms: &rooms, except: &except, exclude, volatile, event })
+        cx.hub.broadcast(&Cast { namespace, rooms: &rooms, except: &except, exclude, volatile, local, event })
     }
 
     /// Sends the event and has every recipient answer within `timeout`. Wait for the answers in a task, not here.
@@ -69,13 +75,13 @@ impl<'a, 'cx> To<'a, 'cx> {
     /// When Socket.IO keeps the name for itself, or too many broadcasts are being answered.
     pub fn gather(self, event: &str, arguments: &Arguments, timeout: Duration) -> Result<Answers, Refusal> {
         let name = raw_name(event)?;
-        let Self { cx, sid, namespace, rooms, mut except, with_sender, volatile, .. } = self;
+        let Self { cx, sid, namespace, rooms, mut except, with_sender, volatile, local, .. } = self;
         if !with_sender {
             except.push(sid.as_str().into());
         }
         let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
         let mut broadcast = Broadcast::new(namespace, rooms, except, Call::as_event(raw, arguments.attachments()));
         broadcast.volatile = volatile;
-        cx.hub.gather(broadcast, timeout, cx.now)
+        cx.hub.gather(broadcast, timeout, cx.now, local)
     }
 }

@@ -1,8 +1,8 @@
 //! Answers that come after their handler has returned.
 
 use super::call::Answer;
-use super::{ReplyTo, Session};
-use crate::hub::{Hub, Sid};
+use super::{Call, ReplyTo, Session};
+use crate::hub::{Hub, Sid, Waiting};
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use std::sync::Arc;
@@ -58,6 +58,39 @@ impl Drop for Later {
     fn drop(&mut self) {
         // Whoever had to answer has failed: its client must not wait in vain.
         self.refuse(&Refusal::new(Code::Internal, "there was no answer"));
+    }
+}
+
+/// An answer that is given when nothing holds it back any more: when this is dropped.
+struct HeldBack {
+    later: Option<Later>,
+    answer: Option<Answer>,
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        if let (Some(later), Some(answer)) = (self.later.take(), self.answer.take()) {
+            later.answer(Ok(answer));
+        }
+    }
+}
+
+impl Call<'_, '_> {
+    /// Answers once what other nodes say in these rooms is heard here too: at once if it is already, or while there is no
+    /// telling when it will be. For whoever has just joined them.
+    #[must_use]
+    pub fn once_heard<S: AsRef<str>>(&mut self, rooms: &[S], answer: Answer) -> Answer {
+        let hub = self.hub();
+        let is_pending = |room: &&S| hub.is_pending(self.namespace, room.as_ref());
+        let pending: Vec<&S> = rooms.iter().filter(is_pending).collect();
+        if pending.is_empty() || self.reply_to.is_none() {
+            return answer;
+        }
+        // No ticket: a session waits for no more rooms than it may be in.
+        let later = Later::new(hub.clone(), self.sid, self.reply_to.take(), Arc::default());
+        let waiting = Arc::new(HeldBack { later: Some(later), answer: Some(answer) });
+        pending.iter().for_each(|room| hub.wait(self.namespace, room.as_ref(), Arc::clone(&waiting) as Waiting));
+        Answer::None
     }
 }
 

@@ -36,7 +36,8 @@ type VocabularyHandler = fn(&mut Call<'_, '_>) -> Result<Answer, Refusal>;
 fn join(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     let rooms = call.fields.target_rooms(call.cx.rules.rooms_max)?;
     let list = call.fields.has_room_list();
-    call.session.join(call.member, &rooms, list, call.cx).map(Answer::raw)
+    let answer = call.session.join(call.member, &rooms, list, call.cx).map(Answer::raw)?;
+    Ok(call.once_heard(&rooms, answer))
 }
 
 fn leave(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
@@ -155,7 +156,7 @@ impl Session {
         }
         let except = fields.excepted_rooms(cx.rules.rooms_max)?;
         let namespace = cx.hub.namespace_of(member);
-        cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, volatile: false, event })
+        cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, volatile: false, local: false, event })
     }
 
     /// Whether the policies of all these rooms let an event of this session through. It is counted then.

@@ -422,9 +422,9 @@ async fn sessions_are_managed_from_afar() {
             .on("fetch", |call| {
                 let (hub, later, selection) = (call.hub(), call.defer()?, of(call, call.args()?));
                 call.spawn(async move {
-                    let sockets = hub.fetch_sockets(selection).await;
-                    let all: Vec<_> =
-                        sockets.into_iter().map(|socket| (socket.sid.to_string(), socket.rooms)).collect();
+                    let fetched = hub.fetch_sockets(selection, Duration::from_secs(5)).await.unwrap();
+                    assert_eq!(fetched.missing_nodes, 0);
+                    let all: Vec<_> = fetched.sockets.into_iter().map(|socket| (socket.id, socket.rooms)).collect();
                     later.answer(Answer::json(&all));
                 });
                 Ok(Answer::None)
@@ -437,7 +437,7 @@ async fn sessions_are_managed_from_afar() {
                     _ => Action::Disconnect { close: what == "close" },
                 };
                 let (hub, later, selection) = (call.hub(), call.defer()?, of(call, vec![from]));
-                call.spawn(async move { later.answer(Answer::json(&hub.manage(selection, action).await)) });
+                call.spawn(async move { later.answer(Answer::json(&hub.manage(selection, action).await.unwrap())) });
                 Ok(Answer::None)
             })
     }));

@@ -106,7 +106,7 @@ fn it_is_said_on_the_same_channels() {
             | Content::Count { .. }
             | Content::Answer { .. }
             | Content::ServerAnswer { .. }
-            | Content::Done { .. } => channels.answer(&vector.asker()).into_owned(),
+            | Content::Done { .. } => channels.answer(&vector.asker(), false).into_owned(),
             _ => channels.question().to_owned(),
         };
         assert_eq!(said, vector.channel, "{vector}");

@@ -10,6 +10,8 @@ mod authentication;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod connections;
@@ -47,7 +49,6 @@ mod policies;
 mod polling;
 #[cfg(test)]
 mod rates;
-#[cfg(test)]
 mod redis_servers;
 #[cfg(test)]
 mod rooms;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What a subscription brings next.
 async fn heard(subscriber: &mut Resp) -> Vec<Reply> {
-    within("a push", subscriber.read()).await.unwrap().list().to_vec()
+    within("a push", subscriber.read()).await.expect("a push").list().to_vec()
 }
 
 fn bytes(text: &str) -> Reply {

@@ -93,14 +93,14 @@ impl Channels {
         &self.request
     }
 
-    /// The channel for an answer to the node `uid`. Classic nodes listen to one for all as well, and unless told otherwise
-    /// answer there; older ones and those that gave no uid hear nothing elsewhere.
+    /// The channel for an answer to the node `uid`. Classic nodes listen to one for all as well, and answer there unless
+    /// all are told to be `specific`; those that gave no uid hear nothing elsewhere.
     #[must_use]
-    pub fn answer(&self, uid: &str) -> Cow<'_, str> {
-        match self.format {
-            Format::Classic => Cow::Borrowed(&self.response),
-            Format::Sharded => Cow::Owned(format!("{}{uid}#", self.response)),
+    pub fn answer(&self, uid: &str, specific: bool) -> Cow<'_, str> {
+        if self.format == Format::Classic && (!specific || uid.is_empty()) {
+            return Cow::Borrowed(&self.response);
         }
+        Cow::Owned(format!("{}{uid}#", self.response))
     }
 
     /// What is said on a channel, if it is one of these. A room's name may hold any character, so this is what stands
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(channels.broadcast(&["a", "b"], false), always[0]);
         assert_eq!(channels.broadcast(&["a#b"], false), "socket.io#/admin#a#b#");
         assert_eq!(channels.broadcast(&["a"], true), always[1]);
-        assert_eq!((channels.question(), &*channels.answer("x")), (always[1], always[2]));
+        assert_eq!((channels.question(), &*channels.answer("x", false)), (always[1], always[2]));
         for (channel, place) in [
             ("socket.io#/admin#", Some(Place::Main)),
             ("socket.io#/admin##", Some(Place::Main)),
@@ -188,7 +188,7 @@ mod tests {
         let channels = channels(Format::Sharded, Mode::Dynamic);
         assert_eq!(channels.always(), ["socket.io#/admin#", "socket.io#/admin#aB3xYz#"]);
         assert_eq!(channels.broadcast(&["a"], true), "socket.io#/admin#");
-        assert_eq!((channels.question(), &*channels.answer("x")), ("socket.io#/admin#", "socket.io#/admin#x#"));
+        assert_eq!((channels.question(), &*channels.answer("x", false)), ("socket.io#/admin#", "socket.io#/admin#x#"));
         assert_eq!(channels.place("socket.io#/admin#aB3xYz#"), Some(Place::Response));
         assert_eq!(channels.place("socket.io#/admin#aB3xYz"), None);
         assert_eq!(channels.place("socket.io#/admin#r#"), Some(Place::Room("r")));

@@ -36,6 +36,7 @@ pub fn decode(place: Place<'_>, namespace: &str, payload: &[u8], limits: &Limits
 }
 
 fn broadcast(text: &Text<'_>) -> Result<Envelope> {
+    // Some nodes say more behind these three, which others do not look at.
     let [uid, packet, opts, ..] = text.entries(text.raw())?[..] else { return Err(DecodeError::Packet) };
     let uid = optional(Some(uid).filter(|uid| *uid != "null"))?;
     let [namespace] = keys(packet, ["\"nsp\""])?;

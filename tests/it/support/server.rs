@@ -1,8 +1,9 @@
 //! A whole server on free ports.
 
+use super::redis::Redis;
 use super::{RawSocket, SocketIoClient, http_get};
 use clap::Parser as _;
-use roomcast::app::{App, Builder, Mode};
+use roomcast::app::{App, Builder, Bus, Mode};
 use roomcast::config::{Secret, Settings};
 use roomcast::session::{Claims, RoomClaim, TokenKey};
 use std::net::SocketAddr;
@@ -79,6 +80,20 @@ impl TestServer {
         settings.drain.drain_deadline = Duration::from_secs(5);
         change(&mut settings);
         Self::run(builder, settings, mode)
+    }
+
+    /// Starts an open server that meets others on a bus.
+    pub(crate) fn on_bus(bus: &Bus) -> Self {
+        Self::start_with(App::builder().bus(bus), Mode::Open, |settings| settings.limits.packets_per_second = 0)
+    }
+
+    /// Starts an open server that meets others at a Redis server.
+    pub(crate) fn on_redis(redis: &Redis, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start(|settings| {
+            settings.limits.packets_per_second = 0;
+            settings.redis.redis_url = Some(Secret::new(&redis.url()));
+            change(settings);
+        })
     }
 
     /// Starts an application on this interface; the settings name free ports.

@@ -1,0 +1,128 @@
+//! What an adapter runs on: one thread of its own publishes, listens and reconciles.
+
+use super::broker::Broker;
+use super::bus::{Bus, BusClient, BusListener};
+use super::publisher::Parcel;
+use super::redis::Redis;
+use super::shared::{Line, Shared, random_text};
+use super::{Here, Meeting, NodeId, listening, publisher, reconcile};
+use crate::config::RedisSettings;
+use crate::protocol::envelope::{Channels, Format, Mode};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Payloads that may wait to be published, whatever their size.
+const PARCELS_MAX: usize = 65_536;
+
+/// Time for what waits to be published when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What drives an adapter: to be run once, on a runtime of its own.
+#[derive(Debug)]
+pub struct Driver {
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Parcel>,
+    link: Link,
+}
+
+/// The connection to a broker.
+#[derive(Debug)]
+pub(super) enum Link {
+    Redis(Redis),
+    Bus(BusClient, BusListener),
+}
+
+impl Link {
+    /// The connection that is asked for, if one is.
+    pub(super) fn new(settings: &RedisSettings, bus: Option<&Bus>) -> Result<Option<Self>, String> {
+        if let Some(bus) = bus {
+            let (client, listener) = bus.connect();
+            return Ok(Some(Self::Bus(client, listener)));
+        }
+        let redis = settings.redis_url.as_ref().map(|url| Redis::new(url, settings.redis_sharded));
+        Ok(redis.transpose()?.map(Self::Redis))
+    }
+
+    fn line(&self) -> Line {
+        match self {
+            Self::Redis(redis) => Line::Redis(redis.clone()),
+            Self::Bus(client, _) => Line::Bus(client.clone()),
+        }
+    }
+}
+
+pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Shared>, Driver) {
+    let Meeting { settings, namespaces, sid_prefix, stats, .. } = meeting;
+    let sid_prefix = sid_prefix(node);
+    // To the others it is any text; whoever reads it sees whose it is.
+    let uid: Box<str> = format!("{sid_prefix}{}", random_text(4)).into();
+    let format = if settings.redis_sharded { Format::Sharded } else { Format::Classic };
+    let prefix = &settings.redis_prefix;
+    let channels = namespaces.iter().map(|name| Channels::new(format, Mode::Dynamic, prefix, name, &uid)).collect();
+    let (queue, parcels) = mpsc::channel(PARCELS_MAX);
+    let shared = Arc::new(Shared {
+        format,
+        prefix: prefix.clone(),
+        namespaces: namespaces.to_vec(),
+        channels,
+        uid,
+        sid_prefix,
+        interest: Default::default(),
+        wake: Default::default(),
+        queue,
+        waiting_bytes: Default::default(),
+        bytes_max: settings.redis_hold_bytes,
+        hold_ms: u64::try_from(settings.redis_hold.as_millis()).unwrap_or(u64::MAX),
+        specific: settings.redis_specific_responses,
+        waiting_since: Default::default(),
+        nodes: Default::default(),
+        requests: Default::default(),
+        line: link.line(),
+        stats,
+    });
+    (Arc::clone(&shared), Driver { shared, queue: parcels, link })
+}
+
+impl Driver {
+    /// Publishes and listens until `stop` resolves, and then until nothing waits to be published, for a moment.
+    pub async fn run(self, here: Arc<dyn Here>, stop: impl Future<Output = ()>) {
+        let Self { shared, queue, link } = self;
+        match link {
+            Link::Redis(redis) => {
+                let listener = redis.connect();
+                Box::pin(drive(shared, queue, (redis, listener), here, stop)).await;
+            }
+            Link::Bus(client, listener) => drive(shared, queue, (client, listener), here, stop).await,
+        }
+    }
+}
+
+async fn drive<B: Broker>(
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Parcel>,
+    (broker, listener): (B, B::Listener),
+    here: Arc<dyn Here>,
+    stop: impl Future<Output = ()>,
+) {
+    let publishing = publisher::run(Arc::clone(&shared), broker.clone(), queue);
+    let listening = listening::run(Arc::clone(&shared), listener, Arc::clone(&here));
+    let reconciling = reconcile::run(Arc::clone(&shared), broker, here);
+    let stopped = async {
+        stop.await;
+        let flushed = async {
+            while shared.waiting_bytes.load(Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _late = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = listening => {}
+        () = reconciling => {}
+        () = stopped => {}
+    }
+}

@@ -1,0 +1,142 @@
+//! Publishes what waits, in order, one batch after the other; what comes meanwhile makes up the next batch.
+
+use super::broker::{Broker, Publication};
+use super::outgoing::{Held, Outgoing};
+use super::shared::Shared;
+use crate::lifecycle;
+use crate::metrics::PublishLoss;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+
+/// Payloads, and bytes, that are published at once.
+const BATCH_MAX: usize = 512;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often it is looked at what has waited too long, while the broker is away.
+const AWAY_TICK: Duration = Duration::from_millis(50);
+
+/// How long what waits is kept back once the broker answers again, for other nodes to come back too; and how often their
+/// number is looked at.
+const REUNION_TIMEOUT: Duration = Duration::from_secs(1);
+const REUNION_TICK: Duration = Duration::from_millis(20);
+
+/// What a worker hands in.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) channel: Box<str>,
+    pub(super) payload: Vec<u8>,
+    /// Whether the payload is an array that takes a number at its end.
+    pub(super) numbered: bool,
+    /// In milliseconds since 1970.
+    pub(super) since: u64,
+}
+
+impl Parcel {
+    /// What it counts in the bound of what waits.
+    pub(super) fn cost(&self) -> usize {
+        self.payload.len() + self.channel.len() + 128
+    }
+}
+
+/// Publishes until everybody who could hand something in is gone.
+pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, mut queue: Receiver<Parcel>) {
+    let mut outgoing = Outgoing::new(shared.hold_ms);
+    let mut number = 0;
+    loop {
+        if outgoing.is_empty() {
+            let Some(parcel) = queue.recv().await else { return };
+            outgoing.push(hold(parcel, &mut number));
+        }
+        take_all(&shared, &mut queue, &mut outgoing, &mut number);
+        shared.waiting_since.store(outgoing.oldest(), Relaxed);
+        let batch = outgoing.batch(BATCH_MAX, BATCH_BYTES);
+        let published = broker.publish(&batch).await;
+        count(&shared, &batch[..published.taken]);
+        shared.released(outgoing.done(published.taken));
+        if published.refused {
+            shared.given_up(PublishLoss::Refused, 1, outgoing.done(1));
+        } else if published.taken < batch.len() {
+            let back = reunion(&shared, &broker);
+            tokio::pin!(back);
+            // Until then everything waits, and who has waited too long is told so: see `Shared::post`.
+            while tokio::time::timeout(AWAY_TICK, &mut back).await.is_err() {
+                take_all(&shared, &mut queue, &mut outgoing, &mut number);
+            }
+            take_all(&shared, &mut queue, &mut outgoing, &mut number);
+        }
+        shared.waiting_since.store(0, Relaxed);
+    }
+}
+
+/// Takes what is there, and gives up what has waited too long.
+fn take_all(shared: &Shared, queue: &mut Receiver<Parcel>, outgoing: &mut Outgoing, number: &mut u64) {
+    while let Ok(parcel) = queue.try_recv() {
+        outgoing.push(hold(parcel, number));
+    }
+    let (late, cost) = outgoing.expire(lifecycle::unix_millis());
+    shared.given_up(PublishLoss::Expired, late, cost);
+}
+
+/// Waits until the broker answers, and for a moment until as many nodes as before listen to it again: what is published
+/// before they do is lost for them. A node listens for questions last of all.
+async fn reunion<B: Broker>(shared: &Shared, broker: &B) {
+    broker.ready().await;
+    let Some(channels) = shared.channels.first() else { return };
+    let before = shared.nodes.load(Relaxed);
+    let all_back = async {
+        while broker.subscribers(channels.question()).await.is_ok_and(|nodes| nodes < before) {
+            tokio::time::sleep(REUNION_TICK).await;
+        }
+    };
+    let _some_stay_away = tokio::time::timeout(REUNION_TIMEOUT, all_back).await;
+}
+
+fn count(shared: &Shared, taken: &[Publication]) {
+    let bytes: usize = taken.iter().map(|publication| publication.payload.len()).sum();
+    shared.stats.published.add_shared(taken.len() as u64);
+    shared.stats.bytes_published.add_shared(bytes as u64);
+}
+
+/// A payload that was sent, but whose receipt was never confirmed, is sent again; by its number a node tells that it has had
+/// it. The array's length is in its first byte; other readers look at its first three entries only.
+fn hold(parcel: Parcel, number: &mut u64) -> Held {
+    let cost = parcel.cost();
+    let Parcel { channel, mut payload, numbered, since } = parcel;
+    if numbered && payload.first() == Some(&0x93) {
+        *number += 1;
+        payload[0] = 0x94;
+        payload.push(0xcf);
+        payload.extend_from_slice(&number.to_be_bytes());
+    }
+    Held { publication: Publication { channel, payload: Bytes::from(payload) }, since, cost }
+}
+
+/// The number at the end of a payload, if it has one.
+pub(super) fn number_of(payload: &[u8]) -> Option<u64> {
+    let (&first, rest) = payload.split_first()?;
+    let (rest, number) = rest.split_last_chunk::<8>()?;
+    (first == 0x94 && rest.last() == Some(&0xcf)).then(|| u64::from_be_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_goes_behind_what_others_read() {
+        let mut number = 41;
+        let parcel =
+            |payload: &[u8], numbered| Parcel { channel: "c".into(), payload: payload.to_vec(), numbered, since: 0 };
+        let held = hold(parcel(&[0x93, 1, 2, 3], true), &mut number);
+        assert_eq!(number_of(&held.publication.payload), Some(42));
+        assert_eq!(held.publication.payload[..4], [0x94, 1, 2, 3]);
+        let plain = hold(parcel(&[0x93, 1, 2, 3], false), &mut number);
+        assert_eq!((&plain.publication.payload[..], number), (&[0x93, 1, 2, 3][..], 42));
+        for unnumbered in [&[][..], &[0x94], b"{}", &[0x94, 0xce, 0, 0, 0, 0, 0, 0, 0, 1]] {
+            assert_eq!(number_of(unnumbered), None);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Makes the subscriptions agree with what is wanted, and sends the probe that shows whether anything gets through.
+
+use super::Here;
+use super::broker::{Broker, Trouble};
+use super::interest::Key;
+use super::shared::Shared;
+use crate::lifecycle;
+use crate::protocol::envelope::Format;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Channels that are subscribed to, or given up, at once.
+const BATCH: usize = 512;
+
+/// How long a room without members is still heard, in milliseconds: somebody may come back.
+pub(super) const IDLE_MS: u64 = 1_000;
+
+/// How long a subscription may take. Those who wait for it go on without then, and it is tried again.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often this looks, when nobody asks it to.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often a probe is sent, in milliseconds.
+const PROBE_MS: u64 = 1_000;
+
+/// There is a new connection: nothing is subscribed to on it.
+pub(super) fn up(shared: &Shared) {
+    shared.stats.connections.add_shared(1);
+    shared.wake.notify_one();
+}
+
+/// The connection is lost: who waits for a room waits no longer.
+pub(super) fn down(shared: &Shared) {
+    let waiting = shared.interest().down();
+    drop(waiting);
+    shared.stats.up.set(0);
+}
+
+/// A probe has come round.
+pub(super) fn probed(shared: &Shared, payload: &[u8]) {
+    let sent = payload.try_into().map_or(0, u64::from_be_bytes);
+    let now = lifecycle::unix_millis();
+    shared.stats.probed_at_ms.set(now);
+    shared.stats.probe_ms.set(now.saturating_sub(sent));
+}
+
+/// Reconciles for ever.
+pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn Here>) {
+    let mut seen = 0;
+    let (mut probe_due, started) = (0, lifecycle::unix_millis());
+    loop {
+        let _tick = tokio::time::timeout(TICK, shared.wake.notified()).await;
+        let connections = shared.stats.connections.get();
+        let now = lifecycle::unix_millis();
+        let probed = shared.stats.probed_at_ms.get();
+        shared.stats.probe_age_ms.set(now.saturating_sub(if probed == 0 { started } else { probed }));
+        if connections == 0 {
+            continue;
+        }
+        if seen != connections {
+            shared.interest().up();
+        }
+        if !subscribe(&shared, &broker).await {
+            continue;
+        }
+        if seen != connections {
+            match subscribe_always(&shared, &broker).await {
+                Ok(()) => seen = connections,
+                Err(trouble) => tracing::debug!(%trouble, "cannot subscribe"),
+            }
+        }
+        unsubscribe(&shared, &broker, now, &*here).await;
+        if now >= probe_due && shared.waiting_since.load(Relaxed) == 0 {
+            probe_due = now + PROBE_MS;
+            count_nodes(&shared, &broker).await;
+            // A probe that cannot be sent shows as one that does not come.
+            let _unsent = shared.post(shared.probe_channel().into(), now.to_be_bytes().to_vec(), false);
+        }
+        shared.stats.subscriptions.set(shared.interest().len() as u64);
+        shared.stats.waiting_bytes.set(shared.waiting_bytes.load(Relaxed) as u64);
+    }
+}
+
+async fn count_nodes<B: Broker>(shared: &Shared, broker: &B) {
+    let Some(channels) = shared.channels.first() else { return };
+    let counting = tokio::time::timeout(SUBSCRIBE_TIMEOUT, broker.subscribers(channels.question()));
+    if let Ok(Ok(nodes)) = counting.await {
+        shared.nodes.store(nodes, Relaxed);
+        shared.stats.nodes.set(nodes as u64);
+    }
+}
+
+/// Subscribes to what does not depend on rooms. It comes last: whoever is listened to here hears this node's rooms already.
+async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), Trouble> {
+    let mut channels: Vec<String> =
+        shared.channels.iter().flat_map(|channels| channels.always()).map(str::to_owned).collect();
+    channels.push(shared.probe_channel());
+    if shared.format == Format::Classic {
+        for channels in &shared.channels {
+            if let Some(room) = channels.room(&shared.sid_prefix) {
+                broker.subscribe_prefix(room.trim_end_matches('#').to_owned()).await?;
+            }
+        }
+    }
+    broker.subscribe(channels).await?;
+    shared.stats.up.set(1);
+    Ok(())
+}
+
+/// Subscribes to the rooms that are wanted. Says whether all are heard now.
+async fn subscribe<B: Broker>(shared: &Shared, broker: &B) -> bool {
+    loop {
+        let batch = shared.interest().ask(BATCH);
+        if batch.is_empty() {
+            return true;
+        }
+        let subscribed = tokio::time::timeout(SUBSCRIBE_TIMEOUT, broker.subscribe(names(shared, &batch))).await;
+        let subscribed = subscribed.unwrap_or_else(|_| Err(Trouble("no answer".to_owned())));
+        // What waits is dropped when the lock is free again: it goes on then.
+        let ready = match &subscribed {
+            Ok(()) => shared.interest().confirm(&batch),
+            Err(_) => shared.interest().retry(batch),
+        };
+        drop(ready);
+        if let Err(trouble) = subscribed {
+            tracing::debug!(%trouble, "cannot subscribe");
+            return false;
+        }
+    }
+}
+
+async fn unsubscribe<B: Broker>(shared: &Shared, broker: &B, now: u64, here: &dyn Here) {
+    loop {
+        let batch = shared.interest().give_up(now, BATCH, |(namespace, room)| here.has_members(*namespace, room));
+        if batch.is_empty() {
+            return;
+        }
+        let unsubscribed = tokio::time::timeout(SUBSCRIBE_TIMEOUT, broker.unsubscribe(names(shared, &batch))).await;
+        if let Err(trouble) = unsubscribed.unwrap_or_else(|_| Err(Trouble("no answer".to_owned()))) {
+            // What comes for a room without members is not looked at; a new connection has no subscription to it.
+            tracing::debug!(%trouble, "cannot unsubscribe");
+            return;
+        }
+    }
+}
+
+fn names(shared: &Shared, batch: &[Key]) -> Vec<String> {
+    batch.iter().filter_map(|(namespace, room)| shared.channels[usize::from(*namespace)].room(room)).collect()
+}

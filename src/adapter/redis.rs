@@ -1,0 +1,240 @@
+//! Redis or Valkey as the broker: one connection to publish, one to subscribe.
+//!
+//! Every setting of the client that has a say in what happens to payloads is explicit: its defaults never reconnect, wait
+//! for ever, and lose what comes in bursts.
+
+#![expect(clippy::large_futures, reason = "the client's own are; few of them live at once, and none for each session")]
+
+use super::broker::{Broker, Incoming, Listener, Publication, Published, Trouble};
+use crate::config::Secret;
+use fred::clients::Client;
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::config::{Config, ReconnectPolicy, Server, TcpConfig, UnresponsiveConfig};
+use fred::types::{Builder, ClusterStateChange, Message, MessageKind, RespVersion, Value};
+use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Time for a connection to come up, and for what is said on it first.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pause between two attempts to connect, in milliseconds: what is published meanwhile is held for a few seconds only.
+const RECONNECT_MS: u32 = 100;
+
+/// Without any answer for so long a connection counts as lost.
+const SILENCE: Duration = Duration::from_secs(6);
+
+/// How long an answer may take of a connection that is asked whether it is there.
+const PING_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Commands that may wait inside the client.
+const COMMANDS_MAX: usize = 8_192;
+
+/// Payloads that may wait between the client and whoever reads them; more are lost, and counted.
+const UNREAD_MAX: usize = 8_192;
+
+/// Events of a connection that may wait; a missed one is made up for by the next.
+const EVENTS_MAX: usize = 64;
+
+/// Handles of both connections.
+#[derive(Debug, Clone)]
+pub(super) struct Redis {
+    publisher: Client,
+    subscriber: Client,
+    sharded: bool,
+}
+
+impl Redis {
+    /// The clients; they connect when they are told to.
+    pub(super) fn new(url: &Secret, sharded: bool) -> Result<Self, String> {
+        let client = |unread| build(url.expose(), unread).map_err(|error| format!("redis-url: {}", error.details()));
+        Ok(Self { publisher: client(EVENTS_MAX)?, subscriber: client(UNREAD_MAX)?, sharded })
+    }
+
+    /// Starts to connect, and goes on for ever. Returns what reads; to be called once, on the runtime that drives both.
+    pub(super) fn connect(&self) -> RedisListener {
+        let listener = RedisListener {
+            messages: self.subscriber.message_rx(),
+            ups: self.subscriber.reconnect_rx(),
+            errors: self.subscriber.error_rx(),
+            changes: self.subscriber.cluster_change_rx(),
+        };
+        drop((self.publisher.connect(), self.subscriber.connect()));
+        listener
+    }
+}
+
+fn build(url: &str, unread: usize) -> Result<Client, Error> {
+    let mut config = Config::from_url(url)?;
+    config.fail_fast = false;
+    config.version = RespVersion::RESP3;
+    let mut builder = Builder::from_config(config);
+    builder
+        .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_MS))
+        .with_connection_config(|connection| {
+            connection.connection_timeout = CONNECT_TIMEOUT;
+            connection.internal_command_timeout = CONNECT_TIMEOUT;
+            connection.max_command_attempts = 1;
+            connection.max_command_buffer_len = COMMANDS_MAX;
+            connection.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(SILENCE), interval: Duration::from_secs(1) };
+            connection.reconnect_on_auth_error = true;
+            connection.auto_client_setname = true;
+            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
+        })
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = SILENCE;
+            performance.broadcast_channel_capacity = unread;
+        });
+    builder.build()
+}
+
+impl Broker for Redis {
+    type Listener = RedisListener;
+
+    async fn publish(&self, batch: &[Publication]) -> Published {
+        let pipeline = self.publisher.pipeline();
+        for Publication { channel, payload } in batch {
+            let (channel, payload) = (channel.to_string(), Value::Bytes(payload.clone()));
+            let queued: Result<(), Error> = if self.sharded {
+                pipeline.spublish(channel, payload).await
+            } else {
+                pipeline.publish(channel, payload).await
+            };
+            if let Err(error) = queued {
+                tracing::debug!(%error, "cannot queue a publication");
+                return Published { taken: 0, refused: false };
+            }
+        }
+        let results = pipeline.try_all::<Value>().await;
+        let taken = results.iter().take_while(|result| result.is_ok()).count();
+        let refused = matches!(results.get(taken), Some(Err(error)) if !is_away(error));
+        Published { taken, refused }
+    }
+
+    async fn ready(&self) {
+        // What the client says of its own state may be late.
+        loop {
+            let answer = tokio::time::timeout(PING_TIMEOUT, self.publisher.ping::<()>(None)).await;
+            if matches!(answer, Ok(Ok(()))) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn subscribe(&self, channels: Vec<String>) -> Result<(), Trouble> {
+        if self.sharded {
+            for channel in channels {
+                self.subscriber.ssubscribe(channel).await?;
+            }
+            return Ok(());
+        }
+        self.subscriber.subscribe(channels).await?;
+        self.settle().await
+    }
+
+    async fn subscribe_prefix(&self, prefix: String) -> Result<(), Trouble> {
+        self.subscriber.psubscribe(pattern(&prefix)).await?;
+        self.settle().await
+    }
+
+    async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), Trouble> {
+        if self.sharded {
+            for channel in channels {
+                self.subscriber.sunsubscribe(channel).await?;
+            }
+            return Ok(());
+        }
+        self.subscriber.unsubscribe(channels).await?;
+        Ok(())
+    }
+
+    async fn subscribers(&self, channel: &str) -> Result<usize, Trouble> {
+        let counts: Vec<(String, usize)> = if self.sharded {
+            self.publisher.pubsub_shardnumsub(channel).await?
+        } else {
+            self.publisher.pubsub_numsub(channel).await?
+        };
+        Ok(counts.first().map_or(0, |(_, count)| *count))
+    }
+}
+
+impl Redis {
+    /// Resolves when everything said on the subscribing connection before has been done: its answers come in order.
+    async fn settle(&self) -> Result<(), Trouble> {
+        self.subscriber.ping::<()>(None).await?;
+        Ok(())
+    }
+}
+
+/// The pattern that all names match which begin so.
+fn pattern(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('*');
+    pattern
+}
+
+/// Whether an error says that there is no connection, rather than that the server does not want this.
+fn is_away(error: &Error) -> bool {
+    !matches!(error.kind(), ErrorKind::InvalidCommand | ErrorKind::InvalidArgument | ErrorKind::Parse)
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Reads the subscribing connection.
+#[derive(Debug)]
+pub(super) struct RedisListener {
+    messages: Receiver<Message>,
+    ups: Receiver<Server>,
+    errors: Receiver<(Error, Option<Server>)>,
+    changes: Receiver<Vec<ClusterStateChange>>,
+}
+
+impl Listener for RedisListener {
+    async fn next(&mut self) -> Incoming {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.ups.recv() => return Incoming::Up,
+                changed = self.changes.recv() => if changed.is_ok() {
+                    return Incoming::Up;
+                },
+                error = self.errors.recv() => {
+                    if let Ok((error, _)) = error {
+                        tracing::debug!(%error, "the subscribing connection");
+                    }
+                    return Incoming::Down;
+                }
+                message = self.messages.recv() => match message {
+                    Ok(message) => if let Some(payload) = payload(message) {
+                        return payload;
+                    },
+                    Err(RecvError::Lagged(lost)) => return Incoming::Lost(lost),
+                    Err(RecvError::Closed) => std::future::pending().await,
+                },
+            }
+        }
+    }
+}
+
+fn payload(message: Message) -> Option<Incoming> {
+    let by_prefix = message.kind == MessageKind::PMessage;
+    let payload = match message.value {
+        Value::Bytes(bytes) => bytes,
+        Value::String(text) => text.into_inner(),
+        _ => return None,
+    };
+    Some(Incoming::Payload { channel: message.channel.to_string(), by_prefix, payload })
+}

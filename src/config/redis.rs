@@ -1,0 +1,32 @@
+//! Other nodes: the Redis or Valkey server that they meet at.
+
+use super::{Secret, parse_bytes, parse_duration};
+use std::time::Duration;
+
+/// How this node meets the others.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct RedisSettings {
+    /// Redis or Valkey that nodes meet at: redis://, rediss:// (TLS), redis-sentinel://, redis-cluster://; without it this
+    /// node is alone
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub redis_url: Option<Secret>,
+    /// First part of the names of channels, as Socket.IO's Redis adapter has it
+    #[arg(long, env = "ROOMCAST_REDIS_PREFIX", value_name = "NAME", default_value = "socket.io")]
+    pub redis_prefix: String,
+    /// Speak the format of Socket.IO's sharded adapter (Redis 7 Cluster), not that of the classic one
+    #[arg(long, env = "ROOMCAST_REDIS_SHARDED")]
+    pub redis_sharded: bool,
+    /// Answer each node on a channel of its own, as publishOnSpecificResponseChannel of Socket.IO's adapter has it
+    #[arg(long, env = "ROOMCAST_REDIS_SPECIFIC_RESPONSES")]
+    pub redis_specific_responses: bool,
+    /// How long other nodes' events are kept while Redis is away; then they are given up
+    #[arg(long, env = "ROOMCAST_REDIS_HOLD", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub redis_hold: Duration,
+    /// Most bytes that wait for Redis
+    #[arg(long, env = "ROOMCAST_REDIS_HOLD_BYTES", value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
+    pub redis_hold_bytes: usize,
+    /// How long other nodes have to answer
+    #[arg(long, env = "ROOMCAST_CLUSTER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub cluster_timeout: Duration,
+}

@@ -1,0 +1,117 @@
+//! The way to other nodes: what is said here goes to them, and what comes from them goes to the workers.
+
+use super::broadcast::{Broadcast, Cast};
+use super::cluster::{Action, Selection};
+use super::worker::Command;
+use super::{Hub, NamespaceId, Shared, overloaded};
+use crate::adapter::{Here, Said, Waiting};
+use crate::metrics::PublishLoss;
+use crate::protocol::arguments::Arguments;
+use crate::protocol::envelope::{Content, Envelope, Targets};
+use crate::protocol::event::Event;
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::request::{RawEvent, raw_name};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Here for Hub {
+    fn has_members(&self, namespace: u16, room: &str) -> bool {
+        self.shared.index.members(NamespaceId(namespace), room) > 0
+    }
+
+    fn hear(&self, namespace: u16, envelope: Envelope) {
+        let namespace_id = NamespaceId(namespace);
+        let Envelope { uid, content, .. } = envelope;
+        match content {
+            Content::Broadcast { targets, volatile, name, arguments, request: None } => {
+                let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
+                let event = Event { raw, attachments: arguments.attachments(), ack: None };
+                let mut broadcast = Broadcast::new(namespace_id, targets.rooms, targets.except, event);
+                broadcast.volatile = volatile;
+                let workers = self.shared.workers_of(namespace_id, &broadcast.rooms);
+                // What does not fit is counted.
+                let _full = self.shared.post(&Arc::new(broadcast), workers);
+            }
+            Content::Join { targets, rooms, request: None } => {
+                self.shared.have(selection(namespace_id, targets), Action::Join(rooms));
+            }
+            Content::Leave { targets, rooms, request: None } => {
+                self.shared.have(selection(namespace_id, targets), Action::Leave(rooms));
+            }
+            Content::Disconnect { targets, close, request: None } => {
+                self.shared.have(selection(namespace_id, targets), Action::Disconnect { close });
+            }
+            question => self.shared.asked.push(namespace_id, uid, question, &self.shared.metrics),
+        }
+    }
+}
+
+impl Hub {
+    /// Whether a room that has members here is not heard from other nodes yet, and will be soon.
+    #[must_use]
+    pub fn is_pending(&self, namespace: NamespaceId, room: &str) -> bool {
+        self.shared.adapter.is_pending(namespace.0, room)
+    }
+
+    /// Keeps something until a room is heard from other nodes; drops it at once if there is nothing to wait for.
+    pub fn wait(&self, namespace: NamespaceId, room: &str, waiting: Waiting) {
+        self.shared.adapter.wait(namespace.0, room, waiting);
+    }
+
+    /// Sends an event to everybody in a namespace, on this node only.
+    ///
+    /// # Errors
+    /// When Socket.IO keeps the name for itself, or a queue was full and some do not get it.
+    pub fn emit_here(&self, namespace: NamespaceId, event: &str, arguments: &Arguments) -> Result<(), Refusal> {
+        let name = raw_name(event)?;
+        let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
+        let event = Event { raw, attachments: arguments.attachments(), ack: None };
+        let broadcast = Arc::new(Broadcast::new(namespace, Vec::new(), Vec::new(), event));
+        let everybody = self.shared.workers_of::<&str>(namespace, &[]);
+        if self.shared.post(&broadcast, everybody) > 0 {
+            return Err(overloaded());
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn selection(namespace: NamespaceId, Targets { rooms, except }: Targets) -> Selection {
+    Selection { namespace, rooms, except }
+}
+
+impl Shared {
+    /// Has sessions here do something; nobody waits for it.
+    fn have(&self, selection: Selection, action: Action) {
+        let workers = self.workers_of(selection.namespace, &selection.rooms);
+        let (selection, action) = (Arc::new(selection), Arc::new(action));
+        for (_, mailbox) in self.mailboxes.iter().enumerate().filter(|(worker, _)| workers >> worker & 1 == 1) {
+            let (reply, _nobody) = oneshot::channel();
+            let (selection, action) = (Arc::clone(&selection), Arc::clone(&action));
+            mailbox.post(Command::Manage { selection, action, reply }, 0);
+        }
+    }
+
+    /// Hands a broadcast to the other nodes.
+    pub(super) fn publish(&self, broadcast: &Broadcast) -> Result<(), Refusal> {
+        self.adapter.publish(broadcast.namespace.0, &broadcast.said()).map_err(unpublished)
+    }
+
+    /// Hands a session's broadcast to the other nodes, unless it is for one session of this one.
+    pub(super) fn publish_cast<S: AsRef<str>>(&self, cast: &Cast<'_, S>) -> Result<(), Refusal> {
+        if self.adapter.is_alone() {
+            return Ok(());
+        }
+        let &Cast { namespace, rooms, except, volatile, event, .. } = cast;
+        self.adapter.publish(namespace.0, &Said { event, rooms, except, volatile }).map_err(unpublished)
+    }
+}
+
+/// What is said to whoever publishes when other nodes do not get it.
+pub(super) fn unpublished(why: PublishLoss) -> Refusal {
+    let detail = match why {
+        PublishLoss::Encoding => "other nodes cannot be told this",
+        PublishLoss::Full => "too much waits for other nodes; members there do not get it",
+        _ => "other nodes cannot be reached; members there do not get it",
+    };
+    Refusal::new(Code::Unavailable, detail)
+}
