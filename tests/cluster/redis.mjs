@@ -1,0 +1,67 @@
+// Clients of Redis, and a server of a test's own.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createClient, createCluster } from "redis";
+import { eventually, freePort, guarded } from "./processes.mjs";
+
+/** A client that is connected: of a Cluster, when commas stand between several addresses. */
+export async function connect(urls) {
+  const rootNodes = urls.split(",").map((url) => ({ url }));
+  const client = rootNodes.length > 1 ? createCluster({ rootNodes }) : createClient({ url: urls });
+  // It reconnects by itself; without a listener an error would end the process.
+  client.on("error", () => {});
+  await client.connect();
+  return client;
+}
+
+/** A Redis server that stores nothing. It ends with this process. */
+export class Redis {
+  static async start() {
+    const redis = new Redis();
+    redis.folder = mkdtempSync(join(tmpdir(), "roomcast-redis-"));
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        redis.port = await freePort();
+        await redis.startOnce();
+        return redis;
+      } catch (error) {
+        // A free port may have been given to somebody's client before the server had it.
+        if (attempt === 3) throw error;
+      }
+    }
+  }
+
+  async startOnce() {
+    this.url = `redis://127.0.0.1:${this.port}`;
+    const args = ["--port", this.port, "--bind", "127.0.0.1", "--save", "", "--dir", this.folder];
+    const server = guarded("redis-server", args.map(String), "ignore");
+    let ended;
+    server.once("error", (error) => (ended = error.message));
+    server.once("exit", (code) => (ended = `redis-server ended with ${code}`));
+    this.process = server;
+    this.ended = new Promise((resolve) => server.once("exit", resolve));
+    await eventually("Redis to be ready", async () => {
+      if (ended) throw new Error(ended);
+      const client = createClient({ url: this.url, socket: { reconnectStrategy: false } }).on("error", () => {});
+      return client.connect().then(
+        () => client.disconnect().then(() => true),
+        () => false,
+      );
+    });
+  }
+
+  /** Ends it as a fault of the machine would, and starts it again at the same address. */
+  async restart() {
+    this.process.kill("SIGKILL");
+    await this.ended;
+    await this.startOnce();
+  }
+
+  async stop() {
+    this.process.kill("SIGKILL");
+    await this.ended;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
