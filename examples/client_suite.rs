@@ -34,6 +34,7 @@ async fn main() -> anyhow::Result<()> {
     settings.listen.listen = SocketAddr::from(([0, 0, 0, 0], Options::parse().port));
     settings.listen.admin_listen = SocketAddr::from(([127, 0, 0, 1], 0));
     settings.listen.allow_origins = vec!["*".to_owned()];
+    settings.recovery.recovery_window = Duration::from_secs(120);
     settings.heartbeat.ping_interval = Duration::from_secs(2);
     settings.limits.max_packet_bytes = 1_000_000;
     settings.limits.packets_per_second = 0;

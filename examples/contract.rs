@@ -1,5 +1,5 @@
 //! A small application on the embedding interface, to be compared event by event with other Socket.IO servers that run the
-//! same one. What needs recovery or a database is refused at the start.
+//! same one. What needs a database is refused at the start.
 //!
 //! `cargo run --example contract -- --port 3000 --node A`
 
@@ -75,7 +75,6 @@ impl Options {
     /// What is asked for and cannot be had yet.
     fn refusal(&self) -> Option<&'static str> {
         match self {
-            Self { recovery: 1.., .. } => Some("--recovery: sessions are not recovered yet; leave it out, or say 0"),
             Self { pg: Some(_), .. } => Some("--pg: nothing is stored in a database yet; leave it out"),
             _ => None,
         }
@@ -96,6 +95,7 @@ impl Options {
         settings.redis.redis_prefix.clone_from(&self.prefix);
         settings.redis.redis_sharded = self.sharded > 0;
         settings.redis.redis_specific_responses = self.specific > 0;
+        settings.recovery.recovery_window = Duration::from_millis(self.recovery);
         settings.drain.drain_delay = Duration::ZERO;
         settings.drain.drain_window = Duration::ZERO;
         settings
@@ -214,7 +214,7 @@ fn whoami(call: &mut Call<'_, '_>, node: &str) -> Value {
         call.handshake().map_or_else(BTreeMap::new, |said| said.query.iter().cloned().collect());
     json!({
         "id": call.sid().as_str(), "node": node, "nsp": call.namespace_name(),
-        "transport": call.transport().label(), "recovered": false, "query": query,
+        "transport": call.transport().label(), "recovered": call.recovered(), "query": query,
     })
 }
 

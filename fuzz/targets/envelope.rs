@@ -46,7 +46,7 @@ fn check(envelope: &Envelope) {
         Content::Broadcast { targets, name, arguments, .. } => {
             check_arguments(arguments);
             let raw = RawEvent { name, args: arguments.args(), arity: arguments.arity() };
-            let event = Event { raw, attachments: arguments.attachments(), ack: None };
+            let event = Event { raw, attachments: arguments.attachments(), ack: None, offset: None };
             for wire in Wire::ALL {
                 let scope = Scope { namespace: &envelope.namespace, rooms: &targets.rooms };
                 // A name with half a surrogate pair has no form as the name of a server-sent event.

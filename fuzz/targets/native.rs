@@ -28,7 +28,7 @@ pub(crate) fn run(bytes: &[u8]) {
     assert!(!rooms.is_empty() && rooms.len() <= 10);
     let name: String = serde_json::from_str(raw.name).expect("the name is a string");
     assert!(!RESERVED.contains(&name.as_str()), "a reserved name reaches the recipients");
-    let event = Event { raw, attachments: &[], ack: None };
+    let event = Event { raw, attachments: &[], ack: None, offset: None };
     for wire in [Wire::SocketIo, Wire::Json] {
         let mut frame = Vec::new();
         event.encode(wire, Scope { namespace: "/", rooms: &rooms }, &mut frame).expect("no attachment is needed");

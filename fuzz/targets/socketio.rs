@@ -34,7 +34,7 @@ pub(crate) fn run(bytes: &[u8]) {
         if !attachments.is_empty() && check_placeholders(raw.args, &attachments).is_err() {
             return;
         }
-        let event = Event { raw, attachments: &attachments, ack: None };
+        let event = Event { raw, attachments: &attachments, ack: None, offset: None };
         let mut frames = Vec::new();
         let scope = Scope { namespace: packet.namespace, rooms: &["r"] };
         event.encode(Wire::SocketIo, scope, &mut frames).expect("the arguments are relayed as they are");

@@ -29,7 +29,7 @@ pub(crate) fn run(bytes: &[u8]) {
         if !map.attachments.is_empty() && check_placeholders(raw.args, &map.attachments).is_err() {
             return;
         }
-        let event = Event { raw, attachments: &map.attachments, ack: id };
+        let event = Event { raw, attachments: &map.attachments, ack: id, offset: None };
         for wire in Wire::ALL {
             let scope = Scope { namespace, rooms: &["r"] };
             event.encode(wire, scope, &mut Vec::new()).expect("what is taken at one door can be said at every other");

@@ -104,7 +104,9 @@ impl Builder {
             stats: Arc::clone(&metrics.node().cluster),
         })
         .map_err(anyhow::Error::msg)?;
-        let (hub, inboxes) = Hub::new(names, workers, settings.delivery.inbox_bytes, metrics.clone(), adapter);
+        let recovers = !settings.recovery.recovery_window.is_zero();
+        let inbox_bytes = settings.delivery.inbox_bytes;
+        let (hub, inboxes) = Hub::new(names, workers, inbox_bytes, recovers, metrics.clone(), adapter);
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let application = Arc::new(application);

@@ -80,6 +80,8 @@ impl Settings {
             ("max-sockets", limits.max_sockets),
             ("max-body-bytes", limits.max_body_bytes),
             ("outbox-frames", self.delivery.outbox_frames),
+            ("recovery-bytes", self.recovery.recovery_bytes),
+            ("recovery-sessions", self.recovery.recovery_sessions),
         ];
         for (name, _) in needed.into_iter().filter(|(_, value)| *value == 0) {
             problems.0.push(format!("{name} is 0; it has to be at least 1"));
@@ -139,6 +141,7 @@ impl Settings {
             ("ack-timeout", delivery.ack_timeout, true),
             ("rate-limit-sweep", self.abuse.rate_limit_sweep, true),
             ("tap-duration", self.taps.tap_duration, true),
+            ("recovery-window", self.recovery.recovery_window, false),
             ("tls-reload", self.tls.tls_reload, false),
             ("drain-deadline", drain.drain_deadline, false),
         ];
@@ -218,6 +221,8 @@ mod tests {
             ("--api-key short", "api-key number 1"),
             ("--auth-secret short", "auth-secret has 5 bytes"),
             ("--max-sockets 0", "max-sockets is 0"),
+            ("--recovery-window 25h", "recovery-window is longer than 24h"),
+            ("--recovery-sessions 0", "recovery-sessions is 0"),
             ("--packets-burst 0", "packets-burst is 0"),
             ("--handshakes-burst-per-address 0", "handshakes-burst-per-address is 0"),
             ("--requests-burst-per-key 0", "requests-burst-per-key is 0"),

@@ -15,6 +15,7 @@ mod listen;
 mod network;
 mod policy;
 mod public_key;
+mod recovery;
 mod redis;
 mod secret;
 mod show;
@@ -35,6 +36,7 @@ pub use listen::{DrainSettings, ListenSettings, LogFormat, LogSettings};
 pub use network::Network;
 pub use policy::{RateRule, RoomRule, RoomSettings, Who};
 pub use public_key::PublicKey;
+pub use recovery::RecoverySettings;
 pub use redis::RedisSettings;
 pub use secret::Secret;
 pub use show::{effective, reference};
@@ -77,6 +79,9 @@ pub struct Settings {
     /// When silent clients are given up.
     #[command(flatten)]
     pub heartbeat: HeartbeatSettings,
+    /// How long sessions may be away.
+    #[command(flatten)]
+    pub recovery: RecoverySettings,
     /// How the server ends.
     #[command(flatten)]
     pub drain: DrainSettings,

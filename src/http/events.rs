@@ -171,7 +171,7 @@ impl Api {
         }
         let except = fields.excepted_rooms(self.limits.rooms)?;
         let own = |names: &Rooms<'_>| names.iter().map(|name| name.as_ref().into()).collect();
-        let event = Event { raw, attachments: &[], ack: None };
+        let event = Event { raw, attachments: &[], ack: None, offset: None };
         self.hub.broadcast(Broadcast::new(namespace, own(rooms), own(&except), event))?;
         self.metrics.node().http_published.add_shared(1);
         Ok(())

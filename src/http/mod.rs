@@ -202,7 +202,7 @@ mod tests {
     pub(super) fn api() -> Api {
         let metrics = Metrics::new(1);
         let (hub, _no_workers) =
-            Hub::new(vec!["/".into()], 1, 1_024, metrics.clone(), crate::adapter::Adapter::alone());
+            Hub::new(vec!["/".into()], 1, 1_024, false, metrics.clone(), crate::adapter::Adapter::alone());
         let settings = Defaults::parse_from(["test"]).settings;
         let limiter = Limiter::new(&settings, metrics.node().clone());
         let revoked = Revoked::new(10, Arc::clone(metrics.node()));

@@ -1,13 +1,15 @@
 //! A broadcast: borrowed as a session hands it in, owned as it travels between threads.
 
 use super::NamespaceId;
+use super::address::Sid;
 use super::outbox::OutboxId;
 use crate::adapter::Said;
 use crate::protocol::event::{Event, Scope};
+use crate::protocol::offset::Offset;
 use crate::protocol::request::RawEvent;
 use crate::protocol::{DecodeError, Wire};
 use bytes::Bytes;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A broadcast by a session of this worker.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Cast<'a, S> {
     pub except: &'a [S],
     /// The session that is left out, if the sender does not want its own event.
     pub exclude: Option<OutboxId>,
+    /// The id of that session.
+    pub sender: Option<Sid>,
     /// Whether sessions that take nothing at the moment are left out, rather than it waits for them.
     pub volatile: bool,
     /// Whether other nodes do not hear of it.
@@ -47,6 +51,10 @@ pub struct Broadcast {
     pub except: Vec<Box<str>>,
     /// Whether sessions that take nothing at the moment are left out.
     pub volatile: bool,
+    /// The session that is left out, if it is; only where it may come back and ask for what it missed.
+    pub(super) sender: Option<Sid>,
+    /// Its number, where sessions may come back.
+    pub(super) offset: Option<Offset>,
     name: Box<str>,
     args: Box<str>,
     arity: u32,
@@ -64,6 +72,8 @@ impl Broadcast {
             rooms,
             except,
             volatile: false,
+            sender: None,
+            offset: None,
             name: event.raw.name.into(),
             args: event.raw.args.into(),
             arity: event.raw.arity,
@@ -93,12 +103,23 @@ impl Broadcast {
             raw: RawEvent { name: &self.name, args: &self.args, arity: self.arity },
             attachments: &self.attachments,
             ack: self.ack,
+            offset: self.offset,
         }
     }
 
     /// The same, for other nodes.
     pub(super) fn said(&self) -> Said<'_, Box<str>> {
         Said { event: self.event(), rooms: &self.rooms, except: &self.except, volatile: self.volatile }
+    }
+
+    /// The final bytes for `wire`, encoded if nobody has needed them yet.
+    pub(super) fn bytes(&self, wire: Wire, namespace: &str) -> Result<&Bytes, DecodeError> {
+        let encode = || {
+            let mut out = Vec::new();
+            self.event().encode(wire, Scope { namespace, rooms: &self.rooms }, &mut out)?;
+            Ok(Bytes::from(out))
+        };
+        self.frames[wire.index()].get_or_init(encode).as_ref().map_err(|error| *error)
     }
 
     /// Has every recipient answer under this number.
@@ -124,14 +145,14 @@ impl Broadcast {
 pub(super) struct Encoded<'a, S> {
     event: Event<'a>,
     scope: Scope<'a, S>,
-    shared: Option<&'a Broadcast>,
+    pub(super) shared: Option<&'a Arc<Broadcast>>,
     frames: [Option<Bytes>; Wire::COUNT],
     /// How many frames were encoded here, by wire.
     pub(super) fresh: [u64; Wire::COUNT],
 }
 
 impl<'a, S: AsRef<str>> Encoded<'a, S> {
-    pub(super) fn new(event: Event<'a>, scope: Scope<'a, S>, shared: Option<&'a Broadcast>) -> Self {
+    pub(super) fn new(event: Event<'a>, scope: Scope<'a, S>, shared: Option<&'a Arc<Broadcast>>) -> Self {
         Self { event, scope, shared, frames: Default::default(), fresh: [0; Wire::COUNT] }
     }
 

@@ -208,6 +208,7 @@ impl Local {
     /// Has the sessions here that are meant join or leave rooms. Returns all who were meant; what a limit forbids is left
     /// out.
     pub fn regroup(&mut self, selection: &Selection, action: &Action) -> Vec<MemberId> {
+        self.regroup_parked(selection, action);
         let members = self.select(selection.namespace, &selection.rooms, &selection.except);
         for id in &members {
             match action {

@@ -3,15 +3,16 @@
 //! Small rooms are served at once. Large rooms collect what is published within a turn into one frame per wire and are
 //! served in steps, between which the worker reads and writes for others.
 
+use super::Shared;
 use super::broadcast::{Broadcast, Cast, Encoded};
+use super::fanout_error::FanoutError;
 use super::local::Local;
 use super::outbox::{Frame, OutboxId};
 use super::overloaded;
 use super::room::{RoomId, Sealed};
-use crate::metrics::Drop;
+use crate::protocol::Wire;
 use crate::protocol::event::Scope;
-use crate::protocol::refusal::{Code, Refusal};
-use crate::protocol::{DecodeError, Wire};
+use crate::protocol::refusal::Refusal;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,41 +31,6 @@ const ROOM_PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Batches that may be pending in one large room: one for each event that leaves somebody out.
 const ROOM_PENDING_BATCHES_MAX: usize = 16_384;
 
-/// Why an event does not reach all its recipients here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FanoutError {
-    /// A large room has as much pending as it may.
-    Full,
-    /// It has no form on the wire of some of them.
-    Encoding(DecodeError),
-}
-
-impl From<DecodeError> for FanoutError {
-    fn from(error: DecodeError) -> Self {
-        Self::Encoding(error)
-    }
-}
-
-impl FanoutError {
-    fn counted_as(self) -> Drop {
-        match self {
-            Self::Full => Drop::FanoutFull,
-            Self::Encoding(_) => Drop::Encoding,
-        }
-    }
-
-    /// What its publisher is told.
-    fn refusal(self) -> Refusal {
-        match self {
-            Self::Full => Refusal::new(Code::Unavailable, "the room is busy; try again"),
-            Self::Encoding(error) => {
-                tracing::debug!(%error, "an event has no form on a wire");
-                Refusal::new(Code::Internal, "the event has no form on the wire of some members")
-            }
-        }
-    }
-}
-
 impl Local {
     /// Hands an event of a session here to all members of its rooms, here and on other workers.
     ///
@@ -72,6 +38,9 @@ impl Local {
     /// When some recipients could not be served because a queue was full; they are counted.
     pub fn broadcast<S: AsRef<str>>(&mut self, cast: &Cast<'_, S>) -> Result<(), Refusal> {
         let shared = Arc::clone(&self.shared);
+        if self.recovery.is_some() && cast.event.ack.is_none() {
+            return self.broadcast_and_log(&shared, cast);
+        }
         let namespace = &shared.namespaces[usize::from(cast.namespace.0)];
         let mut encoded = Encoded::new(cast.event, Scope { namespace, rooms: cast.rooms }, None);
         let here = self.deliver(cast, &mut encoded);
@@ -85,26 +54,42 @@ impl Local {
         self.count_encoded(&encoded.fresh);
         let published = if cast.local { Ok(()) } else { shared.publish_cast(cast) };
         here?;
-        if full > 0 {
-            return Err(overloaded());
-        }
+        unless_full(full)?;
+        published
+    }
+
+    /// The same where sessions may miss it: the others are told first, as long as nobody moves between workers.
+    fn broadcast_and_log<S: AsRef<str>>(&mut self, shared: &Arc<Shared>, cast: &Cast<'_, S>) -> Result<(), Refusal> {
+        let own = |names: &[S]| names.iter().map(|name| name.as_ref().into()).collect();
+        let mut broadcast = Broadcast::new(cast.namespace, own(cast.rooms), own(cast.except), cast.event);
+        (broadcast.volatile, broadcast.sender) = (cast.volatile, cast.sender.filter(|_| cast.exclude.is_some()));
+        let (broadcast, full) = shared.hand_out(broadcast, Some(self.worker));
+        let here = self.deliver_shared(&broadcast, cast.exclude);
+        let published = if cast.local { Ok(()) } else { shared.publish_cast(cast) };
+        here?;
+        unless_full(full)?;
         published
     }
 
     /// Hands an event from another thread to the members here.
-    pub fn deliver_posted(&mut self, broadcast: &Broadcast) {
+    pub fn deliver_posted(&mut self, broadcast: &Arc<Broadcast>) {
+        if self.deliver_shared(broadcast, None).is_err() {
+            tracing::debug!("a large room dropped a broadcast: its fan-out is busy");
+        }
+    }
+
+    fn deliver_shared(&mut self, broadcast: &Arc<Broadcast>, exclude: Option<OutboxId>) -> Result<(), Refusal> {
         let shared = Arc::clone(&self.shared);
         let namespace = &shared.namespaces[usize::from(broadcast.namespace.0)];
         let event = broadcast.event();
         let mut encoded = Encoded::new(event, Scope { namespace, rooms: &broadcast.rooms }, Some(broadcast));
         let (rooms, except) = (&broadcast.rooms[..], &broadcast.except[..]);
-        let volatile = broadcast.volatile;
-        let namespace = broadcast.namespace;
-        let cast = Cast { namespace, rooms, except, exclude: None, volatile, local: true, event };
-        if self.deliver(&cast, &mut encoded).is_err() {
-            tracing::debug!("a large room dropped a broadcast: its fan-out is busy");
-        }
+        let (volatile, sender) = (broadcast.volatile, broadcast.sender);
+        let cast =
+            Cast { namespace: broadcast.namespace, rooms, except, exclude, sender, volatile, local: true, event };
+        let outcome = self.deliver(&cast, &mut encoded);
         self.count_encoded(&encoded.fresh);
+        outcome
     }
 
     fn count_encoded(&self, fresh: &[u64; Wire::COUNT]) {
@@ -123,7 +108,10 @@ impl Local {
                 let room = self.room(cast.namespace, name.as_ref());
                 match (room, self.session_named(cast.namespace, name.as_ref())) {
                     (Some(room), None) => self.deliver_to_room(room, cast.exclude, encoded),
-                    (None, None) => Ok(()),
+                    (None, None) => {
+                        self.log_said(encoded.shared);
+                        Ok(())
+                    }
                     (_, Some(_)) => self.deliver_to_union(cast, encoded),
                 }
             }
@@ -146,10 +134,12 @@ impl Local {
             return self.queue_for_large_room(id, exclude, encoded);
         }
         let (policy, serial, alone) = (room.policy, room.serial, self.shared.mailboxes.len() == 1);
+        let places = room.places.len();
+        self.log_said(encoded.shared);
         let mut frames: [Option<Rc<Frame>>; Wire::COUNT] = Default::default();
         let mut delivered = 0;
         let mut outcome = Ok(());
-        for i in 0..room.places.len() {
+        for i in 0..places {
             let place = self.rooms[id.0 as usize].places[i];
             if Some(place.outbox) == exclude {
                 continue;
@@ -201,6 +191,7 @@ impl Local {
             added = added.max(out.len() - before[wire.index()]);
         }
         batch.events += 1;
+        batch.said.extend(encoded.shared.filter(|said| said.offset.is_some()).cloned());
         batch.size += added;
         backlog.pending_bytes += added;
         self.pending_bytes += added;
@@ -232,7 +223,9 @@ impl Local {
     pub fn serve_next_job(&mut self) {
         if let Some(id) = self.jobs.pop_front() {
             self.jobs.push_back(id);
-            self.serve_large_room(id, STEP_MEMBERS);
+            // One step where sessions may come back: each has to get everything in the order of the log.
+            let most = if self.recovery.is_some() { usize::MAX } else { STEP_MEMBERS };
+            self.serve_large_room(id, most);
         }
     }
 
@@ -246,6 +239,7 @@ impl Local {
             return;
         }
         let Some(mut backlog) = room.backlog.take() else { return };
+        backlog.sealed.drain(..).for_each(|said| self.log_said(Some(&said)));
         self.pending_bytes -= pending - backlog.pending_bytes;
         let from = backlog.left.saturating_sub(most);
         let mut delivered = 0;
@@ -274,14 +268,6 @@ impl Local {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_full_room_asks_to_try_again() {
-        let outcome = |error: FanoutError| (error.counted_as() as usize, error.refusal().code);
-        assert_eq!(outcome(FanoutError::Full), (Drop::FanoutFull as usize, Code::Unavailable));
-        assert_eq!(outcome(DecodeError::Packet.into()), (Drop::Encoding as usize, Code::Internal));
-    }
+fn unless_full(inboxes: usize) -> Result<(), Refusal> {
+    if inboxes == 0 { Ok(()) } else { Err(overloaded()) }
 }

@@ -215,7 +215,7 @@ impl Local {
     }
 
     /// Delivers a broadcast that is to be answered, and remembers whom it reached.
-    pub fn ask_members(&mut self, broadcast: &Broadcast, timeout: Duration, now: u64, reply: mpsc::Sender<Heard>) {
+    pub fn ask_members(&mut self, broadcast: &Arc<Broadcast>, timeout: Duration, now: u64, reply: mpsc::Sender<Heard>) {
         let Some(number) = broadcast.ack_number().filter(|_| self.gatherings.len() < GATHERINGS_MAX) else { return };
         self.asked.clear();
         self.deliver_posted(broadcast);

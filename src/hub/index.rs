@@ -4,7 +4,7 @@
 use super::NamespaceId;
 use crate::limiter::rate::{Limit, Rate};
 use crate::metrics::NodeStats;
-use dashmap::{DashMap, Entry};
+use dashmap::DashMap;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
@@ -16,8 +16,10 @@ pub(super) struct Index {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Presence {
-    /// Bit set of workers.
+    /// Bit set of workers that have members.
     workers: u64,
+    /// Bit set of workers that have to hear of it although they may have none: members of theirs are away.
+    watching: u64,
     members: u32,
     /// What clients have published to it of late; only where the room's policy has a rate.
     published: Limit,
@@ -31,6 +33,10 @@ impl Presence {
         self.workers |= 1 << worker;
         self.members += 1;
         Some(self.members)
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.members == 0 && self.watching == 0
     }
 }
 
@@ -65,17 +71,29 @@ impl Index {
     /// A member came on `worker`. Returns how many there are now; `None` when there are `most` already.
     pub(super) fn joined(&self, namespace: NamespaceId, room: &str, worker: u8, most: Option<u32>) -> Option<u32> {
         let map = &self.namespaces[usize::from(namespace.0)];
+        let mut presence = match map.get_mut(room) {
+            Some(presence) => presence,
+            None => map.entry(room.into()).or_default(),
+        };
+        let members = presence.join(worker, most);
+        if members == Some(1) {
+            self.stats.rooms.add_shared(1);
+        }
+        members
+    }
+
+    /// Has `worker` hear of a room, whether it has members of it or not.
+    pub(super) fn watch(&self, namespace: NamespaceId, room: &str, worker: u8) {
+        self.namespaces[usize::from(namespace.0)].entry(room.into()).or_default().watching |= 1 << worker;
+    }
+
+    /// Ends [`Index::watch`]. Says whether nobody hears of the room any more.
+    pub(super) fn unwatch(&self, namespace: NamespaceId, room: &str, worker: u8) -> bool {
+        let map = &self.namespaces[usize::from(namespace.0)];
         if let Some(mut presence) = map.get_mut(room) {
-            return presence.join(worker, most);
+            presence.watching &= !(1 << worker);
         }
-        match map.entry(room.into()) {
-            Entry::Occupied(mut entry) => entry.get_mut().join(worker, most),
-            Entry::Vacant(entry) => {
-                entry.insert(Presence { workers: 1 << worker, members: 1, published: Limit::default() });
-                self.stats.rooms.add_shared(1);
-                Some(1)
-            }
-        }
+        map.remove_if(room, |_, presence| presence.is_forgotten()).is_some()
     }
 
     /// A client publishes to a room, all workers counted.
@@ -91,23 +109,26 @@ impl Index {
     pub(super) fn left(&self, namespace: NamespaceId, room: &str, worker: u8, last_here: bool) -> u32 {
         let map = &self.namespaces[usize::from(namespace.0)];
         let mut left = 0;
-        if let Some(mut presence) = map.get_mut(room) {
-            presence.members = presence.members.saturating_sub(1);
+        if let Some(mut presence) = map.get_mut(room).filter(|presence| presence.members > 0) {
+            presence.members -= 1;
             if last_here {
                 presence.workers &= !(1 << worker);
             }
             left = presence.members;
+            if left == 0 {
+                self.stats.rooms.sub_shared(1);
+            }
         }
-        // Between the two steps somebody may have joined: the condition is looked at again under the lock.
-        if left == 0 && map.remove_if(room, |_, presence| presence.members == 0).is_some() {
-            self.stats.rooms.sub_shared(1);
+        if left == 0 {
+            // Between the two steps somebody may have joined: the condition is looked at again under the lock.
+            map.remove_if(room, |_, presence| presence.is_forgotten());
         }
         left
     }
 
-    /// The workers that have members of a room.
+    /// The workers that have members of a room, or have to hear of it.
     pub(super) fn workers(&self, namespace: NamespaceId, room: &str) -> u64 {
-        self.namespaces[usize::from(namespace.0)].get(room).map_or(0, |presence| presence.workers)
+        self.namespaces[usize::from(namespace.0)].get(room).map_or(0, |presence| presence.workers | presence.watching)
     }
 
     /// The workers that have members of any of the rooms.
@@ -124,7 +145,7 @@ impl Index {
         let mut first: BinaryHeap<RoomListing> = BinaryHeap::new();
         for room in &self.namespaces[usize::from(namespace.0)] {
             let name: &str = room.key();
-            if !name.starts_with(prefix) || cursor.is_some_and(|cursor| name <= cursor) {
+            if room.members == 0 || !name.starts_with(prefix) || cursor.is_some_and(|cursor| name <= cursor) {
                 continue;
             }
             if first.len() <= limit || first.peek().is_some_and(|last| name < &*last.room) {
@@ -159,6 +180,20 @@ mod tests {
         assert_eq!(index.workers_of_any(NS, &["x", "a"]), 0b1000);
         assert_eq!(index.left(NS, "a", 3, true), 0);
         assert_eq!((index.workers(NS, "a"), index.rooms(), index.members(NS, "a")), (0, 0, 0));
+    }
+
+    #[test]
+    fn whoever_watches_a_room_hears_of_it_and_is_no_member() {
+        let index = Index::new(1, Arc::new(NodeStats::default()));
+        index.watch(NS, "a", 1);
+        assert_eq!((index.workers(NS, "a"), index.rooms(), index.members(NS, "a")), (0b10, 0, 0));
+        assert!(index.page(NS, "", None, 9).rooms.is_empty());
+        assert_eq!(index.joined(NS, "a", 0, Some(1)), Some(1));
+        assert_eq!((index.workers(NS, "a"), index.rooms()), (0b11, 1));
+        assert_eq!(index.left(NS, "a", 0, true), 0);
+        assert_eq!((index.workers(NS, "a"), index.rooms()), (0b10, 0));
+        assert!(index.unwatch(NS, "a", 1));
+        assert!(index.namespaces[0].is_empty());
     }
 
     #[test]

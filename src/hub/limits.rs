@@ -2,6 +2,7 @@
 
 use super::outbox::Bounds;
 use super::policy::Policies;
+use super::recovery::RecoveryLimits;
 use crate::config::Settings;
 
 /// The limits that the hub keeps.
@@ -11,6 +12,8 @@ pub struct HubLimits {
     pub(super) rooms_per_session: usize,
     pub(super) rooms: usize,
     pub(super) policies: Policies,
+    /// Nothing, if sessions do not come back.
+    pub(super) recovery: Option<RecoveryLimits>,
 }
 
 impl HubLimits {
@@ -23,6 +26,7 @@ impl HubLimits {
             rooms_per_session: limits.max_rooms_per_session,
             rooms: limits.max_rooms,
             policies,
+            recovery: RecoveryLimits::new(settings),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::gather::Gathering;
 use super::limits::HubLimits;
 use super::member::Member;
 use super::outbox::{Frame, Outbox, OutboxId, Pushed};
+use super::recovery::Recovery;
 use super::room::{Room, RoomId};
 use super::tap::Taps;
 use super::{Hub, NamespaceId, Shared};
@@ -48,6 +49,8 @@ pub struct Local {
     pub(super) asked: Vec<Sid>,
     /// Sessions that operators watch.
     pub(super) taps: Taps,
+    /// What is kept for those who may come back.
+    pub(super) recovery: Option<Box<Recovery>>,
 }
 
 impl Local {
@@ -61,6 +64,7 @@ impl Local {
         Self {
             worker,
             stats: Arc::clone(shared.metrics.worker(usize::from(worker))),
+            recovery: limits.recovery.map(Recovery::new),
             limits,
             outboxes: Slab::new(),
             members: Slab::new(),
@@ -85,6 +89,12 @@ impl Local {
     #[must_use]
     pub fn stats(&self) -> &Arc<WorkerStats> {
         &self.stats
+    }
+
+    /// The number of this worker.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        usize::from(self.worker)
     }
 
     /// The hub that this is a part of.
@@ -275,6 +285,9 @@ impl Local {
     /// Publishes the gauges that are not counted as they change.
     pub fn publish_gauges(&self) {
         self.stats.outbox_bytes.set(self.queued_bytes as u64);
+        if let Some(recovery) = &self.recovery {
+            recovery.publish_gauges(&self.stats);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::NamespaceId;
 use super::address::Sid;
 use super::outbox::OutboxId;
 use super::policy::{Grant, Right, Rights};
+use super::recovery::Lasting;
 use super::room::RoomId;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -43,6 +44,13 @@ impl Identity {
         issuer.is_none_or(|issuer| self.issuer.as_ref() == Some(issuer))
     }
 
+    /// Whether two sessions belong to the same user, or to nobody by name.
+    #[must_use]
+    pub fn is_same(one: Option<&Self>, other: Option<&Self>) -> bool {
+        let who = |identity: &Self| (identity.user.clone(), identity.issuer.clone());
+        one.map(who) == other.map(who)
+    }
+
     /// Whether a token of this user may take the place of this one.
     #[must_use]
     pub fn is_same_user(&self, other: &Self) -> bool {
@@ -58,6 +66,8 @@ pub(super) struct Member {
     pub(super) outbox: OutboxId,
     pub(super) seats: SmallVec<[Seat; 1]>,
     pub(super) identity: Option<Arc<Identity>>,
+    /// What it needs to come back, if it may.
+    pub(super) lasting: Option<Box<Lasting>>,
 }
 
 impl Member {

@@ -9,6 +9,7 @@ use super::room::{Place, Room, RoomId};
 use super::{NamespaceId, SessionQuery};
 use crate::protocol::Wire;
 use crate::protocol::refusal::{Code, Refusal};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ impl Local {
         let entry = self.members.vacant_entry();
         let id = MemberId(key(entry.key()));
         let sid = Sid::new(self.shared.node(), Address { worker: self.worker, place: id.0 });
-        entry.insert(Member { sid, namespace, outbox, seats: smallvec::SmallVec::new(), identity });
+        entry.insert(Member { sid, namespace, outbox, seats: SmallVec::new(), identity, lasting: None });
         (id, sid)
     }
 
@@ -40,12 +41,15 @@ impl Local {
         for seat in member.seats {
             self.vacate(seat, wire);
         }
+        if let Some(lasting) = member.lasting {
+            self.forget_ways_to(member.sid, &lasting);
+        }
     }
 
     /// The member that a session id means, if it lives here.
     #[must_use]
     pub fn find(&self, sid: Sid) -> Option<(MemberId, OutboxId)> {
-        let address = sid.address(self.shared.node()).filter(|address| address.worker == self.worker)?;
+        let address = self.shared.address_of(sid).filter(|address| address.worker == self.worker)?;
         let member = self.members.get(address.place as usize).filter(|member| member.sid == sid)?;
         Some((MemberId(address.place), member.outbox))
     }
@@ -204,6 +208,7 @@ impl Local {
             self.names[usize::from(room.namespace.0)].remove(&room.name);
             if let Some(backlog) = room.backlog {
                 self.pending_bytes -= backlog.pending_bytes;
+                self.log_unsaid(&backlog);
                 self.jobs.retain(|job| *job != seat.room);
             }
         }

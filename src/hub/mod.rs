@@ -13,6 +13,7 @@ mod address;
 mod broadcast;
 mod cluster;
 mod fanout;
+mod fanout_error;
 mod gather;
 mod index;
 mod limits;
@@ -22,7 +23,9 @@ mod membership;
 mod outbox;
 mod permission;
 mod policy;
+mod posting;
 mod presence;
+mod recovery;
 mod remote;
 mod responder;
 mod revoked;
@@ -43,18 +46,20 @@ pub use outbox::{Frame, Outbox, OutboxId};
 pub use permission::RoomRates;
 pub use policy::{Grant, Policies, PolicyId, Right, Rights, RoomPolicy};
 pub use presence::{MemberInfo, Presence};
+pub use recovery::{Awaited, Claim, Missed, Notes, RecoveryStep, Restored};
 pub use responder::{NodeEvent, OnNodeEvent};
 pub use revoked::Revoked;
 pub use tap::{Direction, TapKind, TapRecord};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
 
+use crate::adapter::Adapter;
 pub use crate::adapter::Waiting;
-use crate::adapter::{Adapter, NodeId};
 use crate::lifecycle;
 use crate::metrics::Metrics;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use index::Index;
+use recovery::{Aliases, Offsets};
 use responder::Asked;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
@@ -92,15 +97,23 @@ struct Shared {
     broadcast_acks: AtomicU32,
     /// What the rates of rooms are counted from, on all workers.
     started: Instant,
+    /// Numbers the events that sessions may miss.
+    offsets: Offsets,
+    /// Where the sessions are that came back.
+    aliases: Aliases,
 }
 
 impl Hub {
-    /// A hub for as many workers as `metrics` has cells for, and the workers' inboxes.
+    /// A hub for as many workers as `metrics` has cells for, and the workers' inboxes. `recovers`: sessions may come back.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness.
     #[must_use]
     pub fn new(
         namespaces: Vec<String>,
         workers: usize,
         inbox_bytes: usize,
+        recovers: bool,
         metrics: Metrics,
         adapter: Adapter,
     ) -> (Self, Vec<Inbox>) {
@@ -120,6 +133,8 @@ impl Hub {
                     asked: Asked::default(),
                     broadcast_acks: AtomicU32::new(0),
                     started: lifecycle::now(),
+                    offsets: Offsets::new(recovers),
+                    aliases: Aliases::default(),
                 }),
             },
             inboxes,
@@ -138,8 +153,7 @@ impl Hub {
     /// When some recipients could not be served because a queue was full; they are counted.
     pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), Refusal> {
         let published = self.shared.publish(&broadcast);
-        let workers = self.shared.workers_of(broadcast.namespace, &broadcast.rooms);
-        let full = self.shared.post(&Arc::new(broadcast), workers);
+        let (_, full) = self.shared.hand_out(broadcast, None);
         published?;
         if full > 0 {
             return Err(overloaded());
@@ -226,7 +240,7 @@ impl Hub {
     /// The worker of a session, if it is one of this node.
     #[must_use]
     pub fn worker_of(&self, sid: Sid) -> Option<usize> {
-        let address = sid.address(self.shared.node())?;
+        let address = self.shared.address_of(sid)?;
         Some(usize::from(address.worker)).filter(|worker| *worker < self.shared.mailboxes.len())
     }
 
@@ -259,39 +273,4 @@ fn no_answer() -> Refusal {
 /// The inbox of a recipient's worker is full.
 fn overloaded() -> Refusal {
     Refusal::new(Code::Unavailable, "some of the recipients are overloaded; try again")
-}
-
-impl Shared {
-    /// Distinguishes the sids of this process from those of others.
-    fn node(&self) -> NodeId {
-        self.adapter.node()
-    }
-
-    /// The workers that have members of any of the rooms, or sessions that are named like one; all, without rooms.
-    fn workers_of<S: AsRef<str>>(&self, namespace: NamespaceId, rooms: &[S]) -> u64 {
-        if rooms.is_empty() {
-            return u64::MAX >> (64 - self.mailboxes.len().clamp(1, 64));
-        }
-        let home = |room: &S| self.home_of(room.as_ref()).map_or(0, |worker| 1 << worker);
-        rooms.iter().fold(self.index.workers_of_any(namespace, rooms), |workers, room| workers | home(room))
-    }
-
-    /// The worker that has made this session id, if one has.
-    fn home_of(&self, name: &str) -> Option<u8> {
-        let sid = (name.len() == Sid::LEN).then(|| Sid::parse(name)).flatten()?;
-        let worker = sid.address(self.node())?.worker;
-        (usize::from(worker) < self.mailboxes.len()).then_some(worker)
-    }
-
-    /// Posts to the workers in the bit set. Returns how many had no space left.
-    fn post(&self, broadcast: &Arc<Broadcast>, workers: u64) -> usize {
-        let mut full = 0;
-        for (worker, mailbox) in self.mailboxes.iter().enumerate().filter(|(worker, _)| workers >> worker & 1 == 1) {
-            if !mailbox.post(Command::Broadcast(Arc::clone(broadcast)), broadcast.cost()) {
-                full += 1;
-                self.metrics.worker(worker).drops[crate::metrics::Drop::InboxFull as usize].add_shared(1);
-            }
-        }
-        full
-    }
 }

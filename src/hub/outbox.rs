@@ -46,6 +46,11 @@ impl Frame {
         Rc::new(Self { bytes, events: 1, room: None, policy: SlowConsumerPolicy::Disconnect })
     }
 
+    /// A frame with everything that a session has missed.
+    pub(super) fn of_missed(bytes: Bytes, events: u32) -> Rc<Self> {
+        Rc::new(Self { bytes, events, room: None, policy: SlowConsumerPolicy::Disconnect })
+    }
+
     /// A frame for single sessions: answers, pings, goodbyes.
     #[must_use]
     pub fn direct(bytes: Bytes) -> Rc<Self> {

@@ -31,6 +31,16 @@ impl RoomRates {
     }
 }
 
+impl Whom {
+    /// Whether somebody of this identity is meant.
+    pub(super) fn means(&self, identity: &Identity) -> bool {
+        match self {
+            Self::User(user, issuer) => identity.user.as_ref() == Some(user) && identity.is_of(issuer.as_ref()),
+            Self::Token(token, issuer) => identity.token.as_deref() == Some(token) && identity.is_of(issuer.as_ref()),
+        }
+    }
+}
+
 impl Local {
     /// Whether a session may do this in a room.
     ///
@@ -114,15 +124,7 @@ impl Local {
     /// The sessions of a user or of a token.
     #[must_use]
     pub fn sessions_of(&self, whom: &Whom) -> Vec<(MemberId, OutboxId)> {
-        let meant = |member: &Member| {
-            let Some(identity) = member.identity.as_deref() else { return false };
-            match whom {
-                Whom::User(user, issuer) => identity.user.as_ref() == Some(user) && identity.is_of(issuer.as_ref()),
-                Whom::Token(token, issuer) => {
-                    identity.token.as_deref() == Some(token) && identity.is_of(issuer.as_ref())
-                }
-            }
-        };
+        let meant = |member: &Member| member.identity.as_deref().is_some_and(|identity| whom.means(identity));
         let found = self.members.iter().filter(|(_, member)| meant(member));
         found.map(|(key, member)| (MemberId(super::local::key(key)), member.outbox)).collect()
     }

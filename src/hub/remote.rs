@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 
 impl Here for Hub {
     fn has_members(&self, namespace: u16, room: &str) -> bool {
-        self.shared.index.members(NamespaceId(namespace), room) > 0
+        // Or was, and may come back.
+        self.shared.index.workers(NamespaceId(namespace), room) != 0
     }
 
     fn hear(&self, namespace: u16, envelope: Envelope) {
@@ -25,12 +26,11 @@ impl Here for Hub {
         match content {
             Content::Broadcast { targets, volatile, name, arguments, request: None } => {
                 let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
-                let event = Event { raw, attachments: arguments.attachments(), ack: None };
+                let event = Event { raw, attachments: arguments.attachments(), ack: None, offset: None };
                 let mut broadcast = Broadcast::new(namespace_id, targets.rooms, targets.except, event);
                 broadcast.volatile = volatile;
-                let workers = self.shared.workers_of(namespace_id, &broadcast.rooms);
                 // What does not fit is counted.
-                let _full = self.shared.post(&Arc::new(broadcast), workers);
+                let _full = self.shared.hand_out(broadcast, None);
             }
             Content::Join { targets, rooms, request: None } => {
                 self.shared.have(selection(namespace_id, targets), Action::Join(rooms));
@@ -65,13 +65,9 @@ impl Hub {
     pub fn emit_here(&self, namespace: NamespaceId, event: &str, arguments: &Arguments) -> Result<(), Refusal> {
         let name = raw_name(event)?;
         let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
-        let event = Event { raw, attachments: arguments.attachments(), ack: None };
-        let broadcast = Arc::new(Broadcast::new(namespace, Vec::new(), Vec::new(), event));
-        let everybody = self.shared.workers_of::<&str>(namespace, &[]);
-        if self.shared.post(&broadcast, everybody) > 0 {
-            return Err(overloaded());
-        }
-        Ok(())
+        let event = Event { raw, attachments: arguments.attachments(), ack: None, offset: None };
+        let (_, full) = self.shared.hand_out(Broadcast::new(namespace, Vec::new(), Vec::new(), event), None);
+        if full > 0 { Err(overloaded()) } else { Ok(()) }
     }
 }
 

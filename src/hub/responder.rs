@@ -132,7 +132,7 @@ impl Hub {
             }
             Content::Broadcast { targets, volatile, name, arguments, request: Some(request) } => {
                 let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
-                let event = Event { raw, attachments: arguments.attachments(), ack: None };
+                let event = Event { raw, attachments: arguments.attachments(), ack: None, offset: None };
                 let mut broadcast = Broadcast::new(namespace, targets.rooms, targets.except, event);
                 broadcast.volatile = volatile;
                 return self.answer_broadcast(namespace, &uid, request, broadcast).await;

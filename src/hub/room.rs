@@ -1,6 +1,7 @@
 //! A worker's part of one room.
 
 use super::NamespaceId;
+use super::broadcast::Broadcast;
 use super::member::MemberId;
 use super::outbox::{Bounds, Frame, OutboxId};
 use super::policy::PolicyId;
@@ -8,6 +9,7 @@ use crate::config::SlowConsumerPolicy;
 use crate::protocol::Wire;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A room; valid on its worker only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +48,8 @@ pub(super) struct Backlog {
     pub(super) pending_bytes: usize,
     /// What is being handed out.
     pub(super) current: Vec<Sealed>,
+    /// What is in `current`, where it is logged for those who may come back.
+    pub(super) sealed: Vec<Arc<Broadcast>>,
     /// Members that have not got `current` yet are those before this place.
     pub(super) left: usize,
 }
@@ -58,6 +62,8 @@ pub(super) struct Batch {
     pub(super) size: usize,
     pub(super) events: u32,
     pub(super) exclude: Option<OutboxId>,
+    /// The events, where they are logged for those who may come back.
+    pub(super) said: Vec<Arc<Broadcast>>,
 }
 
 /// A batch that is complete.
@@ -124,7 +130,8 @@ impl Room {
                 backlog.pending.pop_front_if(|batch| size == 0 || size + batch.size <= bounds.bytes / 4)
         {
             size += batch.size;
-            let Batch { bytes, events, exclude, .. } = batch;
+            let Batch { bytes, events, exclude, said, .. } = batch;
+            backlog.sealed.extend(said);
             let frame = |bytes: Vec<u8>| Frame::of_room(bytes.into(), events, serial, policy);
             let frames = bytes.map(|bytes| (!bytes.is_empty()).then(|| frame(bytes)));
             backlog.current.push(Sealed { frames, events, exclude });

@@ -6,7 +6,7 @@
 use super::NamespaceId;
 use super::address::Sid;
 use super::broadcast::{Cast, Encoded};
-use super::fanout::FanoutError;
+use super::fanout_error::FanoutError;
 use super::local::Local;
 use super::member::MemberId;
 use super::outbox::{Frame, OutboxId};
@@ -26,6 +26,7 @@ impl Local {
     ) -> Result<(), FanoutError> {
         let ids: Vec<RoomId> = cast.rooms.iter().filter_map(|name| self.room(cast.namespace, name.as_ref())).collect();
         self.catch_up(&ids)?;
+        self.log_said(encoded.shared);
         let stamp = self.stamp_out(cast.namespace, cast.except, cast.exclude);
         let mut delivered = 0;
         for id in ids {
@@ -57,6 +58,7 @@ impl Local {
         let busy: Vec<_> =
             self.jobs.iter().filter(|id| rooms[id.0 as usize].namespace == cast.namespace).copied().collect();
         self.catch_up(&busy)?;
+        self.log_said(encoded.shared);
         let stamp = self.stamp_out(cast.namespace, cast.except, cast.exclude);
         let (mut frames, mut delivered, mut key) = (Frames::default(), 0, 0);
         while key < self.members.capacity() {
@@ -102,7 +104,7 @@ impl Local {
     }
 
     /// Hands out what is still on its way to large rooms, unless that is too much.
-    fn catch_up(&mut self, ids: &[RoomId]) -> Result<(), FanoutError> {
+    pub(super) fn catch_up(&mut self, ids: &[RoomId]) -> Result<(), FanoutError> {
         let bounds = self.limits.outbox;
         let busy = |room: &Room| room.backlog.as_ref().is_some_and(|backlog| backlog.exceeds(bounds));
         if ids.iter().any(|id| busy(&self.rooms[id.0 as usize])) {

@@ -6,6 +6,7 @@ use super::broadcast::Broadcast;
 use super::cluster::{Action, Selection, SocketInfo};
 use super::gather::Heard;
 use super::presence::MemberInfo;
+use super::recovery::RecoveryStep;
 use crate::metrics::Cell;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
@@ -117,6 +118,8 @@ pub enum Command {
         /// How many there were.
         reply: oneshot::Sender<usize>,
     },
+    /// Something about a session that comes back.
+    Recover(RecoveryStep),
     /// Close all sessions.
     Drain(DrainOrder),
 }

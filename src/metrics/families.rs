@@ -1,6 +1,7 @@
 //! Names and help texts, and the way from cells to the Prometheus text format.
 
 use super::cells::{Cell, Histogram};
+use super::recovery;
 use super::samples::{counters, family, gauge, gauges, histogram, seconds_gauge, single_gauge};
 use super::{Drop, NodeStats, WorkerStats};
 use crate::protocol::disconnect::Disconnect;
@@ -97,6 +98,7 @@ impl Collector for Families {
         let mut families = self.sessions();
         families.extend(self.delivery());
         families.extend(self.ends());
+        families.extend(recovery::families(&self.workers));
         families.extend(self.node.doors());
         families.extend(self.node.guards());
         families.extend(self.node.tls());
@@ -215,7 +217,7 @@ impl Families {
     }
 }
 
-fn sum(workers: &[Arc<WorkerStats>], cell: impl Fn(&WorkerStats) -> &Cell) -> u64 {
+pub(super) fn sum(workers: &[Arc<WorkerStats>], cell: impl Fn(&WorkerStats) -> &Cell) -> u64 {
     workers.iter().map(|stats| cell(stats).get()).fold(0, u64::wrapping_add)
 }
 

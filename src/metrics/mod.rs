@@ -10,6 +10,7 @@ mod doors;
 mod families;
 mod guards;
 mod http;
+mod recovery;
 mod samples;
 mod tokens;
 
@@ -19,6 +20,7 @@ pub use doors::{Handshake, Upgrade};
 pub use families::Metrics;
 pub use guards::{LimitHit, TlsFailure};
 pub use http::{HttpStats, KeyRefusal, ROUTES};
+pub use recovery::Recovered;
 pub use tokens::TokenRefusal;
 
 use crate::protocol::disconnect::Disconnect;
@@ -107,6 +109,14 @@ pub struct WorkerStats {
     pub closes: [Cell; Disconnect::ALL.len()],
     /// Packets refused, by code.
     pub refusals: [Cell; Code::ALL.len()],
+    /// Sessions that are away and may come back.
+    pub parked: Cell,
+    /// Bytes of the events that are kept for them.
+    pub recovery_log_bytes: Cell,
+    /// Sessions that wanted to come back, by what became of it.
+    pub recoveries: [Cell; Recovered::ALL.len()],
+    /// Sessions that were away and had to make room for others.
+    pub displaced_sessions: Cell,
     /// Panics that ended a session.
     pub panics: Cell,
     /// From reading a packet to its frames being in every local outbox, in microseconds.

@@ -27,6 +27,14 @@ impl Disconnect {
     }
 }
 
+impl Disconnect {
+    /// Whether only the connection ended, so that its session may come back: not at anybody's word, and not by a fault.
+    #[must_use]
+    pub fn leaves_session(self) -> bool {
+        [Self::CLIENT_CLOSED, Self::CONNECTION_LOST, Self::NO_PONG, Self::RESTART, Self::SLOW_CONSUMER].contains(&self)
+    }
+}
+
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident = $code:literal $reason:literal $reconnect:literal;)*) => {
         impl Disconnect {

@@ -2,6 +2,7 @@
 
 use super::json::{unquote, write_string};
 use super::msgpack::{self, placeholder};
+use super::offset::Offset;
 use super::request::RawEvent;
 use super::socketio::{Head, Kind, write_head};
 use super::socketio_msgpack;
@@ -21,6 +22,8 @@ pub struct Event<'a> {
     pub attachments: &'a [Bytes],
     /// The number under which recipients answer, if they are asked to.
     pub ack: Option<u64>,
+    /// What Socket.IO clients remember of it, as one more argument: only where sessions may come back.
+    pub offset: Option<Offset>,
 }
 
 /// Where an event is said; part of what recipients see.
@@ -76,13 +79,14 @@ impl Event<'_> {
         let mut head = String::new();
         let kind = if self.attachments.is_empty() { Kind::Event } else { Kind::BinaryEvent };
         let comma = if args.is_empty() { "" } else { "," };
+        let offset = self.last_argument();
         let head: &str = if kind == Kind::Event && namespace == "/" && self.ack.is_none() {
             "42"
         } else {
             write_head(kind, self.attachments.len(), namespace, self.ack, &mut head);
             &head
         };
-        let parts = [head, "[", name, comma, args, "]"];
+        let parts = [head, "[", name, comma, args, &offset, "]"];
         let len = parts.iter().map(|part| part.len()).sum();
         out.reserve_exact(len + header_len(len));
         write_header(Opcode::Text, len, out);
@@ -98,7 +102,12 @@ impl Event<'_> {
     fn list(&self) -> String {
         let RawEvent { name, args, .. } = self.raw;
         let comma = if args.is_empty() { "" } else { "," };
-        ["[", name, comma, args, "]"].concat()
+        ["[", name, comma, args, &self.last_argument(), "]"].concat()
+    }
+
+    /// The offset as the last of the arguments.
+    fn last_argument(&self) -> String {
+        self.offset.map_or_else(String::new, |offset| format!(",\"{offset}\""))
     }
 
     /// `{"room":…,"event":…,"data":…}`; `rooms` when the publisher named several, `args` unless there is one argument.
@@ -207,7 +216,19 @@ mod tests {
     }
 
     fn event<'a>(args: &'a str, arity: u32, attachments: &'a [Bytes]) -> Event<'a> {
-        Event { raw: RawEvent { name: "\"e\"", args, arity }, attachments, ack: None }
+        Event { raw: RawEvent { name: "\"e\"", args, arity }, attachments, ack: None, offset: None }
+    }
+
+    #[test]
+    fn an_offset_is_the_last_argument_where_clients_remember_it() {
+        let offset = Some(Offset { epoch: 1, number: 10 });
+        let (one, none) = (Event { offset, ..event("1", 1, &[]) }, Event { offset, ..event("", 0, &[]) });
+        assert_eq!(&encode(Wire::SocketIo, "/", &["r"], &one)[2..], br#"42["e",1,"1-a"]"#);
+        assert_eq!(&encode(Wire::SocketIo, "/", &["r"], &none)[2..], br#"42["e","1-a"]"#);
+        let packed = encode(Wire::SocketIoMsgPack, "/", &["r"], &one);
+        let packet: Value = rmp_serde::from_slice(&packed[2..]).unwrap();
+        assert_eq!(packet["data"], serde_json::json!(["e", 1, "1-a"]));
+        assert_eq!(&encode(Wire::Json, "/", &["r"], &one)[2..], br#"{"room":"r","event":"e","data":1}"#);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod msgpack;
 pub mod name;
 pub mod native;
 mod notepack;
+pub mod offset;
 mod pack;
 pub mod pattern;
 pub mod payload;

@@ -2,6 +2,7 @@
 
 use super::cast::To;
 use super::later::Later;
+use super::membership::Leaving;
 use super::{Context, ReplyTo, Session};
 use crate::hub::{Hub, Identity, MemberId, NamespaceId, SessionEvent, Sid};
 use crate::lifecycle;
@@ -167,6 +168,12 @@ impl<'cx> Call<'_, 'cx> {
         self.session.transport()
     }
 
+    /// Whether this is a session that lost its connection and came back, with its id, its rooms and what is noted about it.
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.cx.hub.has_come_back(self.member)
+    }
+
     // === rooms ===
 
     /// The rooms that the session is in, sorted.
@@ -244,7 +251,7 @@ impl<'cx> Call<'_, 'cx> {
         if close {
             self.closing = Some(Disconnect::KICKED);
         } else {
-            self.session.leave_namespace(self.member, Disconnect::KICKED, true, self.cx);
+            self.session.leave_namespace(self.member, Disconnect::KICKED, Leaving::Told, self.cx);
         }
     }
 
@@ -273,7 +280,7 @@ impl<'cx> Call<'_, 'cx> {
 
     /// The event and what its placeholders stand for.
     pub(super) fn as_event<'e>(event: RawEvent<'e>, attachments: &'e [Bytes]) -> Event<'e> {
-        Event { raw: event, attachments, ack: None }
+        Event { raw: event, attachments, ack: None, offset: None }
     }
 }
 

@@ -62,11 +62,12 @@ impl<'a, 'cx> To<'a, 'cx> {
     /// When Socket.IO keeps the name for itself, or a queue was full and some do not get it.
     pub fn emit(self, event: &str, arguments: &Arguments) -> Result<(), Refusal> {
         let name = raw_name(event)?;
-        let Self { cx, outbox, namespace, rooms, except, with_sender, volatile, local, .. } = self;
+        let Self { cx, outbox, sid, namespace, rooms, except, with_sender, volatile, local } = self;
         let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
         let event = Call::as_event(raw, arguments.attachments());
         let exclude = (!with_sender).then_some(outbox);
-        cx.hub.broadcast(&Cast { namespace, rooms: &rooms, except: &except, exclude, volatile, local, event })
+        let (rooms, except, sender) = (&rooms[..], &except[..], Some(sid));
+        cx.hub.broadcast(&Cast { namespace, rooms, except, exclude, sender, volatile, local, event })
     }
 
     /// Sends the event and has every recipient answer within `timeout`. Wait for the answers in a task, not here.

@@ -1,6 +1,7 @@
 //! What passes between a session and its worker.
 
 use super::raw::Entrance;
+use super::returning::Returning;
 use super::rules::Rules;
 use super::token::Unproven;
 use crate::hub::{Identity, Local, OutboxId, ReplyTo, Sid};
@@ -27,6 +28,8 @@ pub enum Question {
     Presence(WhoIsThere),
     /// The key of a token.
     Key(Unproven),
+    /// What a client left behind when it lost its connection.
+    Recover(Box<Returning>),
     /// To be looked at by the clock, since something is due at another time now.
     Look(OutboxId),
 }

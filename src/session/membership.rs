@@ -7,6 +7,17 @@ use crate::protocol::disconnect::Disconnect;
 use crate::protocol::request::{Fields, RawEvent};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// How a session leaves a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Its client knows, or hears of it otherwise.
+    Quietly,
+    /// Its client is told.
+    Told,
+    /// Its connection was lost; it may come back.
+    Lost,
+}
+
 impl Session {
     /// Has the application greet a session that has just entered, or refuse it. Returns the end that it may have decided on.
     pub(super) fn greet(
@@ -29,8 +40,8 @@ impl Session {
         }
     }
 
-    /// Leaves a namespace, after the application has heard of it; with `tell` the client hears of it too.
-    pub(super) fn leave_namespace(&mut self, member: MemberId, why: Disconnect, tell: bool, cx: &mut Context<'_>) {
+    /// Leaves a namespace, after the application has heard of it.
+    pub(super) fn leave_namespace(&mut self, member: MemberId, why: Disconnect, how: Leaving, cx: &mut Context<'_>) {
         let left = match &mut self.dialect {
             Dialect::SocketIo(dialect) => dialect.forget(member),
             Dialect::Native(dialect) => dialect.forget(member),
@@ -45,13 +56,18 @@ impl Session {
                 cx.hub.stats().panics.add(1);
             }
         }
-        if tell && matches!(self.dialect, Dialect::SocketIo(_)) {
+        if how == Leaving::Told && matches!(self.dialect, Dialect::SocketIo(_)) {
             self.socketio_farewell(member, cx);
         }
+        let notes = self.details.as_mut().and_then(|details| details.take_notes(namespace));
         if let Some(details) = &mut self.details {
             details.forget(namespace);
         }
-        cx.hub.exit(member);
+        if how == Leaving::Lost {
+            cx.hub.park(member, notes);
+        } else {
+            cx.hub.exit(member);
+        }
         if self.members().is_empty() {
             self.begin_handshake_again(cx);
         }

@@ -19,6 +19,7 @@ mod native;
 mod native_words;
 mod opening;
 mod raw;
+mod returning;
 mod rules;
 mod socketio;
 mod speaking;
@@ -36,6 +37,7 @@ pub use cast::To;
 pub use context::{Context, Handshake, HandshakeDetails, Question, WhoIsThere};
 pub use later::Later;
 pub use raw::{Entrance, Framing, RawAnswers, RawHandler, RawMessage};
+pub use returning::{IsBack, Returning};
 pub use rules::Rules;
 pub use token::{Purpose, Unproven};
 pub use vocabulary::write_presence;
@@ -49,6 +51,7 @@ use crate::protocol::websocket::{Incoming, Limits, Opcode, write_close, write_fr
 use crate::protocol::{DecodeError, Transport, Wire};
 use crate::telemetry::Throttle;
 use limit::Limit;
+use membership::Leaving;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One session.
@@ -179,6 +182,7 @@ impl Session {
             Action::Dead => return Err(Disconnect::NO_PONG),
             Action::Ping(due) => {
                 cx.hub.send(self.outbox, cx.rules.ping(self.wire()));
+                self.note_ping(cx);
                 if self.transport == Transport::Sse {
                     // Nothing comes back on this way: a lost client is noticed by the kernel.
                     self.heartbeat.heard(cx.now, cx.rules.rhythm);
@@ -193,18 +197,19 @@ impl Session {
     pub fn end(&mut self, disconnect: Disconnect, cx: &mut Context<'_>) {
         match &mut self.dialect {
             Dialect::SocketIo(dialect) => {
+                let how = if disconnect.leaves_session() { Leaving::Lost } else { Leaving::Quietly };
                 for member in dialect.members() {
-                    self.leave_namespace(member, disconnect, false, cx);
+                    self.leave_namespace(member, disconnect, how, cx);
                 }
             }
             Dialect::Native(dialect) => {
                 if let Some(member) = dialect.member() {
-                    self.leave_namespace(member, disconnect, false, cx);
+                    self.leave_namespace(member, disconnect, Leaving::Quietly, cx);
                 }
             }
             Dialect::Sse(dialect) => {
                 if let Some(member) = dialect.member() {
-                    self.leave_namespace(member, disconnect, false, cx);
+                    self.leave_namespace(member, disconnect, Leaving::Quietly, cx);
                 }
             }
             Dialect::Raw(_) => {}
@@ -213,7 +218,7 @@ impl Session {
 
     /// Leaves one namespace at the application's word.
     pub fn expel(&mut self, member: MemberId, cx: &mut Context<'_>) {
-        self.leave_namespace(member, Disconnect::KICKED, true, cx);
+        self.leave_namespace(member, Disconnect::KICKED, Leaving::Told, cx);
     }
 
     fn wire(&self) -> Wire {

@@ -1,6 +1,7 @@
 //! An event stream: a session that only listens. Its rooms are those of its address.
 
 use super::calling::Called;
+use super::membership::Leaving;
 use super::token::unauthenticated;
 use super::{Context, Dialect, Session};
 use crate::hub::{Frame, MemberId, NamespaceId, SessionEvent, Sid};
@@ -96,7 +97,7 @@ impl Session {
             Ok(Some(disconnect)) => cx.hub.close(self.outbox, disconnect),
             Err(refusal) => {
                 // The application hears that it leaves, if it has let it in.
-                self.leave_namespace(member, Disconnect::FORBIDDEN, false, cx);
+                self.leave_namespace(member, Disconnect::FORBIDDEN, Leaving::Quietly, cx);
                 cx.hub.take_back(self.outbox, &hello);
                 self.dialect = Dialect::Sse(Sse::default());
                 let inside = cx.hub.sid_of(member) == Some(sid);

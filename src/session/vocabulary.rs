@@ -155,8 +155,9 @@ impl Session {
             check_placeholders(event.raw.args, event.attachments).map_err(broken)?;
         }
         let except = fields.excepted_rooms(cx.rules.rooms_max)?;
-        let namespace = cx.hub.namespace_of(member);
-        cx.hub.broadcast(&Cast { namespace, rooms, except: &except, exclude, volatile: false, local: false, event })
+        let (namespace, sender) = (cx.hub.namespace_of(member), cx.hub.sid_of(member));
+        let (except, volatile, local) = (&except[..], false, false);
+        cx.hub.broadcast(&Cast { namespace, rooms, except, exclude, sender, volatile, local, event })
     }
 
     /// Whether the policies of all these rooms let an event of this session through. It is counted then.

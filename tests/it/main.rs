@@ -49,6 +49,8 @@ mod policies;
 mod polling;
 #[cfg(test)]
 mod rates;
+#[cfg(test)]
+mod recovery;
 mod redis_servers;
 #[cfg(test)]
 mod rooms;

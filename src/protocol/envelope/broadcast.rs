@@ -36,7 +36,7 @@ impl Broadcast<'_, Box<str>> {
         let broadcast = Broadcast {
             uid,
             namespace,
-            event: Event { raw, attachments: arguments.attachments(), ack: None },
+            event: Event { raw, attachments: arguments.attachments(), ack: None, offset: None },
             rooms: &targets.rooms,
             except: &targets.except,
             volatile: *volatile,

@@ -6,6 +6,7 @@ mod waiting;
 
 use super::calling::{Called, Request};
 use super::later::error_of;
+use super::membership::Leaving;
 use super::token::Try;
 use super::{Answer, Context, Dialect, ReplyTo, Session, disconnect_of};
 use crate::hub::{MemberId, NamespaceId, SessionEvent, Sid};
@@ -79,6 +80,7 @@ impl Session {
             engineio::Packet::Message(packet) => self.socketio_packet(packet, cx),
             engineio::Packet::Pong => {
                 self.heartbeat.heard(cx.now, cx.rules.rhythm);
+                self.note_pong(cx);
                 Ok(())
             }
             engineio::Packet::Close => Err(Disconnect::CLIENT_CLOSED),
@@ -182,7 +184,7 @@ impl Session {
             }
             Kind::Disconnect => {
                 self.note(cx)?;
-                self.leave_namespace(member, Disconnect::CLIENT_CLOSED, false, cx);
+                self.leave_namespace(member, Disconnect::CLIENT_CLOSED, Leaving::Quietly, cx);
                 Ok(())
             }
             Kind::Connect | Kind::ConnectError => Err(Disconnect::PROTOCOL),

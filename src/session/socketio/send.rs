@@ -4,6 +4,8 @@ use super::super::later::error_of;
 use super::super::{Context, Session};
 use crate::hub::{MemberId, SessionEvent};
 use crate::protocol::arguments::Arguments;
+use crate::protocol::event::Event;
+use crate::protocol::request::RawEvent;
 use crate::protocol::socketio::{self, Head, Kind};
 use crate::protocol::websocket::{Opcode, write_frame};
 use crate::protocol::{Wire, socketio_msgpack};
@@ -23,6 +25,16 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         let args = event.arguments.args();
+        let raw = RawEvent { name: &event.name, args, arity: event.arguments.arity() };
+        let said = Event { raw, attachments: event.arguments.attachments(), ack: None, offset: None };
+        if id.is_none()
+            && let Some(sent) = cx.hub.emit_and_log(member, said)
+        {
+            if let Err(error) = sent {
+                Self::unencodable(&error, cx);
+            }
+            return;
+        }
         let comma = if args.is_empty() { "" } else { "," };
         let data = format!("[{}{comma}{args}]", event.name);
         self.send_to_member(member, Kind::Event, id, (&data, event.arguments.attachments()), cx);

@@ -23,6 +23,7 @@ impl Worker {
         }
         self.cut_slow_consumers(now);
         self.hub.give_up_answers(now);
+        self.hub.tend_recovery(now);
     }
 
     pub(super) fn fire(&mut self, id: OutboxId, now: u64) {

@@ -24,7 +24,7 @@ impl Worker {
             Command::Kick { sid, kick, reply } => {
                 let found = self.hub.find(sid);
                 found.into_iter().for_each(|(_, id)| self.end(id, kick.disconnect));
-                let _gone = reply.send(found.is_some());
+                let _gone = reply.send(found.is_some() || self.hub.kick_parked(sid));
             }
             Command::Each { whom, deed, reply } => {
                 let _gone = reply.send(self.each(&whom, &deed));
@@ -51,13 +51,14 @@ impl Worker {
                 }
                 let _gone = reply.send(members.len());
             }
+            Command::Recover(step) => self.obey_recovery(step),
             Command::Drain(order) => self.drain(order),
         }
     }
 
     /// Does something to every session of a user or of a token.
     fn each(&mut self, whom: &Whom, deed: &Deed) -> Tally {
-        let mut tally = Tally::default();
+        let mut tally = self.hub.each_parked(whom, deed);
         for (member, id) in self.hub.sessions_of(whom) {
             let expires_at = self.hub.identity_of(member).and_then(|identity| identity.expires_at);
             let in_namespace = |namespace: NamespaceId| self.hub.namespace_of(member) == namespace;
@@ -84,11 +85,14 @@ impl Worker {
 
     /// Gets for sessions what they need and is not here at once; what comes back has a task of its own.
     pub(super) fn ask_questions(&mut self) {
-        for question in std::mem::take(&mut self.questions) {
-            match question {
-                Question::Presence(asked) => self.ask_presence(asked),
-                Question::Key(unproven) => self.ask_for_key(unproven),
-                Question::Look(id) => self.schedule(id),
+        while !self.questions.is_empty() {
+            for question in std::mem::take(&mut self.questions) {
+                match question {
+                    Question::Presence(asked) => self.ask_presence(asked),
+                    Question::Key(unproven) => self.ask_for_key(unproven),
+                    Question::Recover(returning) => self.recover(*returning),
+                    Question::Look(id) => self.schedule(id),
+                }
             }
         }
     }

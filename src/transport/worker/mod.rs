@@ -9,13 +9,14 @@ mod commands;
 mod errands;
 mod guard;
 mod reading;
+mod recovering;
 mod upgrade;
 mod writing;
 
 use super::entry::Entry;
 use super::wheel::Wheel;
 use crate::config::Settings;
-use crate::hub::{Hub, HubLimits, Inbox, Local, OutboxId, Policies};
+use crate::hub::{Hub, HubLimits, Inbox, Local, Outbox, OutboxId, Policies};
 use crate::lifecycle;
 use crate::limiter::Limiter;
 use crate::metrics::NodeStats;
@@ -207,8 +208,9 @@ impl Worker {
     fn remove(&mut self, id: OutboxId) {
         let Some(mut entry) = self.entries[id.0 as usize].take() else { return };
         // It has ended already, unless its connection was lost.
+        let why = self.hub.outbox(id).and_then(Outbox::closing).unwrap_or(Disconnect::CONNECTION_LOST);
         let _guarded = self.guarded(|cx| {
-            entry.session.end(Disconnect::CONNECTION_LOST, cx);
+            entry.session.end(why, cx);
             Ok(())
         });
         self.hub.close_outbox(id);

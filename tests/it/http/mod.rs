@@ -62,11 +62,11 @@ async fn get(server: &TestServer, path: &str) -> Answer {
     request(server.public, "GET", path, "", "").await
 }
 
-async fn post_text(server: &TestServer, path: &str, body: &str) -> Answer {
+pub(crate) async fn post_text(server: &TestServer, path: &str, body: &str) -> Answer {
     request(server.public, "POST", path, "Content-Type: application/json\r\n", body).await
 }
 
-async fn post(server: &TestServer, path: &str, body: Value) -> Answer {
+pub(crate) async fn post(server: &TestServer, path: &str, body: Value) -> Answer {
     post_text(server, path, &body.to_string()).await
 }
 

@@ -70,6 +70,7 @@ impl TestServer {
         Self::start_with(App::builder(), mode, change)
     }
 
+    /// Starts a server with events of its own, in this mode.
     pub(crate) fn start_with(builder: Builder, mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Defaults::parse_from(["roomcast"]).settings;
         let here = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -18,6 +18,8 @@ pub(crate) struct SocketIoClient {
     pub(crate) open: Value,
     /// Id in the namespace that was entered last.
     pub(crate) sid: String,
+    /// What brings it back there, if the server said so.
+    pub(crate) pid: Option<String>,
     events: VecDeque<(String, Heard)>,
     acks: HashMap<u64, Vec<Value>>,
     /// The numbers of events that ask for an answer, in the order in which they came.
@@ -29,6 +31,8 @@ pub(crate) struct SocketIoClient {
     pub(crate) control: VecDeque<String>,
     partial: Option<(String, usize, Vec<Vec<u8>>)>,
     closed: Option<u16>,
+    /// Pings that it has answered.
+    pinged: u32,
 }
 
 impl SocketIoClient {
@@ -60,6 +64,7 @@ impl SocketIoClient {
             socket,
             open,
             sid: String::new(),
+            pid: None,
             events: VecDeque::new(),
             acks: HashMap::new(),
             asked: VecDeque::new(),
@@ -68,6 +73,7 @@ impl SocketIoClient {
             control: VecDeque::new(),
             partial: None,
             closed: None,
+            pinged: 0,
         })
     }
 
@@ -86,6 +92,7 @@ impl SocketIoClient {
         if answer.starts_with('4') {
             return Err(data);
         }
+        self.pid = data["pid"].as_str().map(str::to_owned);
         self.sid = data["sid"].take().as_str().unwrap().to_owned();
         Ok(self.sid.clone())
     }
@@ -159,6 +166,14 @@ impl SocketIoClient {
             if let Err(code) = self.pump().await {
                 return code;
             }
+        }
+    }
+
+    /// Answers so many more pings.
+    pub(crate) async fn pings(&mut self, more: u32) {
+        let wanted = self.pinged + more;
+        while self.pinged < wanted {
+            self.pump().await.unwrap_or_else(|code| panic!("closed with {code} before a ping"));
         }
     }
 
@@ -249,7 +264,10 @@ impl SocketIoClient {
             return Err(code);
         }
         match within("a packet", self.socket.next()).await {
-            Some(Ok(Message::Text(text))) if text.as_str() == "2" => self.send_text("3".to_owned()).await,
+            Some(Ok(Message::Text(text))) if text.as_str() == "2" => {
+                self.pinged += 1;
+                self.send_text("3".to_owned()).await;
+            }
             Some(Ok(Message::Text(text))) => {
                 assert!(self.partial.is_none(), "text between attachments: {text}");
                 self.take_packet(text.strip_prefix('4').unwrap_or_else(|| panic!("no message: {text}")));
