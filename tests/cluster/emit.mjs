@@ -29,9 +29,12 @@ export const OPERATIONS = {
 /** An emitter, with operations named as above, and `close`. */
 export async function emitter(redis, prefix, namespace = "/") {
   const client = await connect(redis);
-  const emits = new Emitter(client, { key: prefix }, namespace);
+  // The emitter does not say when it has published.
+  const published = [];
+  const publish = (channel, text) => published.push(client.publish(channel, text));
+  const emits = new Emitter({ publish }, { key: prefix }, namespace);
   const bound = Object.entries(OPERATIONS).map(([name, operate]) => [name, (request) => operate(emits, request)]);
-  return { ...Object.fromEntries(bound), close: () => client.quit() };
+  return { ...Object.fromEntries(bound), close: () => Promise.all(published).then(() => client.quit()) };
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {

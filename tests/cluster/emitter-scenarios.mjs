@@ -16,18 +16,12 @@ async function withEmitter(cluster, use) {
   }
 }
 
-/** Checks who heard an event, once it has come to whom it was meant for. */
-async function heard(cluster, event, members, expected) {
-  await Promise.all(members.map((member) => member.hearing(event, expected.length)));
-  await cluster.heard(event, members, expected);
-}
-
 export const emit = (cluster) =>
   withEmitter(cluster, async (emits) => {
     const args = ["grüße 😀", { n: 1.5, list: [null, true] }, BYTES];
     const [all, now] = [fresh("said"), fresh("said")];
     emits.emit({ event: all, args, compress: false });
-    await heard(cluster, all, cluster.members, [args]);
+    await cluster.heard(all, cluster.members, [args]);
     let said = 0;
     await eventually("everybody to have heard something volatile", () => {
       emits.emit({ event: now, args: [(said += 1)], volatile: true });
@@ -47,10 +41,10 @@ export const emitToRooms = (cluster) =>
     emits.emit({ rooms: room, except: muted, event: butOne });
     const last = cluster.members.at(-1);
     emits.emit({ rooms: last.id, event: single, args: [BYTES] });
-    await heard(cluster, one, cluster.firsts, [[1]]);
-    await heard(cluster, both, cluster.firsts, [[]]);
-    await heard(cluster, butOne, cluster.firsts.slice(1), [[]]);
-    await heard(cluster, single, [last], [[BYTES]]);
+    await cluster.heard(one, cluster.firsts, [[1]]);
+    await cluster.heard(both, cluster.firsts, [[]]);
+    await cluster.heard(butOne, cluster.firsts.slice(1), [[]]);
+    await cluster.heard(single, [last], [[BYTES]]);
   });
 
 export const emitToANamespace = async (cluster) => {

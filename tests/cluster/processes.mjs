@@ -20,13 +20,21 @@ export async function eventually(what, value) {
   }
 }
 
+/**
+ * A port where nobody listens, below those that the system gives to clients: whoever connects in vain to one of those, while
+ * a server is away, may be given that very port and meet itself.
+ */
 export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer();
+    const outcome = new Promise((resolve) => server.once("listening", () => resolve(true)).once("error", () => resolve(false)));
+    server.listen(port, "127.0.0.1");
+    if (!(await outcome)) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** Starts a process that ends with this one, however this one ends: a shell that reads from a pipe notices, and kills it. */

@@ -18,8 +18,10 @@ export async function connect(urls) {
 
 /** A Redis server that stores nothing. It ends with this process. */
 export class Redis {
-  static async start() {
+  /** Starts it with more arguments. */
+  static async start(...more) {
     const redis = new Redis();
+    redis.more = more;
     redis.folder = mkdtempSync(join(tmpdir(), "roomcast-redis-"));
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -35,7 +37,7 @@ export class Redis {
 
   async startOnce() {
     this.url = `redis://127.0.0.1:${this.port}`;
-    const args = ["--port", this.port, "--bind", "127.0.0.1", "--save", "", "--dir", this.folder];
+    const args = ["--port", this.port, "--bind", "127.0.0.1", "--save", "", "--dir", this.folder, ...this.more];
     const server = guarded("redis-server", args.map(String), "ignore");
     let ended;
     server.once("error", (error) => (ended = error.message));
@@ -63,5 +65,49 @@ export class Redis {
     this.process.kill("SIGKILL");
     await this.ended;
     rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A Redis Cluster of three nodes. */
+export class RedisCluster {
+  static async start() {
+    const cluster = new RedisCluster();
+    cluster.nodes = [];
+    cluster.ports = [];
+    for (let n = 0; n < 3; n += 1) {
+      const bus = await freePort();
+      cluster.nodes.push(await Redis.start("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", bus));
+      cluster.ports.push([cluster.nodes[n].port, bus]);
+    }
+    await cluster.form();
+    return cluster;
+  }
+
+  get url() {
+    return this.nodes.map(({ url }) => url).join(",");
+  }
+
+  async form() {
+    const clients = await Promise.all(this.nodes.map(({ url }) => connect(url)));
+    const say = (n, ...command) => clients[n].sendCommand(["CLUSTER", ...command.map(String)]);
+    const last = (n) => Math.ceil((16_384 * n) / 3) - 1;
+    for (let n = 0; n < 3; n += 1) await say(n, "ADDSLOTSRANGE", last(n) + 1, last(n + 1));
+    for (const [port, bus] of this.ports.slice(1)) await say(0, "MEET", "127.0.0.1", port, bus);
+    for (let n = 0; n < 3; n += 1) {
+      await eventually("the Cluster to form", async () => {
+        const info = await say(n, "INFO");
+        return info.includes("cluster_state:ok") && info.includes("cluster_known_nodes:3");
+      });
+    }
+    await Promise.all(clients.map((client) => client.quit()));
+  }
+
+  /** Kills one node, and starts it again at the same address. */
+  restart() {
+    return this.nodes[0].restart();
+  }
+
+  stop() {
+    return Promise.all(this.nodes.map((node) => node.stop()));
   }
 }

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { Cluster, fresh } from "./cluster.mjs";
 import * as emitterScenarios from "./emitter-scenarios.mjs";
 import { eventually } from "./processes.mjs";
-import { Redis } from "./redis.mjs";
+import { Redis, RedisCluster } from "./redis.mjs";
 import * as scenarios from "./scenarios.mjs";
 
 const { values } = parseArgs({
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     "roomcast-servers": { type: "string", default: "0" },
     roomcast: { type: "string", default: "roomcast-contract" },
     redis: { type: "string" },
+    "redis-cluster": { type: "string", default: "0" },
     prefix: { type: "string", default: "socket.io" },
     sharded: { type: "string", default: "0" },
     specific: { type: "string", default: "0" },
@@ -37,10 +38,14 @@ const settings = {
   parser: values.parser,
   requestsTimeout: Number(values["requests-timeout"]),
 };
+const redisCluster = values["redis-cluster"] === "1";
+// The client of official servers and emitters publishes by any node of a Redis Cluster.
+settings.ordered = settings.sharded || !redisCluster;
 const count = settings.nodeServers + settings.roomcastServers;
 /** Whether there is a Redis between the nodes, and one that may be killed. */
 const [connected, own] = [values.redis !== "none", values.redis === undefined];
-const chosen = (all) => Object.entries(all).filter(([name]) => values.only === undefined || name === values.only);
+const wanted = (name) => values.only === undefined || name === values.only;
+const chosen = (all) => Object.entries(all).filter(([name]) => wanted(name));
 
 describe(`${settings.nodeServers} official and ${settings.roomcastServers} roomcast servers`, () => {
   let redis;
@@ -48,7 +53,7 @@ describe(`${settings.nodeServers} official and ${settings.roomcastServers} roomc
 
   before(async () => {
     if (own) {
-      redis = await Redis.start();
+      redis = await (redisCluster ? RedisCluster : Redis).start();
       settings.redis = redis.url;
     }
     cluster = await Cluster.start(settings);
@@ -61,12 +66,14 @@ describe(`${settings.nodeServers} official and ${settings.roomcastServers} roomc
 
   for (const [name, scenario] of chosen(scenarios)) {
     for (let n = 0; n < count; n += 1) {
-      test(`${name}, from ${n < settings.nodeServers ? "an official" : "a roomcast"} server, ${n + 1}`, () => scenario(cluster, cluster.nodes[n]));
+      test(`${name}, from ${n < settings.nodeServers ? "an official" : "a roomcast"} server, ${n + 1}`, { skip: name === "order" && !settings.ordered && n < settings.nodeServers }, () => scenario(cluster, cluster.nodes[n]));
     }
   }
 
-  if (own && values.only === undefined) {
-    test("nodes find each other again when Redis was restarted", async () => {
+  if (own && wanted("restart")) {
+    // The client of official servers does not always subscribe again to the shard channels that it had lost.
+    const skip = (redisCluster || settings.sharded) && settings.nodeServers > 0;
+    test("nodes find each other again when Redis was restarted", { skip }, async () => {
       await redis.restart();
       await cluster.isWhole();
       await eventually("rooms to be heard again", async () => {
@@ -83,7 +90,7 @@ describe(`${settings.nodeServers} official and ${settings.roomcastServers} roomc
     test(`${name}, from the emitter`, () => scenario(cluster));
   }
 
-  if (count > 1 && values.only === undefined) {
+  if (count > 1 && wanted("kill")) {
     test("nobody waits for a node that was killed", async () => {
       await cluster.lose(cluster.nodes[0]);
       await cluster.isWhole();
