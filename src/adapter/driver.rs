@@ -78,6 +78,8 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
         hold_ms: u64::try_from(settings.redis_hold.as_millis()).unwrap_or(u64::MAX),
         specific: settings.redis_specific_responses,
         waiting_since: Default::default(),
+        heard_at: Default::default(),
+        lost_at: Default::default(),
         nodes: Default::default(),
         requests: Default::default(),
         line: link.line(),

@@ -1,11 +1,16 @@
 //! What comes in: answers to those who asked, everything else to the node.
 
 use super::broker::{Incoming, Listener};
+use super::publisher::{self, Kind};
 use super::shared::Shared;
-use super::{Here, publisher, reconcile};
-use crate::protocol::envelope::{Content, Envelope, Limits, Place};
-use std::collections::HashMap;
+use super::{Here, reconcile, replay};
+use crate::lifecycle;
+use crate::protocol::envelope::{Content, Envelope, Format, Limits, Place};
+use bytes::Bytes;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 /// What is taken from other nodes.
 const LIMITS: Limits = Limits { bytes: 64 * 1024 * 1024, depth: 60, attachments: 1_024, entries: 1_000_000 };
@@ -13,17 +18,37 @@ const LIMITS: Limits = Limits { bytes: 64 * 1024 * 1024, depth: 60, attachments:
 /// Nodes whose numbers are remembered. Numbers only matter for moments after a lost connection, so all may be forgotten.
 const NODES_MAX: usize = 1_024;
 
+/// How long what comes on a new connection is kept back until the others have said again what was missed.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Payloads that are kept back meanwhile; with one more nothing is waited for any longer.
+const KEPT_BACK_MAX: usize = 65_536;
+
 /// Reads for ever.
 pub(super) async fn run<L: Listener>(shared: Arc<Shared>, mut listener: L, here: Arc<dyn Here>) {
-    let mut ear = Ear { numbers: HashMap::new(), shared, here };
+    let mut ear = Ear { numbers: HashMap::new(), catching_up: None, shared, here };
     loop {
-        match listener.next().await {
-            Incoming::Payload { channel, by_prefix, payload } => ear.hear(&channel, by_prefix, &payload),
+        let until = ear.catching_up.as_ref().map(|catching_up| catching_up.until.into());
+        let incoming = match until {
+            None => listener.next().await,
+            Some(until) => match tokio::time::timeout_at(until, listener.next()).await {
+                Ok(incoming) => incoming,
+                Err(_) => {
+                    ear.catch_up();
+                    continue;
+                }
+            },
+        };
+        match incoming {
+            Incoming::Payload { channel, by_prefix, payload } => ear.note(channel, by_prefix, payload),
             Incoming::Lost(lost) => {
                 ear.shared.stats.payloads_lost.add_shared(lost);
                 tracing::warn!(lost, "payloads of other nodes were lost: they came faster than they were read");
             }
-            Incoming::Up => reconcile::up(&ear.shared),
+            Incoming::Up => {
+                ear.begin_to_catch_up();
+                reconcile::up(&ear.shared);
+            }
             Incoming::Down => reconcile::down(&ear.shared),
         }
     }
@@ -34,20 +59,120 @@ struct Ear {
     here: Arc<dyn Here>,
     /// The last number of each node.
     numbers: HashMap<Box<str>, u64>,
+    catching_up: Option<CatchingUp>,
+}
+
+/// A node that has a new connection, and waits for what it has missed.
+struct CatchingUp {
+    until: Instant,
+    /// Nodes that have said everything again.
+    done: HashSet<Bytes>,
+    kept_back: Vec<(String, bool, Bytes)>,
 }
 
 impl Ear {
-    fn hear(&mut self, channel: &str, by_prefix: bool, payload: &[u8]) {
+    /// From now on what comes is kept back, unless this is the first connection or the format has no numbers.
+    fn begin_to_catch_up(&mut self) {
+        let heard_at = self.shared.heard_at.load(Relaxed);
+        if heard_at == 0 || self.shared.format != Format::Classic {
+            return;
+        }
+        let kept_back = match self.catching_up.take() {
+            Some(before) => before.kept_back,
+            None => {
+                self.shared.lost_at.store(heard_at, Relaxed);
+                Vec::new()
+            }
+        };
+        let until = lifecycle::now() + CATCH_UP_TIMEOUT;
+        self.catching_up = Some(CatchingUp { until, done: HashSet::new(), kept_back });
+    }
+
+    /// Everything has been said again, or too much has come meanwhile: what was kept back follows.
+    fn catch_up(&mut self) {
+        let Some(CatchingUp { kept_back, .. }) = self.catching_up.take() else { return };
+        self.shared.lost_at.store(0, Relaxed);
+        for (channel, by_prefix, payload) in kept_back {
+            self.hear(&channel, by_prefix, &payload);
+        }
+    }
+
+    /// Takes what came in: at once, or once what was missed has been said again.
+    fn note(&mut self, channel: String, by_prefix: bool, payload: Bytes) {
         let shared = Arc::clone(&self.shared);
         shared.stats.received.add_shared(1);
         shared.stats.bytes_received.add_shared(payload.len() as u64);
-        let placed = (0u16..).zip(&shared.channels).find_map(|(i, channels)| Some((i, channels.place(channel)?)));
-        let Some((namespace, place)) = placed else {
-            if channel == shared.probe_channel() {
-                reconcile::probed(&shared, payload);
-            }
+        shared.heard_at.store(lifecycle::unix_millis(), Relaxed);
+        if channel.starts_with(&shared.prefix) && self.note_own(&channel, &payload) {
             return;
-        };
+        }
+        match &mut self.catching_up {
+            Some(catching_up) => {
+                catching_up.kept_back.push((channel, by_prefix, payload));
+                if catching_up.kept_back.len() >= KEPT_BACK_MAX {
+                    self.catch_up();
+                }
+            }
+            None => self.hear(&channel, by_prefix, &payload),
+        }
+    }
+
+    /// Takes what only nodes like this one say. Says whether it was that.
+    fn note_own(&mut self, channel: &str, payload: &Bytes) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let Some(rest) = channel.strip_prefix(&*shared.prefix) else { return false };
+        if let Some(rest) = rest.strip_prefix("-replay#") {
+            match rest {
+                "" => self.asked_for_the_past(payload),
+                _ => self.hear_again(payload),
+            }
+            return true;
+        }
+        if rest.starts_with("-probe#") {
+            reconcile::probed(&shared, payload);
+            return true;
+        }
+        false
+    }
+
+    /// Another node asks for what it could not hear.
+    fn asked_for_the_past(&self, payload: &[u8]) {
+        let shared = &self.shared;
+        let Some((ago, uid)) = replay::read_question(payload).filter(|(_, uid)| **uid != *shared.uid) else { return };
+        // When this cannot be queued the other node waits in vain, for a moment.
+        let _unsent = shared.post(shared.replay_channel_of(uid).into(), Vec::new(), Kind::Replay { ago });
+    }
+
+    fn hear_again(&mut self, payload: &Bytes) {
+        match replay::read_repeat(payload) {
+            Some(("", uid)) => {
+                let others = self.shared.nodes.load(Relaxed).saturating_sub(1);
+                let done = self.catching_up.as_mut().is_some_and(|catching_up| {
+                    catching_up.done.insert(uid);
+                    catching_up.done.len() >= others
+                });
+                if done {
+                    self.catch_up();
+                }
+            }
+            Some((channel, payload)) => {
+                let by_prefix = self.is_own_session(channel);
+                self.hear(channel, by_prefix, &payload);
+            }
+            None => self.shared.stats.broken.add_shared(1),
+        }
+    }
+
+    /// Whether a channel is that of a session here, which is heard by what its name begins with.
+    fn is_own_session(&self, channel: &str) -> bool {
+        let mut places = self.shared.channels.iter().filter_map(|channels| channels.place(channel));
+        places.any(|place| matches!(place, Place::Room(room) if self.shared.is_heard_by_prefix(room)))
+    }
+
+    fn hear(&mut self, channel: &str, by_prefix: bool, payload: &[u8]) {
+        let shared = Arc::clone(&self.shared);
+        let placed = (0u16..).zip(&shared.channels).find_map(|(i, channels)| Some((i, channels.place(channel)?)));
+        let Some((namespace, place)) = placed else { return };
         if let Place::Room(room) = place
             && (by_prefix != shared.is_heard_by_prefix(room) || !self.is_wanted(namespace, room, by_prefix))
         {

@@ -7,6 +7,7 @@
 //! | [`interest`] | which rooms are to be heard, and which are; [`reconcile`] makes the two agree |
 //! | [`outgoing`] | what waits to be published, in order; [`publisher`] publishes it |
 //! | [`listening`] | what comes in |
+//! | [`replay`] | what was said while a node could not listen |
 //! | [`requests`] | questions to the others, and their answers |
 //!
 //! # Invariants
@@ -23,6 +24,7 @@ mod outgoing;
 mod publisher;
 mod reconcile;
 mod redis;
+mod replay;
 mod requests;
 mod shared;
 

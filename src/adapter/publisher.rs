@@ -2,6 +2,7 @@
 
 use super::broker::{Broker, Publication};
 use super::outgoing::{Held, Outgoing};
+use super::replay::{self, Recent};
 use super::shared::Shared;
 use crate::lifecycle;
 use crate::metrics::PublishLoss;
@@ -28,10 +29,23 @@ const REUNION_TICK: Duration = Duration::from_millis(20);
 pub(super) struct Parcel {
     pub(super) channel: Box<str>,
     pub(super) payload: Vec<u8>,
-    /// Whether the payload is an array that takes a number at its end.
-    pub(super) numbered: bool,
+    pub(super) kind: Kind,
     /// In milliseconds since 1970.
     pub(super) since: u64,
+}
+
+/// How a payload is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As it is.
+    Plain,
+    /// An array that takes a number at its end: it may be sent again.
+    Numbered,
+    /// There is none: what was published in the last so many milliseconds is sent again, on this channel.
+    Replay {
+        /// In milliseconds.
+        ago: u64,
+    },
 }
 
 impl Parcel {
@@ -42,42 +56,91 @@ impl Parcel {
 }
 
 /// Publishes until everybody who could hand something in is gone.
-pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, mut queue: Receiver<Parcel>) {
-    let mut outgoing = Outgoing::new(shared.hold_ms);
-    let mut number = 0;
-    loop {
-        if outgoing.is_empty() {
-            let Some(parcel) = queue.recv().await else { return };
-            outgoing.push(hold(parcel, &mut number));
-        }
-        take_all(&shared, &mut queue, &mut outgoing, &mut number);
-        shared.waiting_since.store(outgoing.oldest(), Relaxed);
-        let batch = outgoing.batch(BATCH_MAX, BATCH_BYTES);
-        let published = broker.publish(&batch).await;
-        count(&shared, &batch[..published.taken]);
-        shared.released(outgoing.done(published.taken));
-        if published.refused {
-            shared.given_up(PublishLoss::Refused, 1, outgoing.done(1));
-        } else if published.taken < batch.len() {
-            let back = reunion(&shared, &broker);
-            tokio::pin!(back);
-            // Until then everything waits, and who has waited too long is told so: see `Shared::post`.
-            while tokio::time::timeout(AWAY_TICK, &mut back).await.is_err() {
-                take_all(&shared, &mut queue, &mut outgoing, &mut number);
-            }
-            take_all(&shared, &mut queue, &mut outgoing, &mut number);
-        }
-        shared.waiting_since.store(0, Relaxed);
+pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, queue: Receiver<Parcel>) {
+    let (outgoing, recent) = (Outgoing::new(shared.hold_ms), Recent::new(shared.hold_ms, shared.bytes_max));
+    let mut publisher = Publisher { shared, queue, outgoing, recent, number: 0 };
+    while publisher.wait().await {
+        publisher.publish(&broker).await;
     }
 }
 
-/// Takes what is there, and gives up what has waited too long.
-fn take_all(shared: &Shared, queue: &mut Receiver<Parcel>, outgoing: &mut Outgoing, number: &mut u64) {
-    while let Ok(parcel) = queue.try_recv() {
-        outgoing.push(hold(parcel, number));
+struct Publisher {
+    shared: Arc<Shared>,
+    queue: Receiver<Parcel>,
+    outgoing: Outgoing,
+    recent: Recent,
+    /// Of the last publication.
+    number: u64,
+}
+
+impl Publisher {
+    /// Waits until there is something to publish. False: there will be nothing any more.
+    async fn wait(&mut self) -> bool {
+        if self.outgoing.is_empty() {
+            let Some(parcel) = self.queue.recv().await else { return false };
+            self.hold(parcel);
+        }
+        self.take_all();
+        true
     }
-    let (late, cost) = outgoing.expire(lifecycle::unix_millis());
-    shared.given_up(PublishLoss::Expired, late, cost);
+
+    /// Publishes one batch. When the broker does not take it whole, waits until it is there again.
+    async fn publish<B: Broker>(&mut self, broker: &B) {
+        let shared = Arc::clone(&self.shared);
+        shared.waiting_since.store(self.outgoing.oldest(), Relaxed);
+        let batch = self.outgoing.batch(BATCH_MAX, BATCH_BYTES);
+        let published = broker.publish(&batch).await;
+        self.taken(&batch[..published.taken]);
+        if published.refused {
+            shared.given_up(PublishLoss::Refused, 1, self.outgoing.done(1));
+        } else if published.taken < batch.len() {
+            let back = reunion(&shared, broker);
+            tokio::pin!(back);
+            // Until then everything waits, and who has waited too long is told so: see `Shared::post`.
+            while tokio::time::timeout(AWAY_TICK, &mut back).await.is_err() {
+                self.take_all();
+            }
+            self.take_all();
+        }
+        shared.waiting_since.store(0, Relaxed);
+    }
+
+    /// Takes what is there, and gives up what has waited too long.
+    fn take_all(&mut self) {
+        while let Ok(parcel) = self.queue.try_recv() {
+            self.hold(parcel);
+        }
+        let (late, cost) = self.outgoing.expire(lifecycle::unix_millis());
+        self.shared.given_up(PublishLoss::Expired, late, cost);
+    }
+
+    /// The first of what waits has been published.
+    fn taken(&mut self, taken: &[Publication]) {
+        let bytes: usize = taken.iter().map(|publication| publication.payload.len()).sum();
+        self.shared.stats.published.add_shared(taken.len() as u64);
+        self.shared.stats.bytes_published.add_shared(bytes as u64);
+        self.shared.released(self.outgoing.done(taken.len()));
+        let numbered = taken.iter().filter(|publication| number_of(&publication.payload).is_some());
+        self.recent.keep(numbered, lifecycle::unix_millis());
+    }
+
+    fn hold(&mut self, parcel: Parcel) {
+        match parcel.kind {
+            Kind::Replay { ago } => self.say_again(&parcel, ago),
+            kind => self.outgoing.push(held(parcel, (kind == Kind::Numbered).then_some(&mut self.number))),
+        }
+    }
+
+    /// Queues what was published in the last `ago` milliseconds once more, for one node.
+    fn say_again(&mut self, parcel: &Parcel, ago: u64) {
+        let (since, channel) = (lifecycle::unix_millis(), &parcel.channel);
+        self.shared.released(parcel.cost());
+        let repeats = self.recent.since(ago, since).map(replay::repeat).chain([replay::end(&self.shared.uid)]);
+        for payload in repeats {
+            let publication = Publication { channel: channel.clone(), payload };
+            self.outgoing.push(Held { publication, since, cost: 0 });
+        }
+    }
 }
 
 /// Waits until the broker answers, and for a moment until as many nodes as before listen to it again: what is published
@@ -94,18 +157,12 @@ async fn reunion<B: Broker>(shared: &Shared, broker: &B) {
     let _some_stay_away = tokio::time::timeout(REUNION_TIMEOUT, all_back).await;
 }
 
-fn count(shared: &Shared, taken: &[Publication]) {
-    let bytes: usize = taken.iter().map(|publication| publication.payload.len()).sum();
-    shared.stats.published.add_shared(taken.len() as u64);
-    shared.stats.bytes_published.add_shared(bytes as u64);
-}
-
 /// A payload that was sent, but whose receipt was never confirmed, is sent again; by its number a node tells that it has had
 /// it. The array's length is in its first byte; other readers look at its first three entries only.
-fn hold(parcel: Parcel, number: &mut u64) -> Held {
+fn held(parcel: Parcel, number: Option<&mut u64>) -> Held {
     let cost = parcel.cost();
-    let Parcel { channel, mut payload, numbered, since } = parcel;
-    if numbered && payload.first() == Some(&0x93) {
+    let Parcel { channel, mut payload, since, .. } = parcel;
+    if let Some(number) = number.filter(|_| payload.first() == Some(&0x93)) {
         *number += 1;
         payload[0] = 0x94;
         payload.push(0xcf);
@@ -129,11 +186,11 @@ mod tests {
     fn a_number_goes_behind_what_others_read() {
         let mut number = 41;
         let parcel =
-            |payload: &[u8], numbered| Parcel { channel: "c".into(), payload: payload.to_vec(), numbered, since: 0 };
-        let held = hold(parcel(&[0x93, 1, 2, 3], true), &mut number);
-        assert_eq!(number_of(&held.publication.payload), Some(42));
-        assert_eq!(held.publication.payload[..4], [0x94, 1, 2, 3]);
-        let plain = hold(parcel(&[0x93, 1, 2, 3], false), &mut number);
+            |payload: &[u8]| Parcel { channel: "c".into(), payload: payload.to_vec(), kind: Kind::Plain, since: 0 };
+        let numbered = held(parcel(&[0x93, 1, 2, 3]), Some(&mut number));
+        assert_eq!(number_of(&numbered.publication.payload), Some(42));
+        assert_eq!(numbered.publication.payload[..4], [0x94, 1, 2, 3]);
+        let plain = held(parcel(&[0x93, 1, 2, 3]), None);
         assert_eq!((&plain.publication.payload[..], number), (&[0x93, 1, 2, 3][..], 42));
         for unnumbered in [&[][..], &[0x94], b"{}", &[0x94, 0xce, 0, 0, 0, 0, 0, 0, 0, 1]] {
             assert_eq!(number_of(unnumbered), None);

@@ -1,9 +1,10 @@
 //! Makes the subscriptions agree with what is wanted, and sends the probe that shows whether anything gets through.
 
-use super::Here;
 use super::broker::{Broker, Trouble};
 use super::interest::Key;
+use super::publisher::Kind;
 use super::shared::Shared;
+use super::{Here, replay};
 use crate::lifecycle;
 use crate::protocol::envelope::Format;
 use std::sync::Arc;
@@ -21,6 +22,12 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often this looks, when nobody asks it to.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How much further back a node asks than it has to, in milliseconds: what comes twice is told by its number.
+const REPLAY_MARGIN_MS: u64 = 1_000;
+
+/// How often a node asks for it until it has been answered, in milliseconds.
+const ASK_MS: u64 = 90;
 
 /// How often a probe is sent, in milliseconds.
 const PROBE_MS: u64 = 1_000;
@@ -49,7 +56,7 @@ pub(super) fn probed(shared: &Shared, payload: &[u8]) {
 /// Reconciles for ever.
 pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn Here>) {
     let mut seen = 0;
-    let (mut probe_due, started) = (0, lifecycle::unix_millis());
+    let (mut probe_due, mut ask_due, started) = (0, 0, lifecycle::unix_millis());
     loop {
         let _tick = tokio::time::timeout(TICK, shared.wake.notified()).await;
         let connections = shared.stats.connections.get();
@@ -71,16 +78,33 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
                 Err(trouble) => tracing::debug!(%trouble, "cannot subscribe"),
             }
         }
+        if seen == connections && now >= ask_due {
+            ask_due = now + ASK_MS;
+            ask_for_the_past(&shared);
+        }
         unsubscribe(&shared, &broker, now, &*here).await;
         if now >= probe_due && shared.waiting_since.load(Relaxed) == 0 {
             probe_due = now + PROBE_MS;
             count_nodes(&shared, &broker).await;
             // A probe that cannot be sent shows as one that does not come.
-            let _unsent = shared.post(shared.probe_channel().into(), now.to_be_bytes().to_vec(), false);
+            let _unsent = shared.post(shared.probe_channel().into(), now.to_be_bytes().to_vec(), Kind::Plain);
         }
         shared.stats.subscriptions.set(shared.interest().len() as u64);
         shared.stats.waiting_bytes.set(shared.waiting_bytes.load(Relaxed) as u64);
     }
+}
+
+/// Asks the other nodes for what they have published since this one heard anything: a probe comes every second. It asks
+/// again until it has caught up, as those that lost their connections too may not have heard the question.
+fn ask_for_the_past(shared: &Shared) {
+    let lost_at = shared.lost_at.load(Relaxed);
+    if lost_at == 0 {
+        return;
+    }
+    let ago = lifecycle::unix_millis().saturating_sub(lost_at) + REPLAY_MARGIN_MS;
+    let question = replay::question(ago, &shared.uid);
+    // Nothing is lost by asking in vain but what could not be heard, which is not lost more than it was.
+    let _unsent = shared.post(shared.replay_channel().into(), question, Kind::Plain);
 }
 
 async fn count_nodes<B: Broker>(shared: &Shared, broker: &B) {
@@ -96,7 +120,7 @@ async fn count_nodes<B: Broker>(shared: &Shared, broker: &B) {
 async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), Trouble> {
     let mut channels: Vec<String> =
         shared.channels.iter().flat_map(|channels| channels.always()).map(str::to_owned).collect();
-    channels.push(shared.probe_channel());
+    channels.extend([shared.probe_channel(), shared.replay_channel(), shared.replay_channel_of(&shared.uid)]);
     if shared.format == Format::Classic {
         for channels in &shared.channels {
             if let Some(room) = channels.room(&shared.sid_prefix) {

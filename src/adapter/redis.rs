@@ -10,7 +10,9 @@ use crate::config::Secret;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::config::{Config, ReconnectPolicy, Server, TcpConfig, UnresponsiveConfig};
+use fred::types::config::{
+    ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
+};
 use fred::types::{Builder, ClusterStateChange, Message, MessageKind, RespVersion, Value};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
@@ -66,7 +68,7 @@ impl Redis {
 }
 
 fn build(url: &str, unread: usize) -> Result<Client, Error> {
-    let mut config = Config::from_url(url)?;
+    let mut config = config_of(url)?;
     config.fail_fast = false;
     config.version = RespVersion::RESP3;
     let mut builder = Builder::from_config(config);
@@ -88,6 +90,20 @@ fn build(url: &str, unread: usize) -> Result<Client, Error> {
             performance.broadcast_channel_capacity = unread;
         });
     builder.build()
+}
+
+/// Several addresses are those of a Cluster.
+fn config_of(urls: &str) -> Result<Config, Error> {
+    let mut urls = urls.split(',').map(str::trim);
+    let mut config = Config::from_url(urls.next().unwrap_or_default())?;
+    let mut hosts = config.server.hosts();
+    for url in urls {
+        hosts.extend(Config::from_url(url)?.server.hosts());
+    }
+    if hosts.len() > 1 && !config.server.is_sentinel() {
+        config.server = ServerConfig::Clustered { hosts, policy: ClusterDiscoveryPolicy::default() };
+    }
+    Ok(config)
 }
 
 impl Broker for Redis {

@@ -4,7 +4,7 @@ use super::Said;
 use super::broker::Broker;
 use super::bus::BusClient;
 use super::interest::Interest;
-use super::publisher::Parcel;
+use super::publisher::{Kind, Parcel};
 use super::redis::Redis;
 use super::requests::Requests;
 use crate::lifecycle;
@@ -46,6 +46,10 @@ pub(super) struct Shared {
     pub(super) specific: bool,
     /// Since when the first of what is being published waits, in milliseconds since 1970; 0 when nothing does.
     pub(super) waiting_since: AtomicU64,
+    /// When anything was last heard, in milliseconds since 1970; 0 before the first time.
+    pub(super) heard_at: AtomicU64,
+    /// The same, of the connection before; 0 when nothing of it is missed any more.
+    pub(super) lost_at: AtomicU64,
     /// How many nodes there were when they were last counted.
     pub(super) nodes: AtomicUsize,
     pub(super) requests: Requests,
@@ -85,7 +89,8 @@ impl Shared {
         let mut payload = Vec::new();
         broadcast.write(self.format, &mut payload).map_err(|_| self.lost(PublishLoss::Encoding))?;
         let channel = self.channels(namespace).broadcast(rooms, request.is_some());
-        self.post(channel.into(), payload, request.is_none())
+        let kind = if request.is_none() { Kind::Numbered } else { Kind::Plain };
+        self.post(channel.into(), payload, kind)
     }
 
     /// Queues anything else.
@@ -93,17 +98,17 @@ impl Shared {
         let name = self.namespaces[usize::from(namespace)].as_str();
         let envelope = Envelope { uid: self.uid.clone(), namespace: name.into(), content };
         let payload = self.format.encode(&envelope).map_err(|_| self.lost(PublishLoss::Encoding))?;
-        self.post(channel, payload, false)
+        self.post(channel, payload, Kind::Plain)
     }
 
-    /// Queues a payload; a numbered one is told from its repetition.
-    pub(super) fn post(&self, channel: Box<str>, payload: Vec<u8>, numbered: bool) -> Result<(), PublishLoss> {
+    /// Queues a payload.
+    pub(super) fn post(&self, channel: Box<str>, payload: Vec<u8>, kind: Kind) -> Result<(), PublishLoss> {
         let since = lifecycle::unix_millis();
         let waiting_since = self.waiting_since.load(Relaxed);
         if waiting_since != 0 && waiting_since.saturating_add(self.hold_ms) <= since {
             return Err(self.lost(PublishLoss::Away));
         }
-        let parcel = Parcel { channel, payload, numbered, since };
+        let parcel = Parcel { channel, payload, kind, since };
         let cost = parcel.cost();
         if self.waiting_bytes.load(Relaxed).saturating_add(cost) > self.bytes_max {
             return Err(self.lost(PublishLoss::Full));
@@ -147,6 +152,16 @@ impl Shared {
                 Err(PublishLoss::Away)
             }
         }
+    }
+
+    /// The channel on which nodes ask for what they could not hear.
+    pub(super) fn replay_channel(&self) -> String {
+        format!("{}-replay#", self.prefix)
+    }
+
+    /// The channel on which the node `uid` hears it.
+    pub(super) fn replay_channel_of(&self, uid: &str) -> String {
+        format!("{}-replay#{uid}#", self.prefix)
     }
 
     /// The channel on which this node hears itself.

@@ -7,8 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct RedisSettings {
-    /// Redis or Valkey that nodes meet at: redis://, rediss:// (TLS), redis-sentinel://, redis-cluster://; without it this
-    /// node is alone
+    /// Redis or Valkey that nodes meet at: redis://, rediss:// (TLS), redis-sentinel://, or several of a Cluster, separated by
+    /// commas; without it this node is alone
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
     /// First part of the names of channels, as Socket.IO's Redis adapter has it
