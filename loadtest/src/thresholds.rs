@@ -10,12 +10,18 @@ use serde::Serialize;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// Figures a condition may name, and what they are.
-pub(crate) const NAMES: [(&str, &str); 43] = [
+pub(crate) const NAMES: [(&str, &str); 49] = [
     ("p50", "median delivery latency"),
     ("p90", "delivery latency, 90th percentile"),
     ("p99", "delivery latency, 99th percentile"),
     ("p999", "delivery latency, 99.9th percentile"),
     ("max", "longest delivery latency"),
+    ("same_node_p50", "median latency to members on the publisher's node (several targets)"),
+    ("same_node_p99", "the same, 99th percentile"),
+    ("same_node_max", "the same, longest"),
+    ("cross_node_p50", "median latency to members on other nodes"),
+    ("cross_node_p99", "the same, 99th percentile"),
+    ("cross_node_max", "the same, longest"),
     ("spread_p99", "first to last recipient of a large room, 99th percentile"),
     ("lag_p99", "how late this tool handed a publish to the socket"),
     ("lost", "deliveries that never came"),

@@ -19,6 +19,8 @@ Examples:
   roomcast-loadtest rooms
       2,000 users in 1,000 rooms, one publish of 1 KiB per room and second, for a minute
   roomcast-loadtest rooms --wire json --rate 50 --fail-if 'p99>20ms' --json report.json
+  roomcast-loadtest rooms --target 127.0.0.1:3000 --target 127.0.0.1:3002 --pid 71 --pid 72 --pid 70
+      two nodes of a cluster; latency within and across them, CPU of both and of the Redis between them
   roomcast-loadtest big-room --users 2000 --rate 10
   roomcast-loadtest idle --users 10000 --duration 60
   roomcast-loadtest ramp --shape big-room --cpu 1

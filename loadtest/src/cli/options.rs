@@ -14,9 +14,11 @@ use crate::thresholds::Threshold;
 #[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetOptions {
-    /// Server address: HOST:PORT, ws://HOST:PORT or http://HOST:PORT (no TLS)
-    #[arg(long, default_value = "127.0.0.1:3000")]
-    pub(crate) url: String,
+    /// Server address: HOST:PORT, ws://HOST:PORT or http://HOST:PORT (no TLS). Repeatable: the nodes of one
+    /// cluster, over which the members of each room are dealt
+    #[arg(long = "target", visible_alias = "url", value_name = "URL", default_value = "127.0.0.1:3000")]
+    #[serde(rename = "target")]
+    pub(crate) targets: Vec<String>,
     /// Protocol the clients speak
     #[arg(long, value_enum, default_value_t = Wire::Socketio)]
     pub(crate) wire: Wire,
@@ -48,12 +50,15 @@ pub(crate) struct TargetOptions {
     /// Seed of the random phases of the publishers
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The server's process, for CPU and memory; found by its port when local
-    #[arg(long)]
-    pub(crate) server_pid: Option<u32>,
-    /// The server's metrics; changes of its counters go into the report
-    #[arg(long, default_value = "http://127.0.0.1:3001/metrics")]
-    pub(crate) metrics_url: String,
+    /// A process of the server, for CPU and memory; found by port when the targets are local. Repeatable: name all of
+    /// them then, such as both nodes and the redis-server between them
+    #[arg(long = "pid", visible_alias = "server-pid", value_name = "PID")]
+    #[serde(rename = "pid")]
+    pub(crate) pids: Vec<u32>,
+    /// The server's metrics; changes of its counters go into the report. Repeatable: counters are added up
+    #[arg(long = "metrics-url", value_name = "URL", default_value = "http://127.0.0.1:3001/metrics")]
+    #[serde(rename = "metrics_url")]
+    pub(crate) metrics_urls: Vec<String>,
 }
 
 /// A constant load.
@@ -157,7 +162,7 @@ impl TargetOptions {
     /// A server that was started on this machine, with defaults for everything else.
     pub(crate) fn local(port: u16, admin_port: u16, pid: u32, wire: Wire) -> Self {
         Self {
-            url: format!("127.0.0.1:{port}"),
+            targets: vec![format!("127.0.0.1:{port}")],
             wire,
             path: None,
             token: None,
@@ -168,8 +173,8 @@ impl TargetOptions {
             in_flight: 256,
             connect_timeout: 120.0,
             seed: 1,
-            server_pid: Some(pid),
-            metrics_url: format!("http://127.0.0.1:{admin_port}/metrics"),
+            pids: vec![pid],
+            metrics_urls: vec![format!("http://127.0.0.1:{admin_port}/metrics")],
         }
     }
 }

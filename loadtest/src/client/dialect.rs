@@ -29,14 +29,21 @@ pub(crate) struct Dialect {
     pub(crate) transport: Transport,
     /// First bytes of every mark of this run.
     pub(crate) tag: Tag,
-    /// Ready-made upgrade request.
-    pub(crate) upgrade: Vec<u8>,
-    /// The requests of clients that have no WebSocket.
-    pub(crate) requests: Requests,
+    /// How each node is entered.
+    pub(crate) doors: Vec<Door>,
     /// Ready-made Socket.IO CONNECT packet.
     pub(crate) connect: String,
     /// What room names start with; the room's index follows.
     pub(crate) room_prefix: String,
+}
+
+/// How a node is entered.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// Ready-made upgrade request.
+    pub(crate) upgrade: Vec<u8>,
+    /// The requests of clients that have no WebSocket.
+    pub(crate) requests: Requests,
 }
 
 /// What a text from the server means to a client.
@@ -73,6 +80,11 @@ impl Wire {
 }
 
 impl Dialect {
+    /// How a node is entered.
+    pub(crate) fn door(&self, node: u32) -> &Door {
+        &self.doors[node as usize]
+    }
+
     /// The text that joins `room`; the answer carries id 0 (Socket.IO) or 1 (JSON).
     pub(crate) fn join(&self, room: u32) -> String {
         let room = self.room_name(room);

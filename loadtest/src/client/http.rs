@@ -154,7 +154,8 @@ impl Client {
         if pauses && !polling.has_to_say() {
             polling.connection = Connection::Done;
         } else if polling.connection == Connection::Open {
-            self.out.extend_from_slice(polling.next(&dialect.requests).as_bytes());
+            let requests = &dialect.door(self.node).requests;
+            self.out.extend_from_slice(polling.next(requests).as_bytes());
         }
     }
 
@@ -255,6 +256,7 @@ fn answer(bytes: &[u8]) -> Result<Option<Answer>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::dialect::Door;
 
     #[test]
     fn a_client_opens_posts_what_it_has_to_say_and_polls() {
@@ -291,13 +293,12 @@ mod tests {
             wire: Wire::Socketio,
             transport: Transport::PollingBetween,
             tag: crate::mark::tag(1),
-            upgrade: Vec::new(),
-            requests: Requests::new("host", "/x?EIO=4", None),
+            doors: vec![Door { upgrade: Vec::new(), requests: Requests::new("host", "/x?EIO=4", None) }],
             connect: "40".to_owned(),
             room_prefix: String::new(),
         };
-        let mut tally = Tally::new(crate::fleet::tally::Window::default(), None, 1);
-        let mut client = Client::new(0, 0);
+        let mut tally = Tally::new(crate::fleet::tally::Window::default(), None, 1, 1);
+        let mut client = Client::new(0, 0, 0);
         let mut hear = |client: &mut Client, more: &str, body: &str| {
             let answer = format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {}\r\n\r\n{body}", body.len());
             client.out.clear();

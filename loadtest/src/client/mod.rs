@@ -55,6 +55,8 @@ pub(crate) struct Client {
     pub(crate) stage: Stage,
     /// Index of its room.
     pub(crate) room: u32,
+    /// Index of the node it connects to.
+    pub(crate) node: u32,
     /// Bytes to write.
     pub(crate) out: Vec<u8>,
     /// How many bytes of `out` are written.
@@ -88,9 +90,9 @@ impl fmt::Display for Failure {
 }
 
 impl Client {
-    /// A client that will join `room`, where `publishers` publish.
-    pub(crate) fn new(room: u32, publishers: usize) -> Self {
-        Self { room, sequences: (0..publishers).map(|_| Sequence::default()).collect(), ..Self::default() }
+    /// A client that will join `room`, where `publishers` publish, on `node`.
+    pub(crate) fn new(room: u32, publishers: usize, node: u32) -> Self {
+        Self { room, node, sequences: (0..publishers).map(|_| Sequence::default()).collect(), ..Self::default() }
     }
 
     /// The TCP connection stands: asks for the upgrade, for a session or for a stream.
@@ -100,14 +102,14 @@ impl Client {
         }
         self.stage = Stage::Upgrading;
         match dialect.transport {
-            Transport::Websocket => self.out.extend_from_slice(&dialect.upgrade),
+            Transport::Websocket => self.out.extend_from_slice(&dialect.door(self.node).upgrade),
             Transport::Polling | Transport::PollingBetween => {
                 self.stage = Stage::Greeting;
                 self.polling = Some(Box::default());
                 self.ask(dialect);
             }
             Transport::Sse => {
-                let request = dialect.requests.listen(&dialect.room_name(self.room));
+                let request = dialect.door(self.node).requests.listen(&dialect.room_name(self.room));
                 self.out.extend_from_slice(request.as_bytes());
             }
         }
@@ -167,7 +169,7 @@ impl Client {
     fn delivered(&mut self, mark: Mark, now: u64, tally: &mut Tally) {
         match self.sequences.get_mut(mark.publisher as usize) {
             Some(sequence) if mark.room == self.room => {
-                tally.delivered(&mark, sequence.observe(mark.sequence), now);
+                tally.delivered(&mark, sequence.observe(mark.sequence), self.node, now);
             }
             _ => tally.counts.wrong_room += 1,
         }

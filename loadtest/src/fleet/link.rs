@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::Plan;
+use super::placement::node;
 use super::schedule::Publisher;
 use super::tally::Tally;
 use crate::client::dialect::Dialect;
@@ -66,21 +67,25 @@ pub(super) fn deal(plan: &Plan, thread: usize, now: u64) -> Hand {
         for user in (thread..plan.users).step_by(calm_threads) {
             let room = (user % plan.rooms) as u32;
             let seat = user / plan.rooms;
+            let node = node(room, seat as u32, plan.nodes());
             let publisher = (seat < plan.publishers).then_some(hand.publishers.len());
             if publisher.is_some() {
                 let text = plan.template.room(&plan.dialect.room_name(room));
                 let members = plan.members(room as usize);
                 hand.publishers.push(Publisher::new(hand.links.len(), (room, seat as u32), members, text));
             }
-            hand.links.push(Link::new(plan, user, Client::new(room, plan.publishers), publisher, now));
+            let client = Client::new(room, plan.publishers, node);
+            hand.links.push(Link::new(plan, user, client, publisher, now));
         }
     }
     if thread >= calm_threads {
         let room = plan.rooms as u32;
         let text = plan.template.room(&plan.dialect.room_name(room));
         hand.flooder = Some(Publisher::new(hand.links.len(), (room, 0), plan.flooded as u64, text));
-        let users = plan.users..plan.users + plan.flooded;
-        hand.links.extend(users.map(|user| Link::new(plan, user, Client::new(room, 1), None, now)));
+        hand.links.extend((0..plan.flooded).map(|seat| {
+            let client = Client::new(room, 1, node(room, seat as u32, plan.nodes()));
+            Link::new(plan, plan.users + seat, client, None, now)
+        }));
     }
     hand
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod journal;
 mod link;
+pub(crate) mod placement;
 pub(crate) mod schedule;
 pub(crate) mod sockets;
 pub(crate) mod spread;
@@ -35,8 +36,8 @@ const MAX_FAILURES: usize = 5;
 /// Who connects where and publishes what.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The server.
-    pub(crate) target: SocketAddr,
+    /// The nodes; the first one is the only one unless they are a cluster.
+    pub(crate) targets: Vec<SocketAddr>,
     /// Source addresses, used in turn; empty: the system chooses.
     pub(crate) sources: Vec<IpAddr>,
     /// Number of threads; one of them is the flooded room's, if there is one.
@@ -150,6 +151,11 @@ impl Plan {
     /// Index of the first room that is not one of the calm ones.
     pub(crate) fn calm_rooms(&self) -> u32 {
         self.rooms as u32
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.targets.len() as u32
     }
 
     /// Whether rooms are few and large.

@@ -32,9 +32,10 @@ pub(crate) fn open(target: SocketAddr, source: Option<IpAddr>) -> io::Result<Own
     }
 }
 
-/// Source addresses to use when none are given: several when the target is loopback.
-pub(crate) fn automatic_sources(target: SocketAddr, users: usize) -> Vec<IpAddr> {
-    if !target.ip().is_loopback() || target.is_ipv6() || users <= USERS_PER_SOURCE {
+/// Source addresses to use when none are given: several when the targets are loopback.
+pub(crate) fn automatic_sources(targets: &[SocketAddr], users: usize) -> Vec<IpAddr> {
+    let is_loopback = |target: &SocketAddr| target.ip().is_loopback() && target.is_ipv4();
+    if !targets.iter().all(is_loopback) || users <= USERS_PER_SOURCE {
         return Vec::new();
     }
     let count = users.div_ceil(USERS_PER_SOURCE).clamp(2, 200) as u8;
@@ -65,8 +66,8 @@ mod tests {
     fn many_users_on_loopback_get_several_sources() {
         let loopback: SocketAddr = "127.0.0.1:3000".parse().unwrap();
         let remote: SocketAddr = "192.0.2.1:3000".parse().unwrap();
-        assert!(automatic_sources(loopback, 2_000).is_empty());
-        assert_eq!(automatic_sources(loopback, 10_000).len(), 5);
-        assert!(automatic_sources(remote, 10_000).is_empty());
+        assert!(automatic_sources(&[loopback], 2_000).is_empty());
+        assert_eq!(automatic_sources(&[loopback, loopback], 10_000).len(), 5);
+        assert!(automatic_sources(&[loopback, remote], 10_000).is_empty());
     }
 }

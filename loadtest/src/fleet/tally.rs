@@ -5,6 +5,7 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::placement::node;
 use super::spread::Spread;
 use crate::checker::Arrival;
 use crate::clock::MICROSECOND;
@@ -70,6 +71,8 @@ pub(crate) struct Tally {
     pub(crate) counts: Counts,
     /// Delivery latency from the intended time, in microseconds.
     pub(crate) latency: Histogram<u64>,
+    /// The same latencies by how the delivery came, when there are several nodes.
+    pub(crate) by_way: Option<Box<ByWay>>,
     /// How late publishes were handed to the socket, in microseconds.
     pub(crate) lag: Histogram<u64>,
     /// From a publish's first recipient to its last, in large rooms.
@@ -81,6 +84,16 @@ pub(crate) struct Tally {
     window: Window,
     /// Rooms from this index on are flooded.
     calm_rooms: u32,
+    nodes: u32,
+}
+
+/// Latencies within a node and from one to another, in microseconds.
+#[derive(Debug)]
+pub(crate) struct ByWay {
+    /// Publisher and member are on the same node.
+    pub(crate) same_node: Histogram<u64>,
+    /// They are not.
+    pub(crate) cross_node: Histogram<u64>,
 }
 
 /// A flooded room's counters.
@@ -99,23 +112,25 @@ pub(crate) struct Flood {
 }
 
 impl Tally {
-    /// An empty tally for a window.
-    pub(crate) fn new(window: Window, spread: Option<Spread>, calm_rooms: u32) -> Self {
+    /// An empty tally for a window. Rooms from `calm_rooms` on are flooded; clients are on `nodes` nodes.
+    pub(crate) fn new(window: Window, spread: Option<Spread>, calm_rooms: u32, nodes: u32) -> Self {
         Self {
             counts: Counts::default(),
             latency: histogram(3),
+            by_way: (nodes > 1).then(Box::default),
             lag: histogram(2),
             spread,
             samples: Vec::new(),
             flood: Flood { sent: 0, expected: 0, received: 0, arrived_in_window: 0, latency: histogram(2) },
             window,
             calm_rooms,
+            nodes,
         }
     }
 
-    /// Counts a delivery.
+    /// Counts a delivery to a member on node `at`.
     #[inline]
-    pub(crate) fn delivered(&mut self, mark: &Mark, arrival: Arrival, now: u64) {
+    pub(crate) fn delivered(&mut self, mark: &Mark, arrival: Arrival, at: u32, now: u64) {
         match arrival {
             Arrival::InOrder | Arrival::Ahead => {}
             Arrival::Late => self.counts.out_of_order += 1,
@@ -133,6 +148,10 @@ impl Tally {
             self.counts.delivered += 1;
             let latency = now.saturating_sub(mark.intended) / MICROSECOND;
             self.latency.saturating_record(latency);
+            if let Some(by_way) = &mut self.by_way {
+                // publishers are a room's first members
+                by_way.record(node(mark.room, mark.publisher, self.nodes) == at, latency);
+            }
             if let Some(spread) = &mut self.spread {
                 spread.observe(mark, now);
             }
@@ -195,6 +214,9 @@ impl Tally {
         self.counts.add(&other.counts);
         self.latency.add(&other.latency).expect("all latency histograms have the same bounds");
         self.lag.add(&other.lag).expect("all lag histograms have the same bounds");
+        if let (Some(ours), Some(theirs)) = (&mut self.by_way, &other.by_way) {
+            ours.add(theirs);
+        }
         match (&mut self.spread, other.spread) {
             (Some(ours), Some(theirs)) => ours.add(&theirs),
             (ours @ None, theirs) => *ours = theirs,
@@ -204,6 +226,25 @@ impl Tally {
             self.sample(text);
         }
         self.flood.add(&other.flood);
+    }
+}
+
+impl Default for ByWay {
+    fn default() -> Self {
+        Self { same_node: histogram(3), cross_node: histogram(3) }
+    }
+}
+
+impl ByWay {
+    #[inline]
+    fn record(&mut self, is_same_node: bool, latency: u64) {
+        let histogram = if is_same_node { &mut self.same_node } else { &mut self.cross_node };
+        histogram.saturating_record(latency);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.same_node.add(&other.same_node).expect("all latency histograms have the same bounds");
+        self.cross_node.add(&other.cross_node).expect("all latency histograms have the same bounds");
     }
 }
 
@@ -263,10 +304,10 @@ mod tests {
     #[test]
     fn latency_counts_from_the_intended_time() {
         let window = Window { from: 1_000_000, until: 2_000_000 };
-        let mut tally = Tally::new(window, None, 1);
-        tally.delivered(&mark(1_500_000), Arrival::InOrder, 51_500_000);
-        tally.delivered(&mark(900_000), Arrival::InOrder, 1_100_000);
-        tally.delivered(&mark(1_600_000), Arrival::Duplicate, 1_700_000);
+        let mut tally = Tally::new(window, None, 1, 1);
+        tally.delivered(&mark(1_500_000), Arrival::InOrder, 0, 51_500_000);
+        tally.delivered(&mark(900_000), Arrival::InOrder, 0, 1_100_000);
+        tally.delivered(&mark(1_600_000), Arrival::Duplicate, 0, 1_700_000);
         assert_eq!(tally.counts.received, 2);
         assert_eq!(tally.counts.delivered, 1, "the warm-up is not measured");
         assert_eq!(tally.counts.arrived_in_window, 1);
@@ -276,9 +317,22 @@ mod tests {
     }
 
     #[test]
+    fn latencies_within_a_node_and_between_nodes_are_kept_apart() {
+        let mut tally = Tally::new(Window { from: 0, until: 10 }, None, 1, 2);
+        // the publisher, first member of room 0, is on node 0
+        for (at, now) in [(0, 1_000_000), (1, 2_000_000), (1, 3_000_000)] {
+            tally.delivered(&mark(0), Arrival::InOrder, at, now);
+        }
+        let by_way = tally.by_way.unwrap();
+        assert_eq!((by_way.same_node.len(), by_way.cross_node.len()), (1, 2));
+        assert_eq!(tally.latency.len(), 3);
+        assert!(by_way.same_node.max() < by_way.cross_node.min());
+    }
+
+    #[test]
     fn an_endless_latency_is_recorded_as_the_longest() {
-        let mut tally = Tally::new(Window { from: 0, until: 10 }, None, 1);
-        tally.delivered(&mark(1), Arrival::InOrder, u64::MAX);
+        let mut tally = Tally::new(Window { from: 0, until: 10 }, None, 1, 1);
+        tally.delivered(&mark(1), Arrival::InOrder, 0, u64::MAX);
         assert!(tally.latency.max() >= LONGEST_US);
     }
 }

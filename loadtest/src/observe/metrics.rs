@@ -35,6 +35,15 @@ pub(crate) fn address(url: &str) -> Option<SocketAddr> {
     split(url)?.0.to_socket_addrs().ok()?.next()
 }
 
+/// Fetches from several addresses and adds up what is called the same.
+pub(crate) fn fetch_all(urls: &[String]) -> Samples {
+    let mut sum = Samples::new();
+    for (name, value) in urls.iter().filter_map(|url| fetch(url)).flatten() {
+        *sum.entry(name).or_default() += value;
+    }
+    sum
+}
+
 /// Changes of counters between two looks; what did not change is left out.
 pub(crate) fn changes(before: &Samples, after: &Samples) -> Samples {
     let changed = after.iter().filter_map(|(name, value)| {

@@ -34,6 +34,23 @@ pub(crate) fn usage(pid: u32) -> Option<Usage> {
     })
 }
 
+impl Usage {
+    /// What several processes have used together.
+    pub(crate) fn total(usages: &[Self]) -> Self {
+        usages.iter().fold(Self::default(), |sum, usage| Self {
+            cpu_seconds: sum.cpu_seconds + usage.cpu_seconds,
+            wait_seconds: sum.wait_seconds + usage.wait_seconds,
+            rss_bytes: sum.rss_bytes + usage.rss_bytes,
+            rss_anon_bytes: sum.rss_anon_bytes + usage.rss_anon_bytes,
+        })
+    }
+}
+
+/// What a process is called.
+pub(crate) fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
+}
+
 /// Usage of this process.
 pub(crate) fn own_usage() -> Usage {
     usage(std::process::id()).unwrap_or_default()

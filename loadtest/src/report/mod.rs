@@ -3,6 +3,7 @@
 //! Names end in their unit. [`SCHEMA_VERSION`] grows when a field changes its meaning or goes.
 
 pub(crate) mod drain;
+pub(crate) mod server;
 pub(crate) mod table;
 
 use hdrhistogram::Histogram;
@@ -14,9 +15,10 @@ use crate::observe::metrics::Samples;
 use crate::observe::process::Usage;
 use crate::thresholds::{Figures, Verdict};
 use drain::Drain;
+pub(crate) use server::Server;
 
 /// Version of the JSON report.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 
 /// Everything about a run.
 #[derive(Debug, Serialize)]
@@ -91,6 +93,12 @@ pub(crate) struct Load {
     pub(crate) deliveries_per_s: f64,
     /// Delivery latency from the intended time.
     pub(crate) latency: Quantiles,
+    /// The part of it to members on the publisher's node, when there are several nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) same_node: Option<Quantiles>,
+    /// The part of it to members on other nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cross_node: Option<Quantiles>,
     /// First to last recipient, in large rooms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spread: Option<Quantiles>,
@@ -139,29 +147,14 @@ pub(crate) struct Quantiles {
     pub(crate) p50_us: u64,
     /// 90th percentile.
     pub(crate) p90_us: u64,
+    /// 95th percentile.
+    pub(crate) p95_us: u64,
     /// 99th percentile.
     pub(crate) p99_us: u64,
     /// 99.9th percentile.
     pub(crate) p999_us: u64,
     /// Longest.
     pub(crate) max_us: u64,
-}
-
-/// The server's process in a window.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Server {
-    /// Its process id.
-    pub(crate) pid: u32,
-    /// CPU time over window length.
-    pub(crate) cores: f64,
-    /// Time its threads were ready to run but had no processor, over window length.
-    pub(crate) waiting: f64,
-    /// CPU time per delivery that arrived.
-    pub(crate) cpu_us_per_delivery: f64,
-    /// Memory at the window's end.
-    pub(crate) rss_bytes: u64,
-    /// The part of it that is neither file nor shared memory.
-    pub(crate) rss_anon_bytes: u64,
 }
 
 /// This tool in a window.
@@ -236,6 +229,7 @@ impl Quantiles {
             mean_us: histogram.mean(),
             p50_us: histogram.value_at_quantile(0.5),
             p90_us: histogram.value_at_quantile(0.9),
+            p95_us: histogram.value_at_quantile(0.95),
             p99_us: histogram.value_at_quantile(0.99),
             p999_us: histogram.value_at_quantile(0.999),
             max_us: histogram.max(),
@@ -276,6 +270,14 @@ impl Load {
         figures.insert("p99", self.latency.p99_us as f64);
         figures.insert("p999", self.latency.p999_us as f64);
         figures.insert("max", self.latency.max_us as f64);
+        if let (Some(same), Some(cross)) = (&self.same_node, &self.cross_node) {
+            figures.insert("same_node_p50", same.p50_us as f64);
+            figures.insert("same_node_p99", same.p99_us as f64);
+            figures.insert("same_node_max", same.max_us as f64);
+            figures.insert("cross_node_p50", cross.p50_us as f64);
+            figures.insert("cross_node_p99", cross.p99_us as f64);
+            figures.insert("cross_node_max", cross.max_us as f64);
+        }
         if let Some(spread) = &self.spread {
             figures.insert("spread_p99", spread.p99_us as f64);
         }
@@ -296,7 +298,7 @@ impl Load {
         figures.insert("deliveries_per_s", self.deliveries_per_s);
         figures.insert("generator_cores", self.generator.cores);
         figures.insert("generator_waiting", self.generator.waiting);
-        if let Some(server) = &self.server {
+        if let Some(Server { total: server, .. }) = &self.server {
             figures.insert("server_waiting", server.waiting);
             figures.insert("cpu_us_per_delivery", server.cpu_us_per_delivery);
             figures.insert("server_cores", server.cores);

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::{Connecting, Idle, Load, Ramp, Report};
+use super::server::Cost;
+use super::{Connecting, Idle, Load, Quantiles, Ramp, Report};
 use crate::progress::{duration, grouped};
 
 /// Width of the first column.
@@ -83,6 +84,11 @@ fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
     ] {
         row(out, name, &duration(value as f64))?;
     }
+    for (name, latency) in [("  within a node", load.same_node), ("  across nodes", load.cross_node)] {
+        if let Some(latency) = latency {
+            row(out, name, &quantiles(&latency))?;
+        }
+    }
     if let Some(spread) = &load.spread {
         let text = format!("p50 {}, p99 {}", duration(spread.p50_us as f64), duration(spread.p99_us as f64));
         row(out, "first → last recipient", &text)?;
@@ -118,17 +124,37 @@ fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
     write_costs(out, load)
 }
 
+fn quantiles(times: &Quantiles) -> String {
+    format!(
+        "p50 {}, p95 {}, p99 {}, max {}, of {} deliveries",
+        duration(times.p50_us as f64),
+        duration(times.p95_us as f64),
+        duration(times.p99_us as f64),
+        duration(times.max_us as f64),
+        grouped(times.count)
+    )
+}
+
 fn write_costs(out: &mut impl Write, load: &Load) -> io::Result<()> {
     if let Some(server) = &load.server {
-        let text = format!(
-            "{:.2} cores, {:.2} µs per delivery, waited for a processor {:.0} % of the time",
-            server.cores,
-            server.cpu_us_per_delivery,
-            server.waiting * 100.0
-        );
-        row(out, &format!("server (pid {})", server.pid), &text)?;
-        let rss = server.rss_bytes as f64 / 1e6;
-        let anonymous = server.rss_anon_bytes as f64 / 1e6;
+        let costs = |cost: &Cost| {
+            format!(
+                "{:.2} cores, {:.2} µs per delivery, waited for a processor {:.0} % of the time",
+                cost.cores,
+                cost.cpu_us_per_delivery,
+                cost.waiting * 100.0
+            )
+        };
+        if let [only] = &server.processes[..] {
+            row(out, &format!("server (pid {})", only.pid), &costs(&only.cost))?;
+        } else {
+            row(out, "servers together", &costs(&server.total))?;
+            for process in &server.processes {
+                row(out, &format!("  {} (pid {})", process.name, process.pid), &costs(&process.cost))?;
+            }
+        }
+        let rss = server.total.rss_bytes as f64 / 1e6;
+        let anonymous = server.total.rss_anon_bytes as f64 / 1e6;
         row(out, "server memory", &format!("{rss:.1} MB RSS ({anonymous:.1} MB anonymous)"))?;
     }
     let generator = format!(

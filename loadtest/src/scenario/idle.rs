@@ -25,8 +25,8 @@ pub(crate) fn run(setting: &mut Setting, options: &IdleOptions) -> Result<Result
     let quiet = session.step(setting, pace)?;
     let connecting = session.connecting.clone();
     let users = connecting.users as f64;
-    let memory = connecting.server_before.zip(quiet.server);
-    let cores = quiet.server.map(|server| server.cores);
+    let memory = connecting.server_before.zip(quiet.server.as_ref().map(|server| server.total));
+    let cores = quiet.server.as_ref().map(|server| server.total.cores);
     let heartbeats = quiet.counts.heartbeats;
     let idle = Idle {
         seconds: quiet.seconds,

@@ -157,7 +157,7 @@ impl Search<'_> {
             deliveries_per_s: load.deliveries_per_s,
             p99_us: load.latency.p99_us,
             lost: load.lost,
-            cpu_us_per_delivery: load.server.map(|server| server.cpu_us_per_delivery),
+            cpu_us_per_delivery: load.server.as_ref().map(|server| server.total.cpu_us_per_delivery),
             generator_cores: load.generator.cores,
             failed,
         });

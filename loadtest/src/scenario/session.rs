@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use hdrhistogram::Histogram;
 
 use super::setting::Setting;
 use crate::clock::{MILLISECOND, SECOND, from_seconds, to_seconds};
 use crate::fleet::schedule::Step;
-use crate::fleet::tally::Window;
+use crate::fleet::tally::{ByWay, Window};
 use crate::fleet::{Fleet, Outcome, Plan};
 use crate::observe::metrics::{self, Samples};
 use crate::observe::process::{self, Usage};
@@ -56,7 +57,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Sample {
     at: u64,
-    server: Option<Usage>,
+    servers: Option<Vec<Usage>>,
     own: Usage,
     metrics: Samples,
 }
@@ -207,23 +208,18 @@ impl Session {
         let elapsed = to_seconds(after.at - before.at).max(1e-3);
         let deliveries_per_s = tally.counts.arrived_in_window as f64 / window;
         let flooded_per_s = tally.flood.arrived_in_window as f64 / window;
-        let usages = before.server.zip(after.server);
-        let server = setting.server().zip(usages).map(|(pid, (first, last))| {
-            let cores = (last.cpu_seconds - first.cpu_seconds) / elapsed;
-            Server {
-                pid,
-                cores,
-                waiting: (last.wait_seconds - first.wait_seconds) / elapsed,
-                cpu_us_per_delivery: cores * 1e6 / (deliveries_per_s + flooded_per_s).max(1.0),
-                rss_bytes: last.rss_bytes,
-                rss_anon_bytes: last.rss_anon_bytes,
-            }
+        let usages = before.servers.as_ref().zip(after.servers.as_ref());
+        let server = usages.map(|(first, last)| {
+            Server::between(setting.servers(), (first, last), elapsed, deliveries_per_s + flooded_per_s)
         });
+        let way = |read: fn(&ByWay) -> &Histogram<u64>| tally.by_way.as_deref().map(|ways| Quantiles::of(read(ways)));
         Load {
             seconds: window,
             intended_per_s: 0.0,
             deliveries_per_s,
             latency: Quantiles::of(&tally.latency),
+            same_node: way(|ways| &ways.same_node),
+            cross_node: way(|ways| &ways.cross_node),
             spread: tally.spread.as_mut().map(|s| Quantiles::of(s.times())),
             lost,
             flood: (self.plan.flooded > 0).then(|| Flood {
@@ -251,7 +247,7 @@ impl Session {
 fn sample(setting: &Setting) -> Sample {
     Sample {
         at: setting.clock.now(),
-        server: setting.server_usage(),
+        servers: setting.server_usages(),
         own: process::own_usage(),
         metrics: setting.server_metrics(),
     }
@@ -272,7 +268,7 @@ fn warn_if_doubtful(setting: &mut Setting, load: &Load, threads: usize) {
                 .to_owned(),
         );
     }
-    let server = load.server.map_or(0.0, |server| server.waiting);
+    let server = load.server.as_ref().map_or(0.0, |server| server.total.waiting);
     if load.generator.waiting > CROWDED || server > CROWDED {
         setting.warn(
             "server or tool waited for a processor more than 5 % of the time: other work on this machine \

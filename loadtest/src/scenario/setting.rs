@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 
 use crate::cli::options::TargetOptions;
-use crate::client::dialect::Dialect;
+use crate::client::dialect::{Dialect, Door};
 use crate::client::handshake;
 use crate::client::http::{Requests, Transport};
 use crate::client::template::Template;
@@ -36,9 +36,9 @@ pub(crate) struct Setting {
     pub(crate) warnings: Vec<String>,
     /// Where clients go when the server ends their connections.
     pub(crate) refuge: Option<Refuge>,
-    address: SocketAddr,
-    server: Option<u32>,
-    metrics_url: Option<String>,
+    addresses: Vec<SocketAddr>,
+    servers: Vec<u32>,
+    metrics_urls: Vec<String>,
     runs: u64,
 }
 
@@ -62,31 +62,30 @@ pub(crate) struct Crowd {
 }
 
 impl Setting {
-    /// Finds the server and pins this process if that was asked for.
+    /// Finds the server's processes and pins this process if that was asked for.
     pub(crate) fn new(target: TargetOptions, interrupted: Arc<AtomicBool>, quiet: bool) -> Result<Self> {
         if let Some(cpu) = target.cpu {
             pin(cpu)?;
         }
-        let address = resolve(&target.url)?;
+        let addresses = target.targets.iter().map(|url| resolve(url)).collect::<Result<Vec<_>>>()?;
+        ensure!(!addresses.is_empty(), "a target is needed");
+        let servers = if target.pids.is_empty() { listeners(&addresses) } else { target.pids.clone() };
+        let metrics_urls = target.metrics_urls.iter().filter(|url| is_own(url, &servers)).cloned().collect();
         let mut setting = Self {
             clock: Clock::start(),
             interrupted,
             progress: Progress::new(quiet),
-            server: target.server_pid,
-            metrics_url: None,
+            servers,
+            metrics_urls,
             target,
             transport: Transport::default(),
             warnings: Vec::new(),
             refuge: None,
-            address,
+            addresses,
             runs: 0,
         };
-        if setting.server.is_none() && is_local(address) {
-            setting.server = process::listener(address.port());
-        }
-        setting.metrics_url = own_metrics(&setting.target.metrics_url, setting.server);
-        if setting.server.is_none() {
-            setting.warn("the server's process is not known (see --server-pid): no CPU, no memory".to_owned());
+        if setting.servers.is_empty() {
+            setting.warn("the server's process is not known (see --pid): no CPU, no memory".to_owned());
         }
         Ok(setting)
     }
@@ -102,25 +101,23 @@ impl Setting {
         let usual = self.transport.path(target.wire);
         let usual = usual.with_context(|| format!("{:?} does not go over {:?}", target.wire, self.transport))?;
         let path = target.path.as_deref().unwrap_or(usual);
-        let host = self.address.to_string();
         let tag = mark::tag(run_number(self.runs));
         let template = Template::new(target.wire, tag, crowd.size, crowd.acks);
         let dialect = Dialect {
             wire: target.wire,
             transport: self.transport,
             tag,
-            upgrade: handshake::request(&host, path, token),
-            requests: Requests::new(&host, path, token),
+            doors: self.addresses.iter().map(|address| door(&address.to_string(), path, token)).collect(),
             connect: Dialect::connect_packet(token),
             room_prefix: target.room_prefix.clone(),
         };
         let sources = match &target.bind {
             Some(sources) => sources.0.clone(),
-            None => sockets::automatic_sources(self.address, clients),
+            None => sockets::automatic_sources(&self.addresses, clients),
         };
         let threads = target.threads.clamp(1, crowd.users) + usize::from(crowd.flooded > 0);
         Ok(Arc::new(Plan {
-            target: self.address,
+            targets: self.addresses.clone(),
             sources,
             threads,
             users: crowd.users,
@@ -141,19 +138,25 @@ impl Setting {
         self.interrupted.load(Relaxed)
     }
 
-    /// The server's process, if known.
-    pub(crate) fn server(&self) -> Option<u32> {
-        self.server
+    /// The server's processes, as far as known.
+    pub(crate) fn servers(&self) -> &[u32] {
+        &self.servers
     }
 
-    /// The server's usage so far.
+    /// What each of the server's processes has used so far; `None` when one is not there to be seen.
+    pub(crate) fn server_usages(&self) -> Option<Vec<process::Usage>> {
+        let usages: Option<Vec<_>> = self.servers.iter().map(|&pid| process::usage(pid)).collect();
+        usages.filter(|usages| !usages.is_empty())
+    }
+
+    /// What all of them have used together.
     pub(crate) fn server_usage(&self) -> Option<process::Usage> {
-        process::usage(self.server?)
+        self.server_usages().map(|usages| process::Usage::total(&usages))
     }
 
     /// The server's metrics, if it has any.
     pub(crate) fn server_metrics(&self) -> metrics::Samples {
-        self.metrics_url.as_deref().and_then(metrics::fetch).unwrap_or_default()
+        metrics::fetch_all(&self.metrics_urls)
     }
 
     /// Notes a reason to doubt the figures, once.
@@ -165,12 +168,24 @@ impl Setting {
     }
 }
 
-/// The address of the metrics, unless another process than the server answers there.
-fn own_metrics(url: &str, server: Option<u32>) -> Option<String> {
-    let address = metrics::address(url)?;
+/// Whether an address of metrics can be used: no other process than the server's answers there.
+fn is_own(url: &str, servers: &[u32]) -> bool {
+    let Some(address) = metrics::address(url) else { return false };
     let owner = if is_local(address) { process::listener(address.port()) } else { None };
-    let foreign = owner.zip(server).is_some_and(|(owner, server)| owner != server);
-    (!foreign).then(|| url.to_owned())
+    servers.is_empty() || owner.is_none_or(|owner| servers.contains(&owner))
+}
+
+/// The processes that listen at those addresses that are local, each once.
+fn listeners(addresses: &[SocketAddr]) -> Vec<u32> {
+    let mut pids = Vec::new();
+    for address in addresses.iter().filter(|address| is_local(**address)) {
+        pids.extend(process::listener(address.port()).filter(|pid| !pids.contains(pid)));
+    }
+    pids
+}
+
+fn door(host: &str, path: &str, token: Option<&str>) -> Door {
+    Door { upgrade: handshake::request(host, path, token), requests: Requests::new(host, path, token) }
 }
 
 /// Pins the calling thread, and with it all threads and children it starts, to one processor.

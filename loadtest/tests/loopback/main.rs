@@ -4,6 +4,7 @@
 
 mod drain;
 mod http;
+mod nodes;
 mod server;
 
 use std::net::TcpListener;
@@ -43,7 +44,7 @@ fn an_honest_server_passes_on_both_wires() {
         assert!(counts["sent_in_window"].as_u64().unwrap() >= 200, "{wire}: {counts}");
         assert_eq!(counts["foreign"], 0, "{wire}");
         assert!(load["latency"]["p99_us"].as_u64().unwrap() > 0);
-        assert_eq!(report["schema_version"], 1);
+        assert_eq!(report["schema_version"], 2);
     }
 }
 

@@ -21,6 +21,12 @@ pub(crate) type Shared = Arc<Mutex<Rooms>>;
 /// Serves a listener's clients in threads of their own.
 pub(crate) fn serve(listener: TcpListener) -> Shared {
     let rooms = Shared::default();
+    serve_rooms(listener, &rooms);
+    rooms
+}
+
+/// Serves a listener's clients as one node of those that have the same rooms.
+pub(crate) fn serve_rooms(listener: TcpListener, rooms: &Shared) {
     let shared = rooms.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -28,7 +34,6 @@ pub(crate) fn serve(listener: TcpListener) -> Shared {
             std::thread::spawn(move || client(stream, &rooms));
         }
     });
-    rooms
 }
 
 /// One client until it goes; `None` ends the thread.

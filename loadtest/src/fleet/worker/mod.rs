@@ -127,7 +127,7 @@ impl Worker {
             random: (plan.seed ^ (thread as u64) << 32) | 1,
         };
         Ok(Self {
-            tally: Tally::new(Window::default(), None, plan.calm_rooms()),
+            tally: Tally::new(Window::default(), None, plan.calm_rooms(), plan.nodes()),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             turn,
             journal: plan.refuge.is_some().then(Journal::default),
@@ -174,7 +174,7 @@ impl Worker {
                 Ok(Command::Run(step)) => {
                     let spread =
                         self.plan.measures_spread().then(|| Spread::new(self.plan.rooms, self.plan.publishers));
-                    self.tally = Tally::new(step.window, spread, self.plan.calm_rooms());
+                    self.tally = Tally::new(step.window, spread, self.plan.calm_rooms(), self.plan.nodes());
                     self.schedule.start(step, self.plan.seed);
                 }
                 Ok(Command::EndStep) => {
@@ -219,7 +219,7 @@ impl Worker {
             journal.seen = self.links.iter_mut().map(&mut seen).collect();
             journal
         });
-        let fresh = Tally::new(Window::default(), None, calm_rooms);
+        let fresh = Tally::new(Window::default(), None, calm_rooms, self.plan.nodes());
         let tally = std::mem::replace(&mut self.tally, fresh);
         Share { tally, expected, distinct, flood, journal }
     }
@@ -257,7 +257,7 @@ impl Worker {
         let link = &mut self.links[at];
         let target = match &self.plan.refuge {
             Some(refuge) if link.moved => refuge.address,
-            _ => self.plan.target,
+            _ => self.plan.targets[link.client.node as usize],
         };
         let opened = sockets::open(target, link.source).and_then(|socket| {
             let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;

@@ -96,7 +96,7 @@ pub(super) fn generator_cores(results: &Results) -> f64 {
 pub(super) fn waiting(measurement: Measurement, results: &Results) -> f64 {
     let steady = matches!(measurement, Measurement::Load | Measurement::Load15k | Measurement::BigRoom);
     results.load.iter().filter(|_| steady).fold(0.0, |most: f64, load| {
-        let server = load.server.map_or(0.0, |server| server.waiting);
+        let server = load.server.as_ref().map_or(0.0, |server| server.total.waiting);
         most.max(load.generator.waiting).max(server)
     })
 }
@@ -110,7 +110,7 @@ fn p99(results: &Results) -> Option<f64> {
 }
 
 fn cpu_per_delivery(results: &Results) -> Option<f64> {
-    Some(results.load.as_ref()?.server?.cpu_us_per_delivery)
+    Some(results.load.as_ref()?.server.as_ref()?.total.cpu_us_per_delivery)
 }
 
 #[cfg(test)]
