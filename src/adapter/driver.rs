@@ -2,12 +2,14 @@
 
 use super::broker::Broker;
 use super::bus::{Bus, BusClient, BusListener};
+use super::peers::Peers;
 use super::publisher::Parcel;
 use super::redis::Redis;
 use super::shared::{Line, Shared, random_text};
-use super::{Here, Meeting, NodeId, listening, publisher, reconcile};
+use super::{Here, Meeting, NodeId, listening, peers, publisher, reconcile};
 use crate::config::RedisSettings;
 use crate::protocol::envelope::{Channels, Format, Mode};
+use crate::protocol::peers::PeerChannels;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -55,7 +57,7 @@ impl Link {
 }
 
 pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Shared>, Driver) {
-    let Meeting { settings, namespaces, sid_prefix, stats, .. } = meeting;
+    let Meeting { settings, namespaces, sid_prefix, address, tls, stats, .. } = meeting;
     let sid_prefix = sid_prefix(node);
     // To the others it is any text; whoever reads it sees whose it is.
     let uid: Box<str> = format!("{sid_prefix}{}", random_text(4)).into();
@@ -64,6 +66,8 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
     let channels = namespaces.iter().map(|name| Channels::new(format, Mode::Dynamic, prefix, name, &uid)).collect();
     let (queue, parcels) = mpsc::channel(PARCELS_MAX);
     let shared = Arc::new(Shared {
+        peers: Peers::new(node, address, tls, &random_text(8)),
+        peer_channels: PeerChannels::new(prefix, &uid),
         format,
         prefix: prefix.clone(),
         namespaces: namespaces.to_vec(),
@@ -111,9 +115,11 @@ async fn drive<B: Broker>(
 ) {
     let publishing = publisher::run(Arc::clone(&shared), broker.clone(), queue);
     let listening = listening::run(Arc::clone(&shared), listener, Arc::clone(&here));
+    let beating = peers::run(Arc::clone(&shared), Arc::clone(&here));
     let reconciling = reconcile::run(Arc::clone(&shared), broker, here);
     let stopped = async {
         stop.await;
+        peers::leave(&shared);
         let flushed = async {
             while shared.waiting_bytes.load(Relaxed) > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -125,6 +131,7 @@ async fn drive<B: Broker>(
         () = publishing => {}
         () = listening => {}
         () = reconciling => {}
+        () = beating => {}
         () = stopped => {}
     }
 }

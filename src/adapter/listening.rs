@@ -3,7 +3,7 @@
 use super::broker::{Incoming, Listener};
 use super::publisher::{self, Kind};
 use super::shared::Shared;
-use super::{Here, reconcile, replay};
+use super::{Here, peers, reconcile, replay};
 use crate::lifecycle;
 use crate::protocol::envelope::{Content, Envelope, Format, Limits, Place};
 use bytes::Bytes;
@@ -126,6 +126,10 @@ impl Ear {
                 "" => self.asked_for_the_past(payload),
                 _ => self.hear_again(payload),
             }
+            return true;
+        }
+        if [shared.peer_channels.all(), shared.peer_channels.own()].contains(&channel) {
+            peers::hear(&shared, &*self.here, channel, payload);
             return true;
         }
         if rest.starts_with("-probe#") {

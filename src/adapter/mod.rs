@@ -9,6 +9,7 @@
 //! | [`listening`] | what comes in |
 //! | [`replay`] | what was said while a node could not listen |
 //! | [`requests`] | questions to the others, and their answers |
+//! | [`nodes`] | the table of the other roomcast nodes; [`peers`] keeps it, and says that this one is there |
 //!
 //! # Invariants
 //! - Nobody waits for the broker: a publication is queued or refused, and every refusal is counted.
@@ -20,7 +21,9 @@ mod bus;
 mod driver;
 mod interest;
 mod listening;
+mod nodes;
 mod outgoing;
+mod peers;
 mod publisher;
 mod reconcile;
 mod redis;
@@ -31,6 +34,8 @@ mod shared;
 pub use bus::Bus;
 pub use driver::Driver;
 pub use interest::Waiting;
+pub use nodes::Peer;
+pub use peers::Load;
 pub use requests::Asked;
 
 use crate::config::RedisSettings;
@@ -50,6 +55,9 @@ pub trait Here: Send + Sync + 'static {
 
     /// Takes what another node says or asks; never waits.
     fn hear(&self, namespace: u16, envelope: Envelope);
+
+    /// How busy the node is.
+    fn load(&self) -> Load;
 }
 
 /// Tells nodes apart: the ids of a node's sessions begin with it.
@@ -73,6 +81,10 @@ pub struct Meeting<'a> {
     pub namespaces: &'a [String],
     /// What the ids of sessions begin with as text.
     pub sid_prefix: fn(NodeId) -> String,
+    /// Where other nodes reach the public listener of this one: host and port.
+    pub address: &'a str,
+    /// Whether that listener speaks TLS.
+    pub tls: bool,
     /// What is counted.
     pub stats: Arc<ClusterStats>,
 }

@@ -4,7 +4,7 @@ use super::broker::{Broker, Trouble};
 use super::interest::Key;
 use super::publisher::Kind;
 use super::shared::Shared;
-use super::{Here, replay};
+use super::{Here, peers, replay};
 use crate::lifecycle;
 use crate::protocol::envelope::Format;
 use std::sync::Arc;
@@ -74,7 +74,10 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
         }
         if seen != connections {
             match subscribe_always(&shared, &broker).await {
-                Ok(()) => seen = connections,
+                Ok(()) => {
+                    seen = connections;
+                    peers::announce(&shared, &*here);
+                }
                 Err(trouble) => tracing::debug!(%trouble, "cannot subscribe"),
             }
         }
@@ -121,6 +124,7 @@ async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), 
     let mut channels: Vec<String> =
         shared.channels.iter().flat_map(|channels| channels.always()).map(str::to_owned).collect();
     channels.extend([shared.probe_channel(), shared.replay_channel(), shared.replay_channel_of(&shared.uid)]);
+    channels.extend([shared.peer_channels.all().to_owned(), shared.peer_channels.own().to_owned()]);
     if shared.format == Format::Classic {
         for channels in &shared.channels {
             if let Some(room) = channels.room(&shared.sid_prefix) {

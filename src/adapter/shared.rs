@@ -4,12 +4,14 @@ use super::Said;
 use super::broker::Broker;
 use super::bus::BusClient;
 use super::interest::Interest;
+use super::peers::Peers;
 use super::publisher::{Kind, Parcel};
 use super::redis::Redis;
 use super::requests::Requests;
 use crate::lifecycle;
 use crate::metrics::{ClusterStats, PublishLoss};
 use crate::protocol::envelope::{Broadcast, Channels, Content, Envelope, Format};
+use crate::protocol::peers::PeerChannels;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -53,6 +55,9 @@ pub(super) struct Shared {
     /// How many nodes there were when they were last counted.
     pub(super) nodes: AtomicUsize,
     pub(super) requests: Requests,
+    /// The other roomcast nodes.
+    pub(super) peers: Peers,
+    pub(super) peer_channels: PeerChannels,
     pub(super) line: Line,
     pub(super) stats: Arc<ClusterStats>,
 }

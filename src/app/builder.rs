@@ -1,6 +1,6 @@
 //! A server in the making.
 
-use super::{App, Mode, accept_rules, cannot_listen, summary};
+use super::{App, Mode, accept_rules, advertise, cannot_listen, summary};
 use crate::adapter::{Adapter, Bus, Meeting};
 use crate::config::Settings;
 use crate::http::ApiKeys;
@@ -96,11 +96,14 @@ impl Builder {
         settings.auth.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
         settings.auth.forget_secrets();
         let names = application.names().to_vec();
+        let address = advertise::address(settings.redis.advertise.as_deref(), public.local_addr()?);
         let (adapter, driver) = Adapter::new(Meeting {
             settings: &settings.redis,
             bus: self.bus.as_ref(),
             namespaces: &names,
             sid_prefix: Sid::prefix,
+            address: &address,
+            tls: tls.is_some(),
             stats: Arc::clone(&metrics.node().cluster),
         })
         .map_err(anyhow::Error::msg)?;

@@ -1,5 +1,6 @@
 //! Wires, runs, drains: the only file that knows everyone.
 
+mod advertise;
 mod builder;
 mod drain;
 mod summary;

@@ -13,6 +13,9 @@ const OUTBOX_HEADROOM_BYTES: usize = 4 << 10;
 /// Longest time that makes sense for any of the settings.
 const TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 
+/// Longest host name, RFC 1035.
+const HOST_BYTES_MAX: usize = 253;
+
 /// Paths that are other doors.
 const TAKEN_PATHS: [&str; 6] = ["ws", "sse", "api", "openapi.json", "livez", "readyz"];
 
@@ -38,6 +41,7 @@ impl Settings {
         self.check_limits(&mut problems);
         self.check_abuse(&mut problems);
         self.check_delivery(&mut problems);
+        self.check_cluster(&mut problems);
         self.check_times(&mut problems);
         problems.0
     }
@@ -116,6 +120,14 @@ impl Settings {
         problems.unless(abuse.max_rate_limit_keys > 0, || "max-rate-limit-keys is 0; it has to be at least 1".into());
     }
 
+    fn check_cluster(&self, problems: &mut Problems) {
+        let advertise = self.redis.advertise.as_deref();
+        problems.unless(advertise.is_none_or(is_host_and_port), || {
+            let advertise = advertise.unwrap_or_default();
+            format!("advertise {advertise:?} is no host with a port; write for example 10.0.0.7:3000 or [fd00::7]:3000")
+        });
+    }
+
     fn check_delivery(&self, problems: &mut Problems) {
         let (delivery, packet) = (&self.delivery, self.limits.max_packet_bytes);
         for (name, bytes) in [("outbox-bytes", delivery.outbox_bytes), ("inbox-bytes", delivery.inbox_bytes)] {
@@ -168,6 +180,16 @@ fn is_door(path: &str) -> bool {
 
 fn is_namespace(name: &str) -> bool {
     name.starts_with('/') && !name.contains(|c: char| matches!(c, ',' | '?') || c.is_whitespace() || c.is_control())
+}
+
+/// `host:port`; an IPv6 address has brackets.
+fn is_host_and_port(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_name = (1..=HOST_BYTES_MAX).contains(&host.len())
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    port.parse::<u16>().is_ok_and(|port| port > 0)
+        && bare.map_or(is_name, |host| host.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 /// `scheme://host[:port]`, or `*`.
@@ -231,6 +253,10 @@ mod tests {
             ("--max-rate-limit-keys 0", "max-rate-limit-keys is 0"),
             ("--rate-limit-sweep 0", "rate-limit-sweep is 0"),
             ("--listen-backlog 0", "listen-backlog"),
+            ("--advertise node-7", "advertise \"node-7\" is no host with a port"),
+            ("--advertise :3000", "advertise"),
+            ("--advertise node-7:0", "advertise"),
+            ("--advertise fd00::7:3000", "advertise"),
         ] {
             let problems = check(flags);
             assert!(problems.len() == 1 && problems[0].contains(expected), "{flags}: {problems:?}");
@@ -244,6 +270,8 @@ mod tests {
             "--listen 127.0.0.1:3001 --admin-listen 127.0.0.2:3001",
             "--socketio-path /a/b --namespace /chat,/news --allow-origin *,https://a.example:8443,capacitor://localhost",
             "--exempt-address none --trusted-proxy 10.0.0.0/8,fd00::/8 --handshakes-per-second-per-address 0 --handshakes-burst-per-address 0",
+            "--advertise node-7.internal:443",
+            "--advertise [fd00::7]:3000",
             "--packets-per-second 0 --packets-burst 0 --drain-delay 0 --drain-window 0 --drain-deadline 0",
         ] {
             assert_eq!(check(flags), Vec::<String>::new(), "{flags}");

@@ -26,6 +26,10 @@ pub struct RedisSettings {
     /// Most bytes that wait for Redis
     #[arg(long, env = "ROOMCAST_REDIS_HOLD_BYTES", value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub redis_hold_bytes: usize,
+    /// Where other nodes reach this one's public address, HOST:PORT; unless given the address of the listener, or, when that is
+    /// any, the one this machine has towards others
+    #[arg(long, env = "ROOMCAST_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
     /// How long other nodes have to answer
     #[arg(long, env = "ROOMCAST_CLUSTER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub cluster_timeout: Duration,

@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod input;
 mod keys;
+mod nodes;
 mod openapi;
 mod problem;
 mod rates;
@@ -104,6 +105,7 @@ impl Api {
 fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
         ("/api/v1/events", post(events::publish_batch)),
+        ("/api/v1/nodes", get(nodes::list)),
         ("/api/v1/rooms", get(rooms::list)),
         ("/api/v1/rooms/{room}", get(rooms::one)),
         ("/api/v1/rooms/{room}/events", post(events::publish)),

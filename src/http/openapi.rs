@@ -3,7 +3,7 @@
 use super::keys::KEY_HEADER;
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::scopes::scope_of;
-use super::{events, health, rooms, sessions, tap, users};
+use super::{events, health, nodes, rooms, sessions, tap, users};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -20,7 +20,7 @@ use utoipa::{Modify, OpenApi};
         events::publish, events::publish_batch,
         rooms::list, rooms::one, rooms::members,
         sessions::list, sessions::end, sessions::emit, tap::watch,
-        users::disconnect, users::join, users::leave, users::revoke,
+        nodes::list, users::disconnect, users::join, users::leave, users::revoke,
         health::livez, health::readyz, front_door, document,
     ),
     components(schemas(ProblemBody)),

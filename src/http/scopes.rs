@@ -4,12 +4,13 @@ use crate::config::Scope;
 use axum::http::Method;
 
 /// Method, path, scope. What is not here needs `admin`.
-pub(super) const SCOPES: [(&str, &str, Scope); 13] = [
+pub(super) const SCOPES: [(&str, &str, Scope); 14] = [
     ("POST", "/api/v1/events", Scope::RoomsPublish),
     ("GET", "/api/v1/rooms", Scope::RoomsRead),
     ("GET", "/api/v1/rooms/{room}", Scope::RoomsRead),
     ("POST", "/api/v1/rooms/{room}/events", Scope::RoomsPublish),
     ("GET", "/api/v1/rooms/{room}/members", Scope::RoomsRead),
+    ("GET", "/api/v1/nodes", Scope::SessionsRead),
     ("GET", "/api/v1/sessions", Scope::SessionsRead),
     ("DELETE", "/api/v1/sessions/{sid}", Scope::SessionsWrite),
     ("POST", "/api/v1/sessions/{sid}/events", Scope::SessionsWrite),

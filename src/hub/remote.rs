@@ -4,7 +4,7 @@ use super::broadcast::{Broadcast, Cast};
 use super::cluster::{Action, Selection};
 use super::worker::Command;
 use super::{Hub, NamespaceId, Shared, overloaded};
-use crate::adapter::{Here, Said, Waiting};
+use crate::adapter::{Here, Load, Said, Waiting};
 use crate::metrics::PublishLoss;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::envelope::{Content, Envelope, Targets};
@@ -18,6 +18,10 @@ impl Here for Hub {
     fn has_members(&self, namespace: u16, room: &str) -> bool {
         // Or was, and may come back.
         self.shared.index.workers(NamespaceId(namespace), room) != 0
+    }
+
+    fn load(&self) -> Load {
+        Load { sockets: self.shared.metrics.open_sockets(), rooms: self.shared.index.rooms() }
     }
 
     fn hear(&self, namespace: u16, envelope: Envelope) {

@@ -41,6 +41,10 @@ pub struct ClusterStats {
     pub up: Cell,
     /// Nodes that listen, this one included.
     pub nodes: Cell,
+    /// Other roomcast nodes that are known.
+    pub peers: Cell,
+    /// Words of roomcast nodes for which the table had no place.
+    pub peers_refused: Cell,
     /// Connections to the broker that came up, the first one included.
     pub connections: Cell,
     /// Rooms whose channels are subscribed to, or will be.
@@ -84,6 +88,12 @@ impl ClusterStats {
         vec![
             single_gauge("roomcast_broker_up", "1 while other nodes can be heard.", self.up.get()),
             single_gauge("roomcast_broker_nodes", "Nodes that listen, this one included.", self.nodes.get()),
+            single_gauge("roomcast_nodes", "Roomcast nodes that are known, this one included.", self.peers.get() + 1),
+            one(
+                "roomcast_nodes_refused_total",
+                "Beats of more roomcast nodes than are known at once.",
+                &self.peers_refused,
+            ),
             one("roomcast_broker_connections_total", "Connections to the broker that came up.", &self.connections),
             single_gauge("roomcast_broker_subscriptions", "Rooms that are heard from.", self.subscriptions.get()),
             seconds("roomcast_broker_probe_age_seconds", "Since a probe last came round.", self.probe_age_ms.get()),

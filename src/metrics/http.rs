@@ -9,8 +9,9 @@ use prometheus::proto::MetricFamily;
 use std::array::from_fn;
 
 /// The routes that are counted by name. Whatever is not here is `other`, the last.
-pub const ROUTES: [&str; 20] = [
+pub const ROUTES: [&str; 21] = [
     "/api/v1/events",
+    "/api/v1/nodes",
     "/api/v1/rooms",
     "/api/v1/rooms/{room}",
     "/api/v1/rooms/{room}/events",

@@ -9,6 +9,7 @@
 //! | [`socketio`], [`native`] | message | connect, event, ack; join, publish, … |
 //! | [`socketio_msgpack`] | binary message | the same packets |
 //! | [`envelope`] | what another node said | a broadcast, a request, an answer; and back |
+//! | [`peers`] | what another roomcast node said | how it is, a question, an answer; and back |
 //! | [`event`] | name and raw JSON arguments | a frame: the final bytes, encoded once per wire |
 //!
 //! # Invariants
@@ -32,6 +33,7 @@ pub mod offset;
 mod pack;
 pub mod pattern;
 pub mod payload;
+pub mod peers;
 pub mod problem;
 pub mod refusal;
 pub mod request;

@@ -1,5 +1,6 @@
 //! Several nodes, as their clients meet them: at a bus within the process, and at a Redis server.
 
+mod nodes;
 mod trouble;
 
 use crate::support::redis::Redis;

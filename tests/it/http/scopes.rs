@@ -41,6 +41,7 @@ async fn each_route_needs_its_scope_and_says_so() {
         ("HEAD", "/api/v1/rooms", "rooms:read", READER),
         ("GET", "/api/v1/rooms/r", "rooms:read", READER),
         ("GET", "/api/v1/rooms/r/members", "rooms:read", READER),
+        ("GET", "/api/v1/nodes", "sessions:read", READER),
         ("GET", "/api/v1/sessions", "sessions:read", READER),
         ("DELETE", "/api/v1/sessions/AAAAAAAAAAAAAAAAAAAA", "sessions:write", GUARD),
         ("POST", "/api/v1/sessions/AAAAAAAAAAAAAAAAAAAA/events", "sessions:write", GUARD),
