@@ -71,10 +71,11 @@ struct CatchingUp {
 }
 
 impl Ear {
-    /// From now on what comes is kept back, unless this is the first connection or the format has no numbers.
+    /// From now on what comes is kept back, unless this is the first connection, the format has no
+    /// numbers, or nobody can be asked.
     fn begin_to_catch_up(&mut self) {
         let heard_at = self.shared.heard_at.load(Relaxed);
-        if heard_at == 0 || self.shared.format != Format::Classic {
+        if heard_at == 0 || self.shared.format != Format::Classic || self.shared.peers.count() == 0 {
             return;
         }
         let kept_back = match self.catching_up.take() {
@@ -150,7 +151,7 @@ impl Ear {
     fn hear_again(&mut self, payload: &Bytes) {
         match replay::read_repeat(payload) {
             Some(("", uid)) => {
-                let others = self.shared.nodes.load(Relaxed).saturating_sub(1);
+                let others = self.shared.peers.count();
                 let done = self.catching_up.as_mut().is_some_and(|catching_up| {
                     catching_up.done.insert(uid);
                     catching_up.done.len() >= others

@@ -41,6 +41,11 @@ impl Peers {
         Self { node, address: address.into(), tls, key: key.into(), table, left }
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.read().all().len()
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Nodes> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
