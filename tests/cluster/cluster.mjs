@@ -11,24 +11,39 @@ let names = 0;
 /** A name that no scenario has used. */
 export const fresh = (what) => `${what}-${(names += 1)}`;
 
+/** The address of Redis as roomcast has it, should it be a Cluster. */
+function clusterUrl(urls) {
+  if (!urls.includes(",")) return urls;
+  const [first, ...rest] = urls.split(",").map((url) => new URL(url).host);
+  return `redis-cluster://${first}${rest.map((host, n) => `${n === 0 ? "?" : "&"}node=${host}`).join("")}`;
+}
+
 export class Cluster {
   /** Starts the servers and puts two clients of `/` and one of `/custom` on each. */
   static async start(settings) {
     const cluster = new Cluster();
-    const { redis, prefix, sharded, specific, requestsTimeout, parser } = settings;
-    Object.assign(cluster, { settings, members: [], others: [] });
-    const options = { ...(redis !== "none" && { redis }), prefix, sharded: Number(sharded), specific: Number(specific), "requests-timeout": requestsTimeout, parser };
-    const kinds = [
-      ...Array(settings.nodeServers).fill(["node", OFFICIAL]),
-      ...Array(settings.roomcastServers).fill(["roomcast", [settings.roomcast]]),
-    ];
-    cluster.nodes = await Promise.all(kinds.map(([kind, command], n) => Node.start(`${kind}-${n + 1}`, kind, command, options)));
-    for (const node of cluster.nodes) {
-      cluster.members.push(await cluster.client(node), await cluster.client(node));
-      cluster.others.push(await cluster.client(node, "/custom"));
+    Object.assign(cluster, { settings, nodes: [], members: [], others: [] });
+    try {
+      await cluster.form();
+    } catch (error) {
+      await cluster.stop();
+      throw error;
     }
-    await cluster.isWhole();
     return cluster;
+  }
+
+  async form() {
+    const { redis, prefix, sharded, specific, requestsTimeout, parser, nodeServers, roomcastServers, roomcast } = this.settings;
+    const options = { prefix, sharded: Number(sharded), specific: Number(specific), "requests-timeout": requestsTimeout, parser };
+    for (let n = 1; n <= nodeServers + roomcastServers; n += 1) {
+      const [kind, command, url] = n <= nodeServers ? ["node", OFFICIAL, redis] : ["roomcast", [roomcast], clusterUrl(redis)];
+      this.nodes.push(await Node.start(`${kind}-${n}`, kind, command, { ...options, ...(redis !== "none" && { redis: url }) }));
+    }
+    for (const node of this.nodes) {
+      this.members.push(await this.client(node), await this.client(node));
+      this.others.push(await this.client(node, "/custom"));
+    }
+    await this.isWhole();
   }
 
   client(node, namespace) {
