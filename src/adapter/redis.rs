@@ -9,7 +9,7 @@ use super::broker::{Broker, Incoming, Listener, Publication, Published, Trouble}
 use crate::config::Secret;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface};
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
@@ -168,13 +168,27 @@ impl Broker for Redis {
     }
 
     async fn subscribers(&self, channel: &str) -> Result<usize, Trouble> {
-        let counts: Vec<(String, usize)> = if self.sharded {
-            self.publisher.pubsub_shardnumsub(channel).await?
-        } else {
-            self.publisher.pubsub_numsub(channel).await?
+        if self.sharded {
+            return Ok(first(&self.publisher.pubsub_shardnumsub::<Counts, _>(channel).await?));
+        }
+        let Some(cluster) = self.publisher.cached_cluster_state() else {
+            return Ok(first(&self.publisher.pubsub_numsub::<Counts, _>(channel).await?));
         };
-        Ok(counts.first().map_or(0, |(_, count)| *count))
+        // Each node of a Cluster knows its own subscribers only.
+        let mut all = 0;
+        for node in cluster.unique_primary_nodes() {
+            all += first(&self.publisher.with_cluster_node(node).pubsub_numsub::<Counts, _>(channel).await?);
+        }
+        Ok(all)
     }
+}
+
+/// Subscribers by channel.
+type Counts = Vec<(String, usize)>;
+
+/// The count of the one channel that was asked for.
+fn first(counts: &[(String, usize)]) -> usize {
+    counts.first().map_or(0, |(_, count)| *count)
 }
 
 impl Redis {
