@@ -31,7 +31,8 @@ impl Disconnect {
     /// Whether only the connection ended, so that its session may come back: not at anybody's word, and not by a fault.
     #[must_use]
     pub fn leaves_session(self) -> bool {
-        [Self::CLIENT_CLOSED, Self::CONNECTION_LOST, Self::NO_PONG, Self::RESTART, Self::SLOW_CONSUMER].contains(&self)
+        let lost = [Self::CLIENT_CLOSED, Self::CONNECTION_LOST, Self::NO_PONG, Self::SLOW_CONSUMER];
+        lost.contains(&self) || [Self::SLOW_BODY, Self::RESTART, Self::REPLACED].contains(&self)
     }
 }
 

@@ -147,3 +147,36 @@ test("after a drain every client is back on another server by itself, and hears 
     await Promise.all([first.kill(), second.kill()]);
   }
 });
+
+test("a client whose connection breaks is the same afterwards and has missed nothing, again and again", async () => {
+  const own = await Server.start("--recovery-window", "1m", "--packets-per-second", "0");
+  try {
+    const ada = await client(own.url);
+    const bobs = await Promise.all([1, 2, 3].map(() => member("r", own.url, { reconnectionDelay: 200 })));
+    const ids = bobs.map((bob) => bob.id);
+    const heard = bobs.map(() => []);
+    bobs.forEach((bob, i) => bob.on("message", ({ n }) => heard[i].push(n)));
+    let n = 0;
+    // The first time nobody has heard anything yet.
+    for (let round = 1; round <= 3; round += 1) {
+      const lost = bobs.map((bob) => next(bob, "disconnect"));
+      bobs.forEach((bob) => bob.io.engine.transport.ws.terminate());
+      await Promise.all(lost);
+      await eventually("them to be away", async () => (await own.metric("roomcast_parked_sessions")) === 3);
+      const back = bobs.map((bob) => next(bob, "connect"));
+      for (let i = 0; i < round; i += 1) await ada.emitWithAck("message", { room: "r", n: (n += 1) });
+      await Promise.all(back);
+      await ada.emitWithAck("message", { room: "r", n: (n += 1) });
+      await eventually("all to be heard", () => heard.every((list) => list.length >= n));
+      assert.deepEqual(heard, bobs.map(() => Array.from({ length: n }, (_, i) => i + 1)));
+      assert.deepEqual(bobs.map((bob) => bob.id), ids);
+      assert.ok(bobs.every((bob) => bob.recovered));
+    }
+    bobs[0].disconnect().connect();
+    await next(bobs[0], "connect");
+    assert.notEqual(bobs[0].id, ids[0], "whoever says goodbye begins anew");
+    assert.equal(bobs[0].recovered, false);
+  } finally {
+    await own.kill();
+  }
+});

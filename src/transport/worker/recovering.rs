@@ -65,8 +65,8 @@ impl Worker {
     fn claim(&mut self, pid: Sid, namespace: NamespaceId, who: Option<&Identity>) -> Result<Claim, Recovered> {
         if let Some((member, id)) = self.hub.find_lasting(pid) {
             self.hub.may_have(member, namespace, who)?;
-            self.with_session(id, |session, cx| session.end(Disconnect::CONNECTION_LOST, cx));
-            self.hub.close(id, Disconnect::CONNECTION_LOST);
+            self.with_session(id, |session, cx| session.end(Disconnect::REPLACED, cx));
+            self.hub.close(id, Disconnect::REPLACED);
             self.wake_turn();
         }
         self.hub.claim(pid, namespace, who)

@@ -4,10 +4,12 @@ mod nodes;
 mod trouble;
 
 use crate::support::redis::Redis;
-use crate::support::{Client, Heard, SPEAKING, TestServer, eventually};
+use crate::support::{Client, Heard, SPEAKING, SocketIoClient, TestServer, eventually};
 use roomcast::app::Bus;
+use roomcast::config::Settings;
 use roomcast::protocol::Wire;
 use serde_json::json;
+use std::time::Duration;
 
 fn on_bus(nodes: usize) -> Vec<TestServer> {
     let bus = Bus::default();
@@ -75,4 +77,37 @@ async fn a_node_subscribes_to_the_rooms_of_its_members_only_and_not_for_longer()
     member.leave("here").await.unwrap();
     eventually!(redis.subscribers("socket.io#/#here#").await == 0);
     eventually!(nodes[0].metric("roomcast_broker_subscriptions", "").await == 0);
+}
+
+#[tokio::test]
+async fn a_node_goes_on_hearing_the_rooms_of_those_who_may_come_back() {
+    let Some(redis) = Redis::start().await else { return };
+    let recovering = |settings: &mut Settings| settings.recovery.recovery_window = Duration::from_secs(5);
+    let nodes = [TestServer::on_redis(&redis, recovering), TestServer::on_redis(&redis, recovering)];
+    for node in &nodes {
+        eventually!(node.metric("roomcast_broker_up", "").await == 1);
+    }
+    let mut speaker = SocketIoClient::connect(&nodes[1]).await;
+    let mut client = SocketIoClient::connect(&nodes[0]).await;
+    client.call("join", json!({"room": "r"})).await.unwrap();
+    let (pid, sid) = (client.pid.clone(), client.sid.clone());
+    drop(client);
+    eventually!(nodes[0].metric("roomcast_parked_sessions", "").await == 1);
+    // A room that is left later than that one, and not heard any more.
+    let mut other = SocketIoClient::connect(&nodes[0]).await;
+    other.call("join", json!({"room": "left"})).await.unwrap();
+    other.call("leave", json!({"room": "left"})).await.unwrap();
+    eventually!(redis.subscribers("socket.io#/#left#").await == 0);
+    for n in 1..=3 {
+        speaker.call("publish", json!({"room": "r", "event": "e", "data": {"n": n}})).await.unwrap();
+    }
+    let mut client = SocketIoClient::open(&nodes[0], "", None).await.unwrap();
+    client.enter("/", json!({"pid": pid})).await.unwrap();
+    assert_eq!(client.sid, sid);
+    for n in 1..=3 {
+        assert_eq!(client.heard().await.n(), n);
+    }
+    drop(client);
+    eventually!(nodes[0].metric("roomcast_parked_sessions", "").await == 0);
+    eventually!(redis.subscribers("socket.io#/#r#").await == 0);
 }

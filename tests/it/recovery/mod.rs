@@ -6,7 +6,7 @@ mod limits;
 mod storms;
 
 use crate::http::{post, request};
-use crate::support::{SocketIoClient, TestServer, eventually, http_get, token};
+use crate::support::{Poller, SocketIoClient, TestServer, eventually, http_get, token};
 use roomcast::config::Settings;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -189,7 +189,7 @@ async fn an_old_connection_that_is_only_half_gone_is_taken_over() {
         let mut client = memory.back(&server, others, false).await;
         assert!(memory.is_back(&client));
         assert_eq!(memory.hear(&mut client).await, 2);
-        old.closed().await;
+        assert_eq!(old.closed().await, 4409);
         publish(&mut speaker, "r", 3).await;
         assert_eq!(memory.hear(&mut client).await, 3);
         // The end of the old connection is no end of the session, and it can come back once more.
@@ -293,5 +293,28 @@ async fn a_session_that_came_back_is_found_by_its_old_id() {
         eventually!(server.open_sockets().await <= 1 + others as u64);
         let again = memory.back(&server, 0, false).await;
         assert!(!memory.is_back(&again), "whoever was sent away does not come back");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_polls_comes_back_too() {
+    for others in [0, 1] {
+        let server = recovering(|_| ());
+        let poller = Poller::open(&server).await;
+        poller.post("40").await;
+        let entered: Value = serde_json::from_str(poller.packets().await[0].strip_prefix("40").unwrap()).unwrap();
+        let (pid, sid) = (&entered["pid"], &entered["sid"]);
+        poller.post(r#"42["join",{"room":"r"}]"#).await;
+        assert_eq!(poller.post("1").await.0, 200, "Engine.IO's goodbye is that of a connection, not of a session");
+        parked(&server, 1).await;
+        publish(&mut SocketIoClient::connect(&server).await, "r", 1).await;
+        for _ in 0..others {
+            SocketIoClient::open(&server, "", None).await.unwrap();
+        }
+        let poller = Poller::open(&server).await;
+        poller.post(&format!("40{}", json!({"pid": pid}))).await;
+        let packets = poller.packets().await;
+        assert!(packets[0].starts_with(r#"42["e",{"n":1},""#), "{packets:?}");
+        assert_eq!(packets[1], format!("40{{\"sid\":{sid},\"pid\":{pid}}}"));
     }
 }
