@@ -49,6 +49,14 @@ impl Sequence {
         self.observe_unexpected(number)
     }
 
+    /// The same for a member that came later: nothing is missing before the first arrival.
+    pub(crate) fn observe_from_first(&mut self, number: u64) -> Arrival {
+        if self.next == 0 {
+            self.next = number;
+        }
+        self.observe(number)
+    }
+
     #[cold]
     fn observe_unexpected(&mut self, number: u64) -> Arrival {
         let gaps = self.gaps.get_or_insert_default();
@@ -128,6 +136,14 @@ mod tests {
         let (arrivals, distinct) = observe_all(&[0, 4, 2, 2, 1, 3, 5, 5, 0]);
         assert_eq!(arrivals, [InOrder, Ahead, Late, Duplicate, Late, Late, InOrder, Duplicate, Duplicate]);
         assert_eq!(distinct, 6);
+    }
+
+    #[test]
+    fn who_comes_later_misses_nothing_before_its_first_arrival() {
+        let mut sequence = Sequence::default();
+        let arrivals = [7, 8, 10, 10].map(|number| sequence.observe_from_first(number));
+        assert_eq!(arrivals, [Arrival::InOrder, Arrival::InOrder, Arrival::Ahead, Arrival::Duplicate]);
+        assert_eq!(sequence.missing(), 1);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use cli::{Cli, Command, RampCommand, Shape, SideBySideCommand};
 use observe::host::Host;
 use report::{Report, Results, SCHEMA_VERSION, table};
 use scenario::setting::{Crowd, Setting};
-use scenario::{drain, fanout, idle, ramp, side_by_side};
+use scenario::{avalanche, drain, fanout, idle, jitter, ramp, side_by_side};
 use thresholds::Threshold;
 
 /// Exit code for a wrong command line.
@@ -94,6 +94,15 @@ fn run(command: &Command) -> Result<bool> {
         Command::Ramp(command) => {
             let job = Job::new(command, &command.target, &command.output, &[])?;
             job.run(interrupted, |setting| ramp::run(setting, ramp_crowd(command), &command.search))
+        }
+        Command::Avalanche(command) => {
+            let conditions = avalanche::conditions(&command.avalanche);
+            let job = Job::new(command, &command.target, &command.output, conditions)?;
+            job.run(interrupted, |setting| avalanche::run(setting, &command.avalanche))
+        }
+        Command::Jitter(command) => {
+            let job = Job::new(command, &command.target, &command.output, &jitter::ALWAYS)?;
+            job.run(interrupted, |setting| jitter::run(setting, command))
         }
         Command::Drain(command) => {
             let pair = drain::Pair::start(command)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// Figures a condition may name, and what they are.
-pub(crate) const NAMES: [(&str, &str); 49] = [
+pub(crate) const NAMES: [(&str, &str); 56] = [
     ("p50", "median delivery latency"),
     ("p90", "delivery latency, 90th percentile"),
     ("p99", "delivery latency, 99th percentile"),
@@ -46,6 +46,9 @@ pub(crate) const NAMES: [(&str, &str); 49] = [
     ("idle_cores", "server CPU as a number of cores while idle"),
     ("flood_deliveries_per_s", "deliveries per second in the flooded room (hot-room)"),
     ("flood_lost", "deliveries of the flooded room that did not come although a later one did"),
+    ("visits", "connections begun by clients that come and go (jitter)"),
+    ("visits_failed", "those that the server or the network ended"),
+    ("visits_lost", "deliveries missing between the first and the last one of a visit"),
     ("untold", "clients that saw no server.draining before their close (drain)"),
     ("not_closed", "clients that the drained server did not close"),
     ("wrong_close_codes", "closes with another code than 1012, or none"),
@@ -53,9 +56,13 @@ pub(crate) const NAMES: [(&str, &str); 49] = [
     ("first_close", "from the signal to the first close"),
     ("last_close", "from the signal to the last close"),
     ("close_share", "largest share of the closes within any 100 ms, in percent"),
-    ("not_back", "clients that are not in their rooms on the second server"),
-    ("back_p99", "from a client's close to its rejoin, 99th percentile"),
+    ("not_back", "clients that are not in their rooms again (drain, avalanche)"),
+    ("back_p50", "median time until a client was in its room again (avalanche: from the cut)"),
+    ("back_p95", "the same, 95th percentile"),
+    ("back_p99", "the same, 99th percentile (drain: from its close)"),
     ("back_max", "the same, longest"),
+    ("retries", "failed attempts to come back (avalanche)"),
+    ("closed_again", "clients whose connection ended again once they were back"),
     ("exit_code", "exit code of the drained server"),
     ("exit_time", "from the signal to its end"),
     ("in_doubt_lost", "missing ones among deliveries whose publish came right before a close"),

@@ -2,6 +2,7 @@
 
 mod drain;
 pub(crate) mod options;
+mod unrest;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 pub(crate) use drain::DrainCommand;
 pub(crate) use options::{IdleOptions, SearchOptions};
 use options::{LoadOptions, OutputOptions, TargetOptions};
+pub(crate) use unrest::{AvalancheCommand, AvalancheOptions, JitterCommand};
 
 use crate::client::dialect::Wire;
 
@@ -25,6 +27,8 @@ Examples:
   roomcast-loadtest idle --users 10000 --duration 60
   roomcast-loadtest ramp --shape big-room --cpu 1
   roomcast-loadtest hot-room --fail-if 'p99>50ms'
+  roomcast-loadtest avalanche --users 10000 --deadline 30 --fail-if 'back_p99>5s'
+  roomcast-loadtest jitter --visitors 1000 --visits 200 --duration 60
   roomcast-loadtest drain --server 'roomcast dev --listen 127.0.0.1:{port} --admin-listen 127.0.0.1:{admin_port} \
       --drain-window 5s --drain-deadline 15s'
   roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
@@ -60,6 +64,10 @@ pub(crate) enum Command {
     Idle(IdleCommand),
     /// Raises the rate step by step until the server falls behind: what it can sustain
     Ramp(RampCommand),
+    /// Cuts everybody off at once: how long until all are back in their rooms
+    Avalanche(Box<AvalancheCommand>),
+    /// Clients come and go at random moments while others talk: who stays loses nothing
+    Jitter(Box<JitterCommand>),
     /// Starts two servers, ends the first under load and watches its clients move to the second
     Drain(Box<DrainCommand>),
     /// Starts several servers itself and measures them in turn, round after round

@@ -26,6 +26,9 @@ use http::{Polling, Transport};
 /// A client's unsent bytes above which due publishes wait in the schedule.
 pub(crate) const OUT_LIMIT: usize = 256 * 1024;
 
+/// How many bytes of a failure's text tell its kind.
+const MAX_KIND_LEN: usize = 80;
+
 /// How far a client has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -67,6 +70,8 @@ pub(crate) struct Client {
     pub(crate) sequences: Vec<Sequence>,
     /// What the server said about the end of this connection.
     pub(crate) farewell: Farewell,
+    /// Whether it comes and goes: what it sees counts from its first delivery on, and nobody owes it any.
+    pub(crate) visits: bool,
     polling: Option<Box<Polling>>,
     mark_at: usize,
 }
@@ -80,6 +85,18 @@ impl Failure {
     /// The server said no, or the connection failed.
     pub(crate) fn refused(what: String) -> Self {
         Self(what)
+    }
+}
+
+impl Failure {
+    /// What it has in common with others: the text, or with an error's code in place of its details.
+    pub(crate) fn kind(&self) -> String {
+        const CODE: &str = "\"code\":\"";
+        let code = self.0.split_once(CODE).and_then(|(_, rest)| rest.split('"').next());
+        match (code, self.0.split_once(": ")) {
+            (Some(code), Some((what, _))) => format!("{what}: {code}"),
+            _ => self.0[..self.0.floor_char_boundary(MAX_KIND_LEN)].to_owned(),
+        }
     }
 }
 
@@ -169,6 +186,10 @@ impl Client {
     fn delivered(&mut self, mark: Mark, now: u64, tally: &mut Tally) {
         match self.sequences.get_mut(mark.publisher as usize) {
             Some(sequence) if mark.room == self.room => {
+                if self.visits {
+                    tally.visited(sequence.observe_from_first(mark.sequence));
+                    return;
+                }
                 tally.delivered(&mark, sequence.observe(mark.sequence), self.node, now);
             }
             _ => tally.counts.wrong_room += 1,

@@ -9,10 +9,10 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::Plan;
 use super::placement::node;
 use super::schedule::Publisher;
 use super::tally::Tally;
+use super::{Plan, Visiting};
 use crate::client::dialect::Dialect;
 use crate::client::{Client, Failure, OUT_LIMIT, Stage};
 use crate::clock::Clock;
@@ -37,10 +37,14 @@ pub(super) struct Link {
     pub(super) connect_at: u64,
     /// Index of the client among all threads'.
     pub(super) user: u32,
-    /// Whether it has left the first server for the second.
+    /// Whether it has left the first server for the second, or was cut off.
     pub(super) moved: bool,
-    /// Failed attempts to reach the second server.
+    /// Failed attempts since.
     pub(super) attempts: u32,
+    /// When its last attempt to connect began.
+    pub(super) began_at: u64,
+    /// Whether the moment of its leaving is set.
+    pub(super) leaves: bool,
     /// How many looks have found its join unanswered.
     pub(super) unanswered: u8,
     /// Index of its stay in the journal, while it lasts and one is kept.
@@ -78,6 +82,18 @@ pub(super) fn deal(plan: &Plan, thread: usize, now: u64) -> Hand {
             hand.links.push(Link::new(plan, user, client, publisher, now));
         }
     }
+    if let Some(Visiting { visitors, .. }) = plan.visiting
+        && thread < calm_threads
+    {
+        for visitor in (thread..visitors).step_by(calm_threads) {
+            let room = visitor % plan.rooms;
+            let seat = plan.members(room) as usize + visitor / plan.rooms;
+            let mut client = Client::new(room as u32, plan.publishers, node(room as u32, seat as u32, plan.nodes()));
+            client.visits = true;
+            // they are told when to come
+            hand.links.push(Link { connect_at: u64::MAX, ..Link::new(plan, plan.users + visitor, client, None, now) });
+        }
+    }
     if thread >= calm_threads {
         let room = plan.rooms as u32;
         let text = plan.template.room(&plan.dialect.room_name(room));
@@ -105,6 +121,8 @@ impl Link {
             user: user as u32,
             moved: false,
             attempts: 0,
+            began_at: 0,
+            leaves: false,
             unanswered: 0,
             stay: None,
         }

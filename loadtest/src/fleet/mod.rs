@@ -1,5 +1,7 @@
 //! Runs all simulated clients on a few threads and adds up what they saw.
 
+pub(crate) mod backoff;
+pub(crate) mod failures;
 pub(crate) mod journal;
 mod link;
 pub(crate) mod placement;
@@ -23,6 +25,8 @@ use crate::client::Failure;
 use crate::client::dialect::Dialect;
 use crate::client::template::Template;
 use crate::clock::Clock;
+use backoff::Backoff;
+use failures::Failures;
 use journal::Journal;
 use schedule::Step;
 use tally::Tally;
@@ -60,8 +64,43 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Members of one more room, which one of them floods; 0: there is none.
     pub(crate) flooded: usize,
+    /// Clients that come and go; none: everybody stays.
+    pub(crate) visiting: Option<Visiting>,
+    /// How clients come back once they have been cut off; none: they are not.
+    pub(crate) comeback: Option<Comeback>,
     /// Where clients go when the server ends their connections; none: they stay away.
     pub(crate) refuge: Option<Refuge>,
+}
+
+/// Clients that come and go beside those that stay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visiting {
+    /// Number of such clients.
+    pub(crate) visitors: usize,
+    /// Mean time from one coming of a client to its next.
+    pub(crate) cycle: u64,
+}
+
+/// How clients come back after a cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Comeback {
+    /// How long they wait.
+    pub(crate) backoff: Backoff,
+    /// How long an attempt may take from the first packet to the join's answer.
+    pub(crate) timeout: u64,
+}
+
+/// What a cut and the comeback from it brought.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Avalanche {
+    /// When everybody was cut off.
+    pub(crate) cut_at: u64,
+    /// When each client was in its room again; absent while it is not.
+    pub(crate) back_at: Vec<Option<u64>>,
+    /// Failed attempts and, once back, closed connections, by kind.
+    pub(crate) failures: Failures,
+    /// Clients whose connection ended once more after they were back.
+    pub(crate) closed_again: u64,
 }
 
 /// A second server.
@@ -122,6 +161,8 @@ pub(crate) struct Outcome {
     pub(crate) flood: Missing,
     /// Who was where and when, if that was kept.
     pub(crate) journal: Option<Journal>,
+    /// The comeback from a cut, if there was one.
+    pub(crate) avalanche: Option<Avalanche>,
 }
 
 /// The running workers.
@@ -143,7 +184,7 @@ impl Plan {
         (self.users / self.rooms + usize::from(room < self.users % self.rooms)) as u64
     }
 
-    /// All clients, those of the flooded room included.
+    /// All clients that stay, those of the flooded room included.
     pub(crate) fn clients(&self) -> usize {
         self.users + self.flooded
     }
@@ -188,6 +229,11 @@ impl Fleet {
         self.tell(|| Command::EndStep);
     }
 
+    /// Cuts all connections at once; their clients come back as the plan says.
+    pub(crate) fn cut(&self) {
+        self.tell(|| Command::Cut);
+    }
+
     /// Collects what the step brought; what is still on its way counts as lost.
     pub(crate) fn collect(&self) -> Result<Outcome> {
         let (reply, shares) = channel();
@@ -195,6 +241,7 @@ impl Fleet {
         drop(reply);
         let mut sum: Option<Tally> = None;
         let mut journal: Option<Journal> = None;
+        let mut avalanche: Option<Avalanche> = None;
         let (mut expected, mut distinct, mut count) = (0, 0, 0);
         let mut flood = Missing::default();
         for share in shares {
@@ -207,6 +254,11 @@ impl Fleet {
                 Some(tally) => tally.add(share.tally),
                 none => *none = Some(share.tally),
             }
+            match (&mut avalanche, share.avalanche) {
+                (Some(ours), Some(theirs)) => ours.add(theirs),
+                (ours @ None, theirs) => *ours = theirs,
+                (Some(_), None) => {}
+            }
             match (&mut journal, share.journal) {
                 (Some(ours), Some(theirs)) => ours.add(theirs),
                 (ours @ None, theirs) => *ours = theirs,
@@ -217,7 +269,7 @@ impl Fleet {
             return Err(anyhow!("a client thread ended; see its error above"));
         }
         let tally = sum.context("a fleet has at least one worker")?;
-        Ok(Outcome { tally, lost: expected.saturating_sub(distinct), flood, journal })
+        Ok(Outcome { tally, lost: expected.saturating_sub(distinct), flood, journal, avalanche })
     }
 
     /// Looks at the running workers.
@@ -284,6 +336,15 @@ impl Drop for Fleet {
                 thread.join().ok();
             }
         }
+    }
+}
+
+impl Avalanche {
+    fn add(&mut self, other: Self) {
+        self.cut_at = self.cut_at.min(other.cut_at);
+        self.back_at.extend(other.back_at);
+        self.failures.add(other.failures);
+        self.closed_again += other.closed_again;
     }
 }
 

@@ -5,6 +5,7 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::failures::Failures;
 use super::placement::node;
 use super::spread::Spread;
 use crate::checker::Arrival;
@@ -79,6 +80,8 @@ pub(crate) struct Tally {
     pub(crate) spread: Option<Spread>,
     /// Texts of the first errors.
     pub(crate) samples: Vec<String>,
+    /// Those who came and went, and what they saw.
+    pub(crate) visits: Visits,
     /// What the flooded room saw; it is in none of the figures above but those of what went wrong.
     pub(crate) flood: Flood,
     window: Window,
@@ -94,6 +97,27 @@ pub(crate) struct ByWay {
     pub(crate) same_node: Histogram<u64>,
     /// They are not.
     pub(crate) cross_node: Histogram<u64>,
+}
+
+/// Clients that came and went.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Visits {
+    /// Connections begun.
+    pub(crate) begun: u64,
+    /// Those of them that got into their room.
+    pub(crate) joined: u64,
+    /// Left with a close frame.
+    pub(crate) said_goodbye: u64,
+    /// Left by closing the TCP connection.
+    pub(crate) cut: u64,
+    /// Cut on purpose before they were in their room.
+    pub(crate) broken_off: u64,
+    /// Ended by the server or the network, in their room or before, by kind.
+    pub(crate) failures: Failures,
+    /// Deliveries seen, without duplicates.
+    pub(crate) deliveries: u64,
+    /// Deliveries that did not come between the first and the last one of a visit.
+    pub(crate) lost: u64,
 }
 
 /// A flooded room's counters.
@@ -121,6 +145,7 @@ impl Tally {
             lag: histogram(2),
             spread,
             samples: Vec::new(),
+            visits: Visits::default(),
             flood: Flood { sent: 0, expected: 0, received: 0, arrived_in_window: 0, latency: histogram(2) },
             window,
             calm_rooms,
@@ -156,6 +181,19 @@ impl Tally {
                 spread.observe(mark, now);
             }
         }
+    }
+
+    /// Counts a delivery to somebody who comes and goes.
+    pub(crate) fn visited(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::InOrder | Arrival::Ahead => {}
+            Arrival::Late => self.counts.out_of_order += 1,
+            Arrival::Duplicate => {
+                self.counts.duplicated += 1;
+                return;
+            }
+        }
+        self.visits.deliveries += 1;
     }
 
     fn delivered_flooded(&mut self, mark: &Mark, now: u64) {
@@ -225,6 +263,7 @@ impl Tally {
         for text in other.samples {
             self.sample(text);
         }
+        self.visits.add(other.visits);
         self.flood.add(&other.flood);
     }
 }
@@ -245,6 +284,19 @@ impl ByWay {
     fn add(&mut self, other: &Self) {
         self.same_node.add(&other.same_node).expect("all latency histograms have the same bounds");
         self.cross_node.add(&other.cross_node).expect("all latency histograms have the same bounds");
+    }
+}
+
+impl Visits {
+    fn add(&mut self, other: Self) {
+        self.begun += other.begun;
+        self.joined += other.joined;
+        self.said_goodbye += other.said_goodbye;
+        self.cut += other.cut;
+        self.broken_off += other.broken_off;
+        self.failures.add(other.failures);
+        self.deliveries += other.deliveries;
+        self.lost += other.lost;
     }
 }
 

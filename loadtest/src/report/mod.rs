@@ -2,6 +2,7 @@
 //!
 //! Names end in their unit. [`SCHEMA_VERSION`] grows when a field changes its meaning or goes.
 
+pub(crate) mod avalanche;
 pub(crate) mod drain;
 pub(crate) mod server;
 pub(crate) mod table;
@@ -9,11 +10,12 @@ pub(crate) mod table;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::fleet::tally::Counts;
+use crate::fleet::tally::{Counts, Visits};
 use crate::observe::host::Host;
 use crate::observe::metrics::Samples;
 use crate::observe::process::Usage;
 use crate::thresholds::{Figures, Verdict};
+use avalanche::Avalanche;
 use drain::Drain;
 pub(crate) use server::Server;
 
@@ -60,6 +62,9 @@ pub(crate) struct Results {
     /// A drained server and the move to another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drain: Option<Drain>,
+    /// All clients cut off at once, and their comeback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) avalanche: Option<Avalanche>,
     /// The search for the highest rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp: Option<Ramp>,
@@ -107,6 +112,9 @@ pub(crate) struct Load {
     /// The flooded room; it is in none of the deliveries and latencies above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flood: Option<Flood>,
+    /// Clients that came and went; they are in none of the deliveries and latencies above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) visits: Option<Visits>,
     /// The counters.
     pub(crate) counts: Counts,
     /// Texts of the first errors.
@@ -256,6 +264,9 @@ impl Results {
         if let Some(drain) = &self.drain {
             drain.add_figures(&mut figures);
         }
+        if let Some(avalanche) = &self.avalanche {
+            avalanche.add_figures(&mut figures);
+        }
         if let Some(ramp) = &self.ramp {
             figures.insert("max_deliveries_per_s", ramp.max_deliveries_per_s);
         }
@@ -286,6 +297,11 @@ impl Load {
         if let Some(flood) = &self.flood {
             figures.insert("flood_deliveries_per_s", flood.deliveries_per_s);
             figures.insert("flood_lost", flood.lost as f64);
+        }
+        if let Some(visits) = &self.visits {
+            figures.insert("visits", visits.begun as f64);
+            figures.insert("visits_failed", visits.failures.total() as f64);
+            figures.insert("visits_lost", visits.lost as f64);
         }
         let counts = &self.counts;
         figures.insert("duplicated", counts.duplicated as f64);

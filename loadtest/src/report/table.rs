@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::server::Cost;
 use super::{Connecting, Idle, Load, Quantiles, Ramp, Report};
+use crate::fleet::tally::Visits;
 use crate::progress::{duration, grouped};
 
 /// Width of the first column.
@@ -19,6 +20,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     }
     if let Some(ramp) = &results.ramp {
         write_ramp(out, ramp)?;
+    }
+    if let Some(avalanche) = &results.avalanche {
+        avalanche.write(&mut |name, value| row(out, name, value))?;
     }
     if let Some(load) = &results.load {
         write_load(out, load)?;
@@ -115,6 +119,9 @@ fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
         );
         row(out, "flooded room", &text)?;
     }
+    if let Some(visits) = &load.visits {
+        write_visits(out, visits)?;
+    }
     let failures =
         format!("{} errors, {} closed, {} unsent, {} acks", counts.errors, counts.closed, counts.unsent, counts.acks);
     row(out, "failures", &failures)?;
@@ -122,6 +129,24 @@ fn write_load(out: &mut impl Write, load: &Load) -> io::Result<()> {
         row(out, "  for example", sample)?;
     }
     write_costs(out, load)
+}
+
+fn write_visits(out: &mut impl Write, visits: &Visits) -> io::Result<()> {
+    let text = format!(
+        "{} begun, {} got into their rooms; {} left with goodbye, {} without, {} in their handshake; {} failed",
+        grouped(visits.begun),
+        grouped(visits.joined),
+        grouped(visits.said_goodbye),
+        grouped(visits.cut),
+        grouped(visits.broken_off),
+        grouped(visits.failures.total())
+    );
+    row(out, "visits", &text)?;
+    for (kind, count) in visits.failures.kinds().take(MAX_METRICS) {
+        row(out, "  failed", &format!("{} × {kind}", grouped(count)))?;
+    }
+    let text = format!("{} of {} between the first and the last of a visit", visits.lost, grouped(visits.deliveries));
+    row(out, "  lost", &text)
 }
 
 fn quantiles(times: &Quantiles) -> String {

@@ -1,8 +1,10 @@
 //! The scenarios: what is connected, what is sent, what is measured.
 
+pub(crate) mod avalanche;
 pub(crate) mod drain;
 pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod jitter;
 pub(crate) mod ramp;
 pub(crate) mod server;
 pub(crate) mod session;

@@ -230,6 +230,7 @@ impl Session {
                 pending: outcome.flood.pending.max(0) as u64,
                 latency: Quantiles::of(&tally.flood.latency),
             }),
+            visits: self.plan.visiting.map(|_| tally.visits),
             counts: tally.counts,
             error_samples: tally.samples,
             server,

@@ -14,7 +14,7 @@ use crate::client::handshake;
 use crate::client::http::{Requests, Transport};
 use crate::client::template::Template;
 use crate::clock::{Clock, from_seconds};
-use crate::fleet::{Plan, Refuge, sockets};
+use crate::fleet::{Comeback, Plan, Refuge, Visiting, sockets};
 use crate::mark;
 use crate::observe::{metrics, process};
 use crate::progress::Progress;
@@ -34,6 +34,10 @@ pub(crate) struct Setting {
     pub(crate) transport: Transport,
     /// Reasons to doubt the figures.
     pub(crate) warnings: Vec<String>,
+    /// Clients that come and go beside the crowd.
+    pub(crate) visiting: Option<Visiting>,
+    /// How clients come back once they have been cut off.
+    pub(crate) comeback: Option<Comeback>,
     /// Where clients go when the server ends their connections.
     pub(crate) refuge: Option<Refuge>,
     addresses: Vec<SocketAddr>,
@@ -80,6 +84,8 @@ impl Setting {
             target,
             transport: Transport::default(),
             warnings: Vec::new(),
+            visiting: None,
+            comeback: None,
             refuge: None,
             addresses,
             runs: 0,
@@ -93,7 +99,7 @@ impl Setting {
     /// Makes the plan for a crowd; each plan's marks differ from those before.
     pub(crate) fn plan(&mut self, crowd: &Crowd) -> Result<Arc<Plan>> {
         check(crowd)?;
-        let clients = crowd.users + crowd.flooded;
+        let clients = crowd.users + crowd.flooded + self.visiting.map_or(0, |visiting| visiting.visitors);
         sockets::ensure_files(clients)?;
         self.runs += 1;
         let target = &self.target;
@@ -129,6 +135,8 @@ impl Setting {
             in_flight: target.in_flight.div_ceil(threads).max(1),
             seed: target.seed,
             flooded: crowd.flooded,
+            visiting: self.visiting,
+            comeback: self.comeback,
             refuge: self.refuge,
         }))
     }

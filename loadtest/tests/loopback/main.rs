@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test, which is what it is for")]
 
+mod cluster;
 mod drain;
 mod http;
 mod nodes;
 mod server;
+mod unrest;
 
 use std::net::TcpListener;
 use std::process::{Command, Output};

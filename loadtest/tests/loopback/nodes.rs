@@ -6,7 +6,7 @@ use crate::LOAD;
 use crate::server::{Shared, serve_rooms};
 
 /// Runs the binary against a node for each of `rooms`.
-fn against(rooms: &[Shared], arguments: &str) -> (std::process::Output, serde_json::Value) {
+pub(crate) fn against(rooms: &[Shared], arguments: &str) -> (std::process::Output, serde_json::Value) {
     let mut targets = Vec::new();
     for rooms in rooms {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -14,6 +14,7 @@ const UPGRADE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\
 pub(crate) struct Rooms {
     pub(crate) members: HashMap<String, Vec<TcpStream>>,
     published: usize,
+    joins: usize,
 }
 
 pub(crate) type Shared = Arc<Mutex<Rooms>>;
@@ -83,6 +84,10 @@ fn socketio_text(stream: &mut TcpStream, rooms: &mut Rooms, text: &str) -> Optio
         return send(stream, "430[{\"error\":{\"code\":\"room-forbidden\"}}]", false);
     }
     if event[0] == "joinRoom" {
+        rooms.joins += 1;
+        if room.starts_with("tired") && (21..=30).contains(&rooms.joins) {
+            return send(stream, "430[{\"error\":{\"code\":\"room-full\"}}]", false);
+        }
         rooms.members.entry(room).or_default().push(stream.try_clone().ok()?);
     } else {
         rooms.publish(&room, &format!("42{packet}"));

@@ -3,19 +3,21 @@
 //! A turn: obey commands, open connections that are due, queue due publishes, write once per
 //! client, wait, read. One receive buffer serves all clients; the clock is read once per receive.
 
+mod comeback;
+mod connecting;
 mod moving;
 mod sending;
+mod visiting;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use anyhow::Result;
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::{self, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
@@ -24,10 +26,9 @@ use super::link::{self, Link};
 use super::schedule::{Publisher, Schedule, Step};
 use super::spread::Spread;
 use super::tally::{Tally, Window};
-use super::{Live, Plan, sockets};
+use super::{Avalanche, Live, Plan};
 use crate::checker::Sequence;
-use crate::client::http::Transport;
-use crate::client::{Failure, Stage, frame};
+use crate::client::Stage;
 use crate::clock::{Clock, MILLISECOND, SECOND};
 
 /// Size of the shared receive buffer: large enough for a burst, small enough for the cache.
@@ -37,9 +38,6 @@ const EVENTS: usize = 256;
 /// Longest wait, so that commands are seen.
 const LONGEST_WAIT: u64 = 20 * MILLISECOND;
 
-/// Looks at an unanswered join, twice a second, after which it is repeated.
-const PATIENT_LOOKS: u8 = 10;
-
 /// What the fleet tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -47,6 +45,8 @@ pub(crate) enum Command {
     Run(Step),
     /// No publish is due from now on.
     EndStep,
+    /// Cut all connections; the clients come back.
+    Cut,
     /// Hand over the tally and start a new one.
     Collect(Sender<Share>),
     /// Close everything and end.
@@ -66,6 +66,8 @@ pub(crate) struct Share {
     pub(crate) flood: Missing,
     /// Who was where and when, if that is kept; handed over once.
     pub(crate) journal: Option<Journal>,
+    /// The comeback from a cut so far, if there was one.
+    pub(crate) avalanche: Option<Avalanche>,
 }
 
 /// Deliveries of a flood that its members did not get.
@@ -91,6 +93,8 @@ pub(crate) struct Worker {
     flooder: Option<Publisher>,
     tally: Tally,
     journal: Option<Journal>,
+    /// The comeback, once there was a cut.
+    avalanche: Option<Avalanche>,
     turn: Turn,
 }
 
@@ -100,8 +104,8 @@ struct Turn {
     buffer: Vec<u8>,
     dirty: Vec<usize>,
     opened: usize,
-    /// Clients that will connect again, by time.
-    returns: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Clients that will connect again, or leave, by time.
+    moments: BinaryHeap<Reverse<(u64, usize)>>,
     in_flight: usize,
     published_at: u64,
     random: u64,
@@ -121,7 +125,7 @@ impl Worker {
             buffer: vec![0; BUFFER],
             dirty: Vec::new(),
             opened: 0,
-            returns: BinaryHeap::new(),
+            moments: BinaryHeap::new(),
             in_flight: 0,
             published_at: 0,
             random: (plan.seed ^ (thread as u64) << 32) | 1,
@@ -130,6 +134,7 @@ impl Worker {
             tally: Tally::new(Window::default(), None, plan.calm_rooms(), plan.nodes()),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             turn,
+            avalanche: None,
             journal: plan.refuge.is_some().then(Journal::default),
             plan,
             clock,
@@ -176,12 +181,14 @@ impl Worker {
                         self.plan.measures_spread().then(|| Spread::new(self.plan.rooms, self.plan.publishers));
                     self.tally = Tally::new(step.window, spread, self.plan.calm_rooms(), self.plan.nodes());
                     self.schedule.start(step, self.plan.seed);
+                    self.begin_visits(step.start);
                 }
                 Ok(Command::EndStep) => {
                     let now = self.clock.now();
                     self.schedule.end_at(now);
                     self.tally.end_at(now);
                 }
+                Ok(Command::Cut) => self.cut(),
                 Ok(Command::Collect(reply)) => {
                     let share = self.share();
                     // a fleet that no longer listens is about to stop this worker
@@ -196,8 +203,9 @@ impl Worker {
     fn share(&mut self) -> Share {
         self.tally.counts.unsent += self.schedule.stop();
         let calm_rooms = self.plan.calm_rooms();
+        self.end_visits();
         let (mut distinct, mut flood) = (0, Missing::default());
-        for client in self.links.iter().map(|link| &link.client) {
+        for client in self.links.iter().map(|link| &link.client).filter(|client| !client.visits) {
             let seen = |of: fn(&Sequence) -> u64| client.sequences.iter().map(of).sum::<u64>();
             if client.room < calm_rooms {
                 distinct += seen(Sequence::distinct);
@@ -221,7 +229,7 @@ impl Worker {
         });
         let fresh = Tally::new(Window::default(), None, calm_rooms, self.plan.nodes());
         let tally = std::mem::replace(&mut self.tally, fresh);
-        Share { tally, expected, distinct, flood, journal }
+        Share { tally, expected, distinct, flood, journal, avalanche: self.avalanche.clone() }
     }
 
     fn wait_time(&self) -> u64 {
@@ -235,87 +243,13 @@ impl Worker {
         {
             until = until.min(link.connect_at);
         }
-        if let Some(&Reverse((due, _))) = self.turn.returns.peek() {
+        if let Some(&Reverse((due, _))) = self.turn.moments.peek()
+            && self.turn.in_flight < self.most_in_flight()
+        {
             until = until.min(due);
         }
         until.saturating_sub(now)
     }
-
-    // === connecting ===
-
-    fn open_due(&mut self, now: u64) {
-        while self.turn.in_flight < self.plan.in_flight
-            && let Some(at) = self.next_to_open(now)
-        {
-            self.turn.in_flight += 1;
-            self.open(at);
-        }
-    }
-
-    /// Begins to connect a client, to the second server if it has moved there.
-    fn open(&mut self, at: usize) {
-        let link = &mut self.links[at];
-        let target = match &self.plan.refuge {
-            Some(refuge) if link.moved => refuge.address,
-            _ => self.plan.targets[link.client.node as usize],
-        };
-        let opened = sockets::open(target, link.source).and_then(|socket| {
-            let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-            epoll::add(&self.epoll, &socket, EventData::new_u64(at as u64), interest)?;
-            Ok(socket)
-        });
-        match opened {
-            Ok(socket) => link.socket = Some(socket),
-            Err(error) => self.fail(at, &Failure::refused(format!("connect: {error}"))),
-        }
-    }
-
-    fn next_to_open(&mut self, now: u64) -> Option<usize> {
-        let at = self.turn.opened;
-        if self.links.get(at).is_some_and(|link| link.connect_at <= now) {
-            self.turn.opened += 1;
-            return Some(at);
-        }
-        self.next_return(now)
-    }
-
-    fn settled(&mut self, counter: fn(&Live) -> &AtomicU64) {
-        self.turn.in_flight -= 1;
-        counter(&self.live).fetch_add(1, Relaxed);
-    }
-
-    fn fail(&mut self, at: usize, failure: &Failure) {
-        if self.move_on(at) {
-            return;
-        }
-        let stage = self.links[at].close();
-        if stage == Stage::Closed {
-            return;
-        }
-        self.tally.counts.closed += 1;
-        self.live.sample(failure);
-        if stage < Stage::Joined {
-            self.settled(|live| &live.failed);
-        } else {
-            self.live.closed.fetch_add(1, Relaxed);
-            self.tally.sample(failure.to_string());
-        }
-    }
-
-    fn close_all(&mut self) {
-        if self.plan.dialect.transport != Transport::Websocket {
-            return;
-        }
-        for at in 0..self.links.len() {
-            if self.links[at].client.stage == Stage::Joined {
-                let out = &mut self.links[at].client.out;
-                frame::append(out, frame::CLOSE, &1000_u16.to_be_bytes());
-                self.flush(at);
-            }
-        }
-    }
-
-    // === receiving ===
 
     fn ready(&mut self, at: usize, flags: EventFlags) {
         let link = &mut self.links[at];
@@ -335,9 +269,7 @@ impl Worker {
                 return;
             }
             if was < Stage::Joined && self.links[at].client.stage == Stage::Joined {
-                let moved = self.links[at].moved;
-                self.settled(if moved { |live| &live.returned } else { |live| &live.joined });
-                self.note_arrival(at);
+                self.arrived(at);
             }
             if self.links[at].client.leaves_connection() {
                 self.links[at].socket = None;
@@ -370,36 +302,7 @@ impl Worker {
             if self.turn.in_flight > 0 {
                 self.show_stages();
                 self.repeat_joins();
-            }
-        }
-    }
-
-    fn show_stages(&self) {
-        let begun = self.links.iter().filter(|link| link.socket.is_some());
-        let mut counts = [0; 4];
-        for stage in begun.map(|link| link.client.stage as usize) {
-            if let Some(count) = counts.get_mut(stage) {
-                *count += 1;
-            }
-        }
-        for (shown, count) in self.live.stages.iter().zip(counts) {
-            shown.store(count, Relaxed);
-        }
-    }
-
-    /// Repeats joins that stay unanswered. TCP loses nothing, so the server has; some do, right after the greeting.
-    fn repeat_joins(&mut self) {
-        for at in 0..self.links.len() {
-            let link = &mut self.links[at];
-            if link.client.stage != Stage::Joining || link.socket.is_none() {
-                continue;
-            }
-            link.unanswered += 1;
-            if link.unanswered >= PATIENT_LOOKS {
-                link.unanswered = 0;
-                link.client.join(&self.plan.dialect);
-                self.live.repeated.fetch_add(1, Relaxed);
-                self.flush(at);
+                self.give_up_attempts(now);
             }
         }
     }

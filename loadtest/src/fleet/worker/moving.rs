@@ -1,19 +1,13 @@
 //! Lets clients move to a second server when the first ends their connection, as a stock Socket.IO client does.
 //!
-//! It waits a second, halved to one and a half at random, then connects and joins again; failed attempts double the wait,
-//! up to five seconds. After a DISCONNECT packet (`41`) it stays away, since that is how a server asks it to.
+//! It waits about a second ([`Backoff::STOCK`]), then connects and joins again; failed attempts double the wait. After a DISCONNECT packet (`41`) it stays away, since that is how a server asks it to.
 
 use super::Worker;
 use crate::client::{Stage, frame};
 use crate::clock::MILLISECOND;
+use crate::fleet::backoff::Backoff;
 use crate::fleet::journal::Stay;
-use crate::fleet::schedule::next_random;
 use std::cmp::Reverse;
-
-/// A stock client's `reconnectionDelay` in milliseconds.
-const DELAY_MS: u64 = 1_000;
-/// A stock client's `reconnectionDelayMax`.
-const LONGEST_DELAY_MS: u64 = 5_000;
 
 impl Worker {
     /// Notes that a client got into its room.
@@ -41,17 +35,17 @@ impl Worker {
             journal.stays[stay].closed_at = Some(now);
             journal.stays[stay].farewell = farewell;
         }
-        let waits_ms = match (link.moved, link.client.stage) {
+        let waits = match (link.moved, link.client.stage) {
             (false, Stage::Joined) if !farewell.disconnect_packet => {
                 let hint = farewell.draining.filter(|_| refuge.obeys_hint);
-                hint.unwrap_or_else(|| shaken(&mut self.turn.random, DELAY_MS))
+                let hint = hint.map(|milliseconds| milliseconds.saturating_mul(MILLISECOND));
+                hint.unwrap_or_else(|| Backoff::STOCK.delay(0, &mut self.turn.random))
             }
             (true, stage) if stage < Stage::Joined => {
                 self.turn.in_flight -= 1;
                 journal.retries += 1;
-                link.attempts = (link.attempts + 1).min(8);
-                let delay = (DELAY_MS << link.attempts).min(LONGEST_DELAY_MS);
-                shaken(&mut self.turn.random, delay)
+                link.attempts += 1;
+                Backoff::STOCK.delay(link.attempts, &mut self.turn.random)
             }
             _ => return false,
         };
@@ -67,21 +61,7 @@ impl Worker {
         if let Some(publisher) = link.publisher {
             self.tally.counts.unsent += std::mem::take(&mut self.schedule.publishers[publisher].owed);
         }
-        self.turn.returns.push(Reverse((now + waits_ms * MILLISECOND, at)));
+        self.turn.moments.push(Reverse((now.saturating_add(waits), at)));
         true
     }
-
-    /// The next client that moves and is due to connect.
-    pub(super) fn next_return(&mut self, now: u64) -> Option<usize> {
-        let &Reverse((due, at)) = self.turn.returns.peek()?;
-        (due <= now).then(|| {
-            self.turn.returns.pop();
-            at
-        })
-    }
-}
-
-/// Half to one and a half of a delay.
-fn shaken(random: &mut u64, delay_ms: u64) -> u64 {
-    delay_ms / 2 + next_random(random) % delay_ms.max(1)
 }
