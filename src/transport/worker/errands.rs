@@ -61,6 +61,7 @@ impl Worker {
             Errand::Arrive(arrival) => self.arrive(*arrival),
             Errand::Knock(sid, reply) => send(reply, self.knows(sid)),
             Errand::OpenPolling(handshake, seat, reply) => self.open_polling(*handshake, seat, reply),
+            Errand::Poll(sid, reply) if self.is_upgrading(sid) => poll_after_reading(sid, reply),
             Errand::Poll(sid, reply) => self.poll(sid, reply),
             Errand::BeginPost(sid, reply) => {
                 let begun = self.begin_post(sid);
@@ -151,6 +152,12 @@ impl Worker {
             self.hub.close(id, Disconnect::RESTART);
         }
         id
+    }
+
+    /// Whether a WebSocket may have become a session's transport, and nobody has read yet that it has.
+    fn is_upgrading(&mut self, sid: Sid) -> bool {
+        let id = self.polling_at(sid);
+        id.and_then(|id| self.polling(id)).is_some_and(|polling| polling.candidate.is_some())
     }
 
     fn poll(&mut self, sid: Sid, reply: oneshot::Sender<Polled>) {
@@ -261,4 +268,15 @@ fn spawn_reader(id: OutboxId, generation: u32) {
 fn send<T>(reply: oneshot::Sender<T>, answer: T) {
     // Whoever asked may have gone away.
     let _gone = reply.send(answer);
+}
+
+/// Looks at a poll once the sockets have been read: what the client said on its new way before comes first.
+fn poll_after_reading(sid: Sid, reply: oneshot::Sender<Polled>) {
+    lifecycle::spawn_on_worker(async move {
+        tokio::task::yield_now().await;
+        with(|worker| {
+            worker.poll(sid, reply);
+            worker.wake_turn();
+        });
+    });
 }
