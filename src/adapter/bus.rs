@@ -117,7 +117,10 @@ impl Broker for BusClient {
     }
 
     async fn subscribers(&self, channel: &str) -> Result<usize, Trouble> {
-        Ok(self.bus.with(|lines| lines.channels.get(channel).map_or(0, Vec::len)))
+        Ok(self.bus.with(|lines| {
+            let listens = |node: &&usize| !lines.nodes[**node].sender.is_closed();
+            lines.channels.get(channel).map_or(0, |nodes| nodes.iter().filter(listens).count())
+        }))
     }
 }
 

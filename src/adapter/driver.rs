@@ -86,6 +86,8 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
         lost_at: Default::default(),
         nodes: Default::default(),
         requests: Default::default(),
+        inquiries: Default::default(),
+        listening: Default::default(),
         line: link.line(),
         stats,
     });

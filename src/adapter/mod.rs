@@ -9,6 +9,7 @@
 //! | [`listening`] | what comes in |
 //! | [`replay`] | what was said while a node could not listen |
 //! | [`requests`] | questions to the others, and their answers |
+//! | [`inquiry`] | questions to roomcast nodes alone |
 //! | [`nodes`] | the table of the other roomcast nodes; [`peers`] keeps it, and says that this one is there |
 //!
 //! # Invariants
@@ -19,6 +20,7 @@
 mod broker;
 mod bus;
 mod driver;
+mod inquiry;
 mod interest;
 mod listening;
 mod nodes;
@@ -33,6 +35,7 @@ mod shared;
 
 pub use bus::Bus;
 pub use driver::Driver;
+pub use inquiry::{Inquiry, Told};
 pub use interest::Waiting;
 pub use nodes::Peer;
 pub use peers::Load;
@@ -43,6 +46,7 @@ use crate::lifecycle;
 use crate::metrics::{ClusterStats, PublishLoss};
 use crate::protocol::envelope::{Content, Envelope};
 use crate::protocol::event::Event;
+use crate::protocol::peers::Question;
 use driver::Link;
 use shared::{Shared, random_text};
 use std::sync::Arc;
@@ -55,6 +59,9 @@ pub trait Here: Send + Sync + 'static {
 
     /// Takes what another node says or asks; never waits.
     fn hear(&self, namespace: u16, envelope: Envelope);
+
+    /// Takes what the roomcast node `uid` asks, if it can be understood; never waits.
+    fn asked(&self, uid: Box<str>, request: Box<str>, question: Option<Box<Question>>);
 
     /// How busy the node is.
     fn load(&self) -> Load;

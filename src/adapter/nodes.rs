@@ -58,6 +58,11 @@ impl Nodes {
         &self.peers
     }
 
+    /// Whether it is known.
+    pub(super) fn has(&self, uid: &str) -> bool {
+        self.peers.iter().any(|peer| *peer.uid == *uid)
+    }
+
     /// The one whose sessions' ids begin so.
     pub(super) fn get(&self, node: NodeId) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.node == node)

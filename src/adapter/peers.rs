@@ -1,15 +1,18 @@
 //! Roomcast nodes among themselves: each says what it is, and knows the others.
 
+use super::inquiry::Told;
 use super::nodes::{BEAT, Heard, Nodes, Peer};
 use super::publisher::Kind;
 use super::shared::Shared;
 use super::{Adapter, Here, NodeId};
 use crate::lifecycle;
+use crate::metrics::PublishLoss;
 use crate::protocol::peers::{Beat, Letter, Word};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How often it is looked whether a node has gone silent, and whether it is time to say that this one is there.
 const TICK: Duration = Duration::from_millis(250);
@@ -31,6 +34,8 @@ pub(super) struct Peers {
     tls: bool,
     key: Box<str>,
     table: RwLock<Nodes>,
+    /// Somebody left the table.
+    pub(super) changed: Notify,
     /// It has said goodbye.
     left: AtomicBool,
 }
@@ -38,7 +43,7 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn new(node: NodeId, address: &str, tls: bool, key: &str) -> Self {
         let (table, left) = (RwLock::default(), AtomicBool::new(false));
-        Self { node, address: address.into(), tls, key: key.into(), table, left }
+        Self { node, address: address.into(), tls, key: key.into(), table, changed: Notify::new(), left }
     }
 
     /// How many there are.
@@ -46,7 +51,7 @@ impl Peers {
         self.read().all().len()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Nodes> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Nodes> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,7 +122,8 @@ pub(super) fn announce(shared: &Shared, here: &dyn Here) {
 /// Says to all that this node leaves, as its last word.
 pub(super) fn leave(shared: &Shared) {
     if !shared.peers.left.swap(true, Relaxed) {
-        write(shared, shared.peer_channels.all(), Word::Bye);
+        // Who does not hear it notices later.
+        let _given_up = write(shared, shared.peer_channels.all(), Word::Bye);
     }
 }
 
@@ -140,6 +146,11 @@ pub(super) fn hear(shared: &Shared, here: &dyn Here, channel: &str, text: &[u8])
                 tracing::info!(node = &*peer.uid, address = &*peer.address, "another node has left");
             }
             changed(shared);
+        }
+        Word::Ask { request, question } => here.asked(uid, request, question),
+        Word::Answer { request, answer } => {
+            // Whoever asked may not wait any longer.
+            shared.inquiries.answer(&request, Told { uid, answer });
         }
     }
 }
@@ -172,6 +183,7 @@ fn peer(uid: Box<str>, beat: Beat) -> Peer {
 
 fn changed(shared: &Shared) {
     shared.stats.peers.set(shared.peers.read().all().len() as u64);
+    shared.peers.changed.notify_waiters();
 }
 
 fn beat(shared: &Shared, here: &dyn Here, channel: &str) {
@@ -182,12 +194,13 @@ fn beat(shared: &Shared, here: &dyn Here, channel: &str) {
     let Load { sockets, rooms } = here.load();
     let (address, key, version) = (address.clone(), key.clone(), env!("CARGO_PKG_VERSION").into());
     let beat = Beat { node: *node, address, tls: *tls, key, version, sockets, rooms };
-    write(shared, channel, Word::Beat(beat));
+    // There will be another.
+    let _given_up = write(shared, channel, Word::Beat(beat));
 }
 
-fn write(shared: &Shared, channel: &str, word: Word) {
+/// Queues a word; what is given up is counted.
+pub(super) fn write(shared: &Shared, channel: &str, word: Word) -> Result<(), PublishLoss> {
     let letter = Letter { uid: shared.uid.clone(), word };
-    let Ok(text) = letter.encode() else { return };
-    // What is given up is counted; there will be another beat.
-    let _given_up = shared.post(channel.into(), text, Kind::Plain);
+    let text = letter.encode().map_err(|_| PublishLoss::Encoding)?;
+    shared.post(channel.into(), text, Kind::Plain)
 }

@@ -89,6 +89,7 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
         if now >= probe_due && shared.waiting_since.load(Relaxed) == 0 {
             probe_due = now + PROBE_MS;
             count_nodes(&shared, &broker).await;
+            count_peers(&shared, &broker).await;
             // A probe that cannot be sent shows as one that does not come.
             let _unsent = shared.post(shared.probe_channel().into(), now.to_be_bytes().to_vec(), Kind::Plain);
         }
@@ -119,6 +120,14 @@ async fn count_nodes<B: Broker>(shared: &Shared, broker: &B) {
     }
 }
 
+/// How many roomcast nodes listen: more than are known, and an answer of all that are is not the whole answer.
+async fn count_peers<B: Broker>(shared: &Shared, broker: &B) {
+    let counting = tokio::time::timeout(SUBSCRIBE_TIMEOUT, broker.subscribers(shared.peer_channels.all()));
+    if let Ok(Ok(listening)) = counting.await {
+        shared.listening.store(listening, Relaxed);
+    }
+}
+
 /// Subscribes to what does not depend on rooms. It comes last: whoever is listened to here hears this node's rooms already.
 async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), Trouble> {
     let mut channels: Vec<String> =
@@ -133,6 +142,7 @@ async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), 
         }
     }
     broker.subscribe(channels).await?;
+    count_peers(shared, broker).await;
     shared.stats.up.set(1);
     Ok(())
 }

@@ -16,14 +16,20 @@ const OPEN_MAX: usize = 1_024;
 const ANSWERS_MAX: usize = 1_024;
 
 /// The questions that are open.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    open: Mutex<HashMap<Box<str>, Sender<Content>>>,
+#[derive(Debug)]
+pub(super) struct Requests<T> {
+    open: Mutex<HashMap<Box<str>, Sender<T>>>,
 }
 
-impl Requests {
+impl<T> Default for Requests<T> {
+    fn default() -> Self {
+        Self { open: Mutex::default() }
+    }
+}
+
+impl<T> Requests<T> {
     /// Opens a question. `None`: too many are open.
-    pub(super) fn open(&self, id: &str) -> Option<Receiver<Content>> {
+    pub(super) fn open(&self, id: &str) -> Option<Receiver<T>> {
         let (sender, receiver) = channel(ANSWERS_MAX);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= OPEN_MAX {
@@ -34,12 +40,12 @@ impl Requests {
     }
 
     /// Hands on an answer. Says whether somebody waits for it.
-    pub(super) fn answer(&self, id: &str, content: Content) -> bool {
+    pub(super) fn answer(&self, id: &str, answer: T) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(id).is_some_and(|sender| sender.try_send(content).is_ok())
+        open.get(id).is_some_and(|sender| sender.try_send(answer).is_ok())
     }
 
-    fn close(&self, id: &str) {
+    pub(super) fn close(&self, id: &str) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 }
@@ -114,7 +120,7 @@ mod tests {
 
     #[test]
     fn only_so_many_questions_are_open() {
-        let requests = Requests::default();
+        let requests = Requests::<Content>::default();
         let _open: Vec<_> = (0..OPEN_MAX).map(|n| requests.open(&n.to_string()).unwrap()).collect();
         assert!(requests.open("one more").is_none());
         requests.close("7");

@@ -3,6 +3,7 @@
 use super::Said;
 use super::broker::Broker;
 use super::bus::BusClient;
+use super::inquiry::Told;
 use super::interest::Interest;
 use super::peers::Peers;
 use super::publisher::{Kind, Parcel};
@@ -54,7 +55,11 @@ pub(super) struct Shared {
     pub(super) lost_at: AtomicU64,
     /// How many nodes there were when they were last counted.
     pub(super) nodes: AtomicUsize,
-    pub(super) requests: Requests,
+    pub(super) requests: Requests<Content>,
+    /// Questions to roomcast nodes.
+    pub(super) inquiries: Requests<Told>,
+    /// How many roomcast nodes listened when they were last counted, this one included.
+    pub(super) listening: AtomicUsize,
     /// The other roomcast nodes.
     pub(super) peers: Peers,
     pub(super) peer_channels: PeerChannels,

@@ -162,7 +162,8 @@ impl App {
         access.keep(&lifecycle);
         let rules = accept_rules(&settings);
         let stats = metrics.node();
-        let guards = Guards { keys, limiter: limiter.clone(), revoked: access.revoked().clone() };
+        hub.keep_revoked(access.revoked().clone());
+        let guards = Guards { keys, limiter: limiter.clone() };
         let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, &node);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);

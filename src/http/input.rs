@@ -3,7 +3,7 @@
 use super::keys::is_browser;
 use super::problem::Problem;
 use super::{Api, Limits};
-use crate::hub::{NamespaceId, Sid};
+use crate::hub::{NamespaceId, Reach, Sid};
 use crate::protocol::DecodeError;
 use crate::protocol::json::Scanner;
 use crate::protocol::name::check_room_name;
@@ -198,6 +198,17 @@ pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     let valid = (1..=PAGE_MAX).contains(&limit);
     valid.then_some(limit).ok_or_else(|| Problem::bad_request(format!("\"limit\" is a number from 1 to {PAGE_MAX}")))
+}
+
+/// Whose rooms and sessions a request is about.
+pub(super) fn reach(local: Option<bool>) -> Reach {
+    if local == Some(true) { Reach::Here } else { Reach::Everywhere }
+}
+
+/// Whether an answer is about all nodes that were asked: it does not say so then.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+pub(super) fn is_whole(partial: &bool) -> bool {
+    !*partial
 }
 
 /// The place in a listing of sessions where a page starts.

@@ -20,7 +20,7 @@ mod users;
 pub use keys::ApiKeys;
 
 use crate::config::Settings;
-use crate::hub::{Hub, Policies, Revoked};
+use crate::hub::{Hub, Policies};
 use crate::lifecycle;
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
@@ -58,8 +58,6 @@ pub struct Guards {
     pub keys: ApiKeys,
     /// How often they may ask.
     pub limiter: Limiter,
-    /// Tokens that are refused although they are valid.
-    pub revoked: Revoked,
 }
 
 /// The limits that requests meet.
@@ -207,8 +205,7 @@ mod tests {
             Hub::new(vec!["/".into()], 1, 1_024, false, metrics.clone(), crate::adapter::Adapter::alone());
         let settings = Defaults::parse_from(["test"]).settings;
         let limiter = Limiter::new(&settings, metrics.node().clone());
-        let revoked = Revoked::new(10, Arc::clone(metrics.node()));
-        Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter, revoked }, "test")
+        Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter }, "test")
     }
 
     #[test]

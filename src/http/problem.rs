@@ -78,11 +78,6 @@ impl Problem {
         Self::new(Kind::Forbidden, format!("this key does not have the scope {}", scope.as_str()))
     }
 
-    /// It cannot be done now.
-    pub(super) fn busy(detail: &str) -> Self {
-        Refusal::new(Code::Unavailable, detail).into()
-    }
-
     /// What the path or a parameter names does not exist.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, detail)

@@ -2,11 +2,11 @@
 
 use super::Api;
 use super::events::{fields, present, raw_event};
-use super::input::{JsonText, NotIdempotent, Params, SessionId, no_session, page_limit, parse, session_cursor};
+use super::input::{JsonText, NotIdempotent, Params, SessionId};
+use super::input::{is_whole, no_session, page_limit, parse, reach, session_cursor};
 use super::problem::{PROBLEM_JSON, Problem, ProblemBody};
-use crate::hub::{Kick, MemberInfo, SessionEvent, SessionQuery};
+use crate::hub::{Emitted, MemberInfo, SessionEvent, SessionQuery, View};
 use crate::protocol::arguments::Arguments;
-use crate::protocol::disconnect::Disconnect;
 use crate::protocol::name::check_room_name;
 use crate::protocol::refusal::Refusal;
 use axum::Json;
@@ -33,6 +33,8 @@ pub(super) struct SessionsParams {
     limit: Option<usize>,
     /// Where to go on: the `next` of the page before
     cursor: Option<String>,
+    /// Whether only the node that answers is looked at
+    local: Option<bool>,
 }
 
 /// A session in a namespace
@@ -65,6 +67,9 @@ pub(super) struct SessionList {
     /// The `cursor` of the next page, if there is one
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// True when a node has not said what it has
+    #[serde(skip_serializing_if = "is_whole")]
+    partial: bool,
 }
 
 /// An event for the session in the path
@@ -90,7 +95,8 @@ pub(super) struct EmitBody<'a> {
 
 /// An event was taken
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Emitted {
+#[schema(as = Emitted)]
+pub(super) struct TakenEvent {
     /// The session
     sid: String,
 }
@@ -122,11 +128,12 @@ pub(super) async fn list(
     let room = params.room.map(|room| (namespace, room));
     // One more than asked for tells whether there is another page.
     let query = SessionQuery { user: params.user, room, cursor, limit: limit + 1 };
-    let mut sessions: Vec<_> = api.hub.sessions(&query).await.into_iter().map(SessionInfo::from).collect();
+    let View { found, missing_nodes } = api.hub.sessions(&query, reach(params.local)).await;
+    let mut sessions: Vec<_> = found.into_iter().map(SessionInfo::from).collect();
     let more = sessions.len() > limit;
     sessions.truncate(limit);
     let next = sessions.last().filter(|_| more).map(|last| last.sid.clone());
-    Ok(Json(SessionList { sessions, next }))
+    Ok(Json(SessionList { sessions, next, partial: missing_nodes > 0 }))
 }
 
 /// End a session
@@ -141,8 +148,7 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn end(State(api): State<Api>, SessionId(sid): SessionId) -> Result<StatusCode, Problem> {
-    let ended = api.hub.kick(sid, Kick { disconnect: Disconnect::KICKED }).await?;
-    ended.then_some(StatusCode::NO_CONTENT).ok_or_else(no_session)
+    api.hub.end(sid).await?.then_some(StatusCode::NO_CONTENT).ok_or_else(no_session)
 }
 
 /// Send an event to one session
@@ -154,7 +160,7 @@ pub(super) async fn end(State(api): State<Api>, SessionId(sid): SessionId) -> Re
     request_body = EmitBody,
     responses(
         (status = 200, description = "The client acknowledged it", body = Answer),
-        (status = 202, description = "On its way", body = Emitted),
+        (status = 202, description = "On its way", body = TakenEvent),
         (status = 404, description = "There is no such session", body = ProblemBody, content_type = PROBLEM_JSON),
         (status = 504, description = "The client gave no answer", body = ProblemBody, content_type = PROBLEM_JSON),
     ),
@@ -174,18 +180,15 @@ pub(super) async fn emit(
     }
     let arguments = Arguments::relay(raw.args, raw.arity, &[]).map_err(Refusal::from)?;
     let event = SessionEvent { name: raw.name.into(), arguments, ack_timeout };
-    let answer = api.hub.emit(sid, event).await?.ok_or_else(no_session)?;
-    let Some(timeout) = ack_timeout else {
-        return Ok((StatusCode::ACCEPTED, Json(Emitted { sid: sid.to_string() })).into_response());
-    };
-    match tokio::time::timeout(timeout, answer).await {
-        Ok(Ok(answer)) => {
+    match api.hub.emit_anywhere(sid, event).await? {
+        Emitted::Gone => Err(no_session()),
+        Emitted::Sent => Ok((StatusCode::ACCEPTED, Json(TakenEvent { sid: sid.to_string() })).into_response()),
+        Emitted::Silent => Err(Problem::ack_timeout("the session gave no answer in time, or has ended")),
+        Emitted::Answered(answer) => {
             let args = answer.to_text().map_err(|_| Problem::internal("an answer has a broken placeholder"))?;
             let answer =
                 RawValue::from_string(format!("[{args}]")).map_err(|_| Problem::internal("an answer is not JSON"))?;
             Ok(Json(Answer { answer }).into_response())
         }
-        Ok(Err(_)) => Err(Problem::ack_timeout("the session gave no answer in time, or has ended")),
-        Err(_) => Err(Problem::ack_timeout(format!("the session gave no answer in {} ms", timeout.as_millis()))),
     }
 }

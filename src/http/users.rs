@@ -2,12 +2,12 @@
 
 use super::Api;
 use super::events::NamespaceParam;
-use super::input::{JsonText, Params, TokenId, UserName, parse};
+use super::input::{JsonText, Params, TokenId, UserName, is_whole, parse};
 use super::problem::{PROBLEM_JSON, Problem, ProblemBody};
-use crate::hub::{Deed, Tally, Whom};
+use crate::hub::{Tally, View};
 use crate::lifecycle;
-use crate::protocol::disconnect::Disconnect;
 use crate::protocol::name::check_room_name;
+use crate::protocol::peers::Order;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,15 @@ pub(super) struct Reached {
     /// Sessions that have to stay as they are, since the room or they are full
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<usize>,
+    /// True when a node has not said that it has done it
+    #[serde(skip_serializing_if = "is_whole")]
+    partial: bool,
 }
 
-impl From<Tally> for Reached {
-    fn from(tally: Tally) -> Self {
-        Self { sessions: tally.done, refused: Some(tally.refused).filter(|refused| *refused > 0) }
+impl From<View<Tally>> for Reached {
+    fn from(View { found, missing_nodes }: View<Tally>) -> Self {
+        let refused = Some(found.refused).filter(|refused| *refused > 0);
+        Self { sessions: found.done, refused, partial: missing_nodes > 0 }
     }
 }
 
@@ -79,6 +83,9 @@ pub(super) struct RevokedToken {
     sessions: usize,
     /// Until when it is refused, in seconds since 1970
     until: u64,
+    /// True when a node has not said that it refuses it
+    #[serde(skip_serializing_if = "is_whole")]
+    partial: bool,
 }
 
 /// End all sessions of a user
@@ -96,8 +103,8 @@ pub(super) async fn disconnect(
     body: JsonText,
 ) -> Result<Json<Reached>, Problem> {
     let UserBody { issuer } = body.or_empty(api.limits)?;
-    let whom = Whom::User(user, api.issuer(issuer)?);
-    Ok(Json(api.hub.each(whom, Deed::End(Disconnect::KICKED)).await?.into()))
+    let issuer = api.issuer(issuer)?;
+    Ok(Json(api.hub.each(&user, issuer, Order::End).await?.into()))
 }
 
 /// Let all sessions of a user join a room
@@ -118,8 +125,8 @@ pub(super) async fn join(
     let namespace = api.namespace(params.namespace.as_deref())?;
     let RoomBody { room, issuer } = parse(body.text()?, api.limits)?;
     check_room_name(&room)?;
-    let whom = Whom::User(user, api.issuer(issuer)?);
-    Ok(Json(api.hub.each(whom, Deed::Join(namespace, room.into())).await?.into()))
+    let (issuer, namespace) = (api.issuer(issuer)?, api.hub.name_of(namespace));
+    Ok(Json(api.hub.each(&user, issuer, Order::Join(namespace, room.into())).await?.into()))
 }
 
 /// Make all sessions of a user leave a room
@@ -138,8 +145,8 @@ pub(super) async fn leave(
     let namespace = api.namespace(params.namespace.as_deref())?;
     let RoomBody { room, issuer } = parse(body.text()?, api.limits)?;
     check_room_name(&room)?;
-    let whom = Whom::User(user, api.issuer(issuer)?);
-    Ok(Json(api.hub.each(whom, Deed::Leave(namespace, room.into())).await?.into()))
+    let (issuer, namespace) = (api.issuer(issuer)?, api.hub.name_of(namespace));
+    Ok(Json(api.hub.each(&user, issuer, Order::Leave(namespace, room.into())).await?.into()))
 }
 
 /// Revoke a token
@@ -167,15 +174,9 @@ pub(super) async fn revoke(
         Some(at) => end_of(at, millis(api.limits.token_leeway), now)?,
         None => now.saturating_add(millis(api.limits.revoked_token_ttl)),
     };
-    let full = || Problem::busy("too many revoked tokens are remembered already");
-    // First the list, then the sessions: whoever comes in between is found in one of the two.
-    api.guards.revoked.add(issuer.as_ref(), &token, until, now).then_some(()).ok_or_else(full)?;
-    let tally = api.hub.each(Whom::Token(token.clone(), issuer.clone()), Deed::End(Disconnect::TOKEN_REVOKED)).await?;
-    // A session that is here knows better when its token expires.
-    let until = until.max(tally.expires_at);
-    api.guards.revoked.add(issuer.as_ref(), &token, until, now).then_some(()).ok_or_else(full)?;
+    let (until, View { found, missing_nodes }) = api.hub.revoke(&token, issuer, until).await?;
     api.metrics.node().revocations.add_shared(1);
-    Ok(Json(RevokedToken { sessions: tally.done, until: until.div_ceil(1_000) }))
+    Ok(Json(RevokedToken { sessions: found.done, until: until.div_ceil(1_000), partial: missing_nodes > 0 }))
 }
 
 /// Until when a token is remembered that expires at `seconds` since 1970, in milliseconds. What has expired needs no

@@ -66,6 +66,13 @@ impl Sid {
         Some(Address { worker: bytes[3], place: u32::from_be_bytes([0, bytes[4], bytes[5], bytes[6]]) })
     }
 
+    /// The node that has made it.
+    #[must_use]
+    pub fn node(&self) -> Option<[u8; 3]> {
+        let [a, b, c, ..] = self.bytes()?;
+        Some([a, b, c])
+    }
+
     fn bytes(&self) -> Option<[u8; 15]> {
         let mut bytes = [0; 15];
         let read = URL_SAFE_NO_PAD.decode_slice(self.0, &mut bytes);

@@ -10,8 +10,10 @@
 //! - Per sender and room, events from one node arrive in order.
 
 mod address;
+mod answering;
 mod broadcast;
 mod cluster;
+mod deeds;
 mod fanout;
 mod fanout_error;
 mod gather;
@@ -33,11 +35,13 @@ mod revoked;
 mod room;
 mod tap;
 mod union;
+mod views;
 mod worker;
 
 pub use address::{Address, Sid};
 pub use broadcast::{Broadcast, Cast};
 pub use cluster::{Action, Fetched, NodeAnswers, Selection, SocketInfo};
+pub use deeds::Emitted;
 pub use gather::{Answers, BROADCAST_ACKS, Gathered, Heard};
 pub use index::{RoomListing, RoomPage};
 pub use limits::HubLimits;
@@ -52,13 +56,13 @@ pub use recovery::{Awaited, Claim, Missed, Notes, RecoveryStep, Restored};
 pub use responder::{NodeEvent, OnNodeEvent};
 pub use revoked::Revoked;
 pub use tap::{Direction, TapKind, TapRecord};
+pub use views::{Reach, View};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
 
 use crate::adapter::Adapter;
 pub use crate::adapter::Waiting;
 use crate::lifecycle;
 use crate::metrics::Metrics;
-use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use index::Index;
 use recovery::{Aliases, Offsets};
@@ -93,6 +97,8 @@ struct Shared {
     adapter: Adapter,
     /// What the application does with events of other nodes.
     on_node_event: OnceLock<OnNodeEvent>,
+    /// Tokens that are refused although they are valid.
+    revoked: OnceLock<Revoked>,
     /// Questions of other nodes, for [`Hub::answer_others`].
     asked: Asked,
     /// Numbers the broadcasts that are to be answered.
@@ -132,6 +138,7 @@ impl Hub {
                     metrics,
                     adapter,
                     on_node_event: OnceLock::new(),
+                    revoked: OnceLock::new(),
                     asked: Asked::default(),
                     broadcast_acks: AtomicU32::new(0),
                     started: lifecycle::now(),
@@ -163,26 +170,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Rooms whose names start with `prefix`, after `cursor`, in order.
-    #[must_use]
-    pub fn rooms(&self, namespace: NamespaceId, prefix: &str, cursor: Option<&str>, limit: usize) -> RoomPage {
-        self.shared.index.page(namespace, prefix, cursor, limit)
-    }
-
-    /// How many members a room has on this node.
-    #[must_use]
-    pub fn member_count(&self, namespace: NamespaceId, room: &str) -> usize {
-        self.shared.index.members(namespace, room)
-    }
-
-    /// Who is in a room on this node, after `cursor`, in the order of their sids.
-    pub async fn presence(&self, namespace: NamespaceId, room: &str, cursor: Option<Sid>, limit: usize) -> Presence {
-        let workers = self.shared.index.workers(namespace, room);
-        let ask = |reply| Command::Members { namespace, room: room.into(), cursor, limit, reply };
-        let answers = self.ask_each(workers, ask).await;
-        Presence::merge(self.member_count(namespace, room), answers, limit)
-    }
-
     /// Lets somebody watch what a session says and hears. Returns whether there is one.
     ///
     /// # Errors
@@ -190,46 +177,6 @@ impl Hub {
     pub async fn tap(&self, sid: Sid, sender: mpsc::Sender<TapRecord>) -> Result<bool, Refusal> {
         let Some(worker) = self.worker_of(sid) else { return Ok(false) };
         self.ask(worker, |reply| Command::Tap { sid, sender, reply }).await.ok_or_else(no_answer)
-    }
-
-    /// Ends a session. Returns whether there was one.
-    ///
-    /// # Errors
-    /// When its worker does not answer.
-    pub async fn kick(&self, sid: Sid, kick: Kick) -> Result<bool, Refusal> {
-        let Some(worker) = self.worker_of(sid) else { return Ok(false) };
-        self.ask(worker, |reply| Command::Kick { sid, kick, reply }).await.ok_or_else(no_answer)
-    }
-
-    /// Sends an event to one session, and hands on its answer if one is asked for. `None`: no such session.
-    ///
-    /// # Errors
-    /// When too many answers of the session are awaited, or its worker does not answer.
-    pub async fn emit(&self, sid: Sid, event: SessionEvent) -> Result<Option<oneshot::Receiver<Arguments>>, Refusal> {
-        let Some(worker) = self.worker_of(sid) else { return Ok(None) };
-        self.ask(worker, |reply| Command::Emit { sid, event, reply }).await.unwrap_or_else(|| Err(no_answer()))
-    }
-
-    /// Sessions of this node that match, in the order of their sids.
-    pub async fn sessions(&self, query: &SessionQuery) -> Vec<MemberInfo> {
-        let ask = |reply| Command::Sessions { query: query.clone(), reply };
-        let mut found: Vec<_> = self.ask_each(u64::MAX, ask).await.into_iter().flatten().collect();
-        found.sort_unstable_by_key(|member| member.sid);
-        found.truncate(query.limit);
-        found
-    }
-
-    /// Does something to every session of a user or of a token.
-    ///
-    /// # Errors
-    /// When a worker does not answer; the others have done it.
-    pub async fn each(&self, whom: Whom, deed: Deed) -> Result<Tally, Refusal> {
-        let ask = |reply| Command::Each { whom: whom.clone(), deed: deed.clone(), reply };
-        let tallies = self.ask_each(u64::MAX, ask).await;
-        if tallies.len() < self.shared.mailboxes.len() {
-            return Err(Refusal::new(Code::Unavailable, "not all workers answer; try again"));
-        }
-        Ok(tallies.into_iter().fold(Tally::default(), Tally::and))
     }
 
     /// Tells every worker to close its sessions.

@@ -2,6 +2,7 @@
 
 use super::broadcast::{Broadcast, Cast};
 use super::cluster::{Action, Selection};
+use super::responder::Question;
 use super::worker::Command;
 use super::{Hub, NamespaceId, Shared, overloaded};
 use crate::adapter::{Here, Load, Said, Waiting};
@@ -9,6 +10,7 @@ use crate::metrics::PublishLoss;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::envelope::{Content, Envelope, Targets};
 use crate::protocol::event::Event;
+use crate::protocol::peers;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{RawEvent, raw_name};
 use std::sync::Arc;
@@ -18,6 +20,10 @@ impl Here for Hub {
     fn has_members(&self, namespace: u16, room: &str) -> bool {
         // Or was, and may come back.
         self.shared.index.workers(NamespaceId(namespace), room) != 0
+    }
+
+    fn asked(&self, uid: Box<str>, request: Box<str>, question: Option<Box<peers::Question>>) {
+        self.shared.asked.push(Question::OfPeer { uid, request, question }, &self.shared.metrics);
     }
 
     fn load(&self) -> Load {
@@ -45,7 +51,10 @@ impl Here for Hub {
             Content::Disconnect { targets, close, request: None } => {
                 self.shared.have(selection(namespace_id, targets), Action::Disconnect { close });
             }
-            question => self.shared.asked.push(namespace_id, uid, question, &self.shared.metrics),
+            content => {
+                let question = Question::OfNode { namespace: namespace_id, uid, content };
+                self.shared.asked.push(question, &self.shared.metrics);
+            }
         }
     }
 }

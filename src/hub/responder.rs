@@ -10,6 +10,7 @@ use crate::protocol::arguments::Arguments;
 use crate::protocol::envelope::{Content, RemoteSocket, Targets};
 use crate::protocol::event::Event;
 use crate::protocol::json::unquote;
+use crate::protocol::peers;
 use crate::protocol::request::RawEvent;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 const WAITING_MAX: usize = 4_096;
 
 /// Questions that are answered at once.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 1_024;
 
 /// How long recipients on this node have to answer a broadcast of another node, which has a limit of its own.
 const GATHER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -60,11 +61,13 @@ pub(super) struct Asked {
     receiver: Mutex<Option<mpsc::Receiver<Question>>>,
 }
 
+/// What another node asks.
 #[derive(Debug)]
-struct Question {
-    namespace: NamespaceId,
-    uid: Box<str>,
-    content: Content,
+pub(super) enum Question {
+    /// In the form that all nodes share.
+    OfNode { namespace: NamespaceId, uid: Box<str>, content: Content },
+    /// In the form of roomcast nodes.
+    OfPeer { uid: Box<str>, request: Box<str>, question: Option<Box<peers::Question>> },
 }
 
 impl Default for Asked {
@@ -82,8 +85,8 @@ impl std::fmt::Debug for Asked {
 
 impl Asked {
     /// Queues a question; one too many is not answered, and counted.
-    pub(super) fn push(&self, namespace: NamespaceId, uid: Box<str>, content: Content, metrics: &Metrics) {
-        if self.sender.try_send(Question { namespace, uid, content }).is_err() {
+    pub(super) fn push(&self, question: Question, metrics: &Metrics) {
+        if self.sender.try_send(question).is_err() {
             metrics.node().cluster.requests_refused.add_shared(1);
         }
     }
@@ -114,7 +117,18 @@ impl Hub {
     }
 
     async fn answer_other(&self, question: Question) {
-        let Question { namespace, uid, content } = question;
+        match question {
+            Question::OfNode { namespace, uid, content } => self.answer_node(namespace, &uid, content).await,
+            Question::OfPeer { uid, request, question } => {
+                let answer = self.answer_peer(question).await;
+                if let Err(why) = self.shared.adapter.tell_peer(&uid, request, answer) {
+                    tracing::debug!(?why, "an answer to another node was given up");
+                }
+            }
+        }
+    }
+
+    async fn answer_node(&self, namespace: NamespaceId, uid: &str, content: Content) {
         let answer = match content {
             Content::AllRooms { request } => Content::Rooms { request, rooms: self.all_rooms(namespace).await },
             Content::Fetch { request, targets } => {
@@ -135,14 +149,14 @@ impl Hub {
                 let event = Event { raw, attachments: arguments.attachments(), ack: None, offset: None };
                 let mut broadcast = Broadcast::new(namespace, targets.rooms, targets.except, event);
                 broadcast.volatile = volatile;
-                return self.answer_broadcast(namespace, &uid, request, broadcast).await;
+                return self.answer_broadcast(namespace, uid, request, broadcast).await;
             }
             old => match self.do_old(namespace, old).await {
                 Some(request) => Content::Done { request },
                 None => return,
             },
         };
-        self.say_answer(namespace, &uid, answer);
+        self.say_answer(namespace, uid, answer);
     }
 
     /// Says how many will answer, and then each answer.

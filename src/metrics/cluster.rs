@@ -43,6 +43,8 @@ pub struct ClusterStats {
     pub nodes: Cell,
     /// Other roomcast nodes that are known.
     pub peers: Cell,
+    /// Answers of roomcast nodes that did not come in time.
+    pub peers_silent: Cell,
     /// Words of roomcast nodes for which the table had no place.
     pub peers_refused: Cell,
     /// Connections to the broker that came up, the first one included.
@@ -94,6 +96,7 @@ impl ClusterStats {
                 "Beats of more roomcast nodes than are known at once.",
                 &self.peers_refused,
             ),
+            one("roomcast_nodes_silent_total", "Answers of roomcast nodes that did not come.", &self.peers_silent),
             one("roomcast_broker_connections_total", "Connections to the broker that came up.", &self.connections),
             single_gauge("roomcast_broker_subscriptions", "Rooms that are heard from.", self.subscriptions.get()),
             seconds("roomcast_broker_probe_age_seconds", "Since a probe last came round.", self.probe_age_ms.get()),

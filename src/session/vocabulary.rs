@@ -3,7 +3,7 @@
 use super::limit::Limit;
 use super::token::Try;
 use super::{Answer, Call, Context, Question, ReplyTo, Session, WhoIsThere};
-use crate::hub::{Cast, MemberId, PolicyId, Presence, Right, RoomRates, Sid};
+use crate::hub::{Cast, MemberId, PolicyId, Presence, Right, RoomRates, Sid, View};
 use crate::protocol::event::{Event, check_placeholders};
 use crate::protocol::json::{unquote, write_string};
 use crate::protocol::refusal::{Code, Refusal};
@@ -211,7 +211,8 @@ impl Session {
 }
 
 /// Appends an answer about presence as JSON.
-pub fn write_presence(room: &str, presence: &Presence, out: &mut String) {
+pub fn write_presence(room: &str, view: &View<Presence>, out: &mut String) {
+    let presence = &view.found;
     out.push('{');
     room_key(room, out);
     let _infallible = write!(out, ",\"count\":{},\"members\":[", presence.count);
@@ -232,6 +233,9 @@ pub fn write_presence(room: &str, presence: &Presence, out: &mut String) {
     out.push(']');
     if let Some(next) = presence.next {
         let _infallible = write!(out, ",\"next\":\"{next}\"");
+    }
+    if view.missing_nodes > 0 {
+        out.push_str(",\"partial\":true");
     }
     out.push('}');
 }

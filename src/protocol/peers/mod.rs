@@ -3,9 +3,14 @@
 //! Every text has a version, and says whose it is. Fields that are not known are ignored, so that nodes of two releases can
 //! meet; whatever else is not as it should be is refused as a whole.
 
+mod question;
+
+pub use question::{Answer, Member, Order, Question, Said};
+
 use super::DecodeError;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// The version that is spoken and understood.
 const VERSION: u32 = 1;
@@ -19,7 +24,7 @@ const UID_BYTES_MAX: usize = 64;
 /// Longest address: a host name of 253 characters and a port.
 const ADDRESS_BYTES_MAX: usize = 260;
 
-/// Longest key, and longest version.
+/// Longest key, longest version, and longest id of a question.
 const WORD_BYTES_MAX: usize = 64;
 
 /// The channels on which roomcast nodes talk. Socket.IO's servers do not listen there.
@@ -57,7 +62,7 @@ impl PeerChannels {
 }
 
 /// One text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Letter {
     /// Whose it is.
     pub uid: Box<str>,
@@ -66,12 +71,26 @@ pub struct Letter {
 }
 
 /// What nodes say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Word {
     /// It is there, and this is how it is.
     Beat(Beat),
     /// It leaves.
     Bye,
+    /// It asks something.
+    Ask {
+        /// Id of the question.
+        request: Box<str>,
+        /// What it asks; nothing if it is not known here.
+        question: Option<Box<Question>>,
+    },
+    /// It answers.
+    Answer {
+        /// Id of the question.
+        request: Box<str>,
+        /// What it answers.
+        answer: Answer,
+    },
 }
 
 /// How a node is.
@@ -122,20 +141,46 @@ struct Form {
     beat: Option<Beat>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bye: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ask: Option<Asked>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<Answered>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    id: Box<str>,
+    /// Text, so that a question that is not known has at least an id.
+    question: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Answered {
+    id: Box<str>,
+    is: Answer,
 }
 
 impl Letter {
     /// The text.
     ///
     /// # Errors
-    /// Never, as far as is known: everything in it can be written.
+    /// When it would be too long to be read.
     pub fn encode(self) -> Result<Vec<u8>, DecodeError> {
-        let empty = Form { v: VERSION, uid: self.uid, beat: None, bye: None };
+        let empty = Form { v: VERSION, uid: self.uid, beat: None, bye: None, ask: None, answer: None };
         let form = match self.word {
             Word::Beat(beat) => Form { beat: Some(beat), ..empty },
             Word::Bye => Form { bye: Some(true), ..empty },
+            Word::Ask { request, question } => {
+                let question = serde_json::value::to_raw_value(&question).map_err(|_| DecodeError::Json)?;
+                Form { ask: Some(Asked { id: request, question }), ..empty }
+            }
+            Word::Answer { request, answer } => Form { answer: Some(Answered { id: request, is: answer }), ..empty },
         };
-        serde_json::to_vec(&form).map_err(|_| DecodeError::Json)
+        let text = serde_json::to_vec(&form).map_err(|_| DecodeError::Json)?;
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(DecodeError::Packet);
+        }
+        Ok(text)
     }
 
     /// Reads a text that came from another node. `None`: a word of a version that is not known here.
@@ -154,14 +199,20 @@ impl Letter {
         if v != VERSION {
             return Ok(None);
         }
-        let Form { uid, beat, bye, .. } = serde_json::from_slice(text).map_err(|_| DecodeError::Packet)?;
-        let word = match (beat, bye) {
-            (Some(beat), None) => Word::Beat(beat.checked()?),
-            (None, Some(true)) => Word::Bye,
-            (None, _) => return Ok(None),
-            (Some(_), Some(_)) => return Err(DecodeError::Packet),
-        };
+        let form: Form = serde_json::from_slice(text).map_err(|_| DecodeError::Packet)?;
+        let Form { uid, beat, bye, ask, answer, .. } = form;
         fits(&uid, UID_BYTES_MAX)?;
+        let word = match (beat, bye, ask, answer) {
+            (Some(beat), None, None, None) => Word::Beat(beat.checked()?),
+            (None, Some(true), None, None) => Word::Bye,
+            (None, None, Some(Asked { id, question }), None) => {
+                fits(&id, WORD_BYTES_MAX)?;
+                Word::Ask { request: id, question: serde_json::from_str(question.get()).ok() }
+            }
+            (None, None, None, Some(Answered { id, is })) => Word::Answer { request: id, answer: is },
+            (None, None, None, None) => return Ok(None),
+            _ => return Err(DecodeError::Packet),
+        };
         Ok(Some(Self { uid, word }))
     }
 }
@@ -203,10 +254,19 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for word in [Word::Beat(beat()), Word::Bye] {
-            let letter = Letter { uid: "AQIDx".into(), word };
-            let text = letter.clone().encode().unwrap();
-            assert_eq!(Letter::decode(&text), Ok(Some(letter)));
+        let request = || "1f".into();
+        let question = || Some(Box::new(Question::Room { namespace: "/".into(), room: "r".into() }));
+        for word in [
+            Word::Beat(beat()),
+            Word::Bye,
+            Word::Ask { request: request(), question: question() },
+            Word::Answer { request: request(), answer: Answer::Rooms(vec![("r".into(), 7)]) },
+            Word::Answer { request: request(), answer: Answer::Nothing },
+        ] {
+            let text = Letter { uid: "AQIDx".into(), word }.encode().unwrap();
+            let read = Letter::decode(&text).unwrap().unwrap();
+            assert_eq!(&*read.uid, "AQIDx");
+            assert_eq!(read.encode().unwrap(), text);
         }
         let text = Letter { uid: "u".into(), word: Word::Beat(beat()) }.encode().unwrap();
         assert!(String::from_utf8(text).unwrap().starts_with(r#"{"v":1,"uid":"u","beat":{"node":"AQID","#));
@@ -214,9 +274,12 @@ mod tests {
 
     #[test]
     fn unknown_fields_words_and_versions_are_no_faults() {
-        assert_eq!(decode(r#"{"v":1,"uid":"u","bye":true,"new":[1]}"#).unwrap().unwrap().word, Word::Bye);
-        assert_eq!(decode(r#"{"v":1,"uid":"u","sing":"la"}"#), Ok(None));
-        assert_eq!(decode(r#"{"v":2,"name":7}"#), Ok(None));
+        let word = |text| decode(text).unwrap().map(|letter| letter.word);
+        assert!(matches!(word(r#"{"v":1,"uid":"u","bye":true,"new":[1]}"#), Some(Word::Bye)));
+        assert!(word(r#"{"v":1,"uid":"u","sing":"la"}"#).is_none());
+        assert!(word(r#"{"v":2,"name":7}"#).is_none());
+        let unknown = word(r#"{"v":1,"uid":"u","ask":{"id":"7","question":{"dreams":{}}}}"#);
+        assert!(matches!(unknown, Some(Word::Ask { question: None, .. })), "it can be answered all the same");
     }
 
     #[test]

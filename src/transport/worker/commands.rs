@@ -1,7 +1,7 @@
 //! What other threads ask of a worker, and what its sessions ask of the others.
 
 use super::{Worker, with};
-use crate::hub::{Action, Command, Deed, MemberId, NamespaceId, OutboxId, ReplyTo, Sid, Tally, Whom};
+use crate::hub::{Action, Command, Deed, MemberId, NamespaceId, OutboxId, Reach, ReplyTo, Sid, Tally, Whom};
 use crate::lifecycle;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
@@ -102,7 +102,8 @@ impl Worker {
         let namespace = self.hub.find(asked.sid).map(|(member, _)| self.hub.namespace_of(member));
         let Some(namespace) = namespace else { return };
         lifecycle::spawn_on_worker(async move {
-            let presence = hub.presence(namespace, &asked.room, asked.cursor, asked.limit).await;
+            let reach = Reach::Everywhere;
+            let presence = hub.presence(namespace, &asked.room, asked.cursor, asked.limit, reach).await;
             let mut answer = String::new();
             write_presence(&asked.room, &presence, &mut answer);
             let answer = Arguments::json(answer);

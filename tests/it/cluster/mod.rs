@@ -2,6 +2,7 @@
 
 mod nodes;
 mod trouble;
+mod views;
 
 use crate::support::redis::Redis;
 use crate::support::{Client, Heard, SPEAKING, SocketIoClient, TestServer, eventually};
