@@ -71,7 +71,9 @@ impl Inquiry {
             [one] => shared.peer_channels.of(one),
             _ => shared.peer_channels.all().to_owned(),
         };
-        let receiver = if uids.is_empty() { None } else { shared.inquiries.open(&id) };
+        // While the broker is away nobody hears it in time, and what is asked is not to be done later.
+        let audible = !uids.is_empty() && shared.stats.up.get() == 1;
+        let receiver = audible.then(|| shared.inquiries.open(&id)).flatten();
         let asked = || {
             let word = Word::Ask { request: id.clone(), question: Some(Box::new(question)) };
             write(shared, &channel, word).is_ok()

@@ -221,9 +221,23 @@ async fn without_redis_a_node_says_what_it_knows_itself_and_that_this_is_not_all
         [Client::member(&nodes[0], Wire::Json, "lobby").await, Client::member(&nodes[1], Wire::Json, "lobby").await];
     redis.kill();
     eventually!(nodes[0].metric("roomcast_broker_up", "").await == 0);
+    let began = tokio::time::Instant::now();
     assert_eq!(get(&nodes[0], "/rooms/lobby").await, json!({"room": "lobby", "members": 1, "partial": true}));
+    assert!(began.elapsed() < Duration::from_millis(900), "nobody is waited for");
     redis.restart().await;
     eventually!(get(&nodes[0], "/rooms/lobby").await == json!({"room": "lobby", "members": 2}));
+}
+
+#[tokio::test]
+async fn nodes_that_speak_the_sharded_form_know_of_each_other_too() {
+    let Some(redis) = Redis::start().await else { return };
+    let start = |_| TestServer::on_redis(&redis, |settings| settings.redis.redis_sharded = true);
+    let nodes: Vec<_> = (0..2).map(start).collect();
+    acquainted(&nodes).await;
+    let mut member = Client::member(&nodes[1], Wire::Json, "lobby").await;
+    assert_eq!(get(&nodes[0], "/rooms/lobby").await, json!({"room": "lobby", "members": 1}));
+    assert_eq!(ask(&nodes[0], "DELETE", &format!("/sessions/{}", member.sid()), Value::Null).await.0, 204);
+    assert_eq!(member.closed().await, 1000);
 }
 
 #[tokio::test]
