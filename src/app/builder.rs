@@ -86,6 +86,7 @@ impl Builder {
         let metrics = Metrics::new(workers);
         metrics.node().max_sockets.set(settings.limits.max_sockets as u64);
         metrics.node().max_rooms.set(settings.limits.max_rooms as u64);
+        metrics.node().max_relayed.set(settings.redis.max_relayed as u64);
         let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
         let access = {
             let (depth, open) = (settings.limits.max_json_depth, mode == Mode::Open);
@@ -107,6 +108,7 @@ impl Builder {
             stats: Arc::clone(&metrics.node().cluster),
         })
         .map_err(anyhow::Error::msg)?;
+        summary::warn_of_sticky_sessions(&settings, adapter.is_alone());
         let recovers = !settings.recovery.recovery_window.is_zero();
         let inbox_bytes = settings.delivery.inbox_bytes;
         let (hub, inboxes) = Hub::new(names, workers, inbox_bytes, recovers, metrics.clone(), adapter);

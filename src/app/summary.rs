@@ -21,6 +21,15 @@ pub(super) fn tell(settings: &Settings, mode: Mode, api_keys: usize, workers: us
     tracing::info!(mode, tls, tokens, key_sets, api_keys, trusted_proxies, workers, "settings in short");
 }
 
+/// Warns when clients that poll have to stay with their node although there are others.
+pub(super) fn warn_of_sticky_sessions(settings: &Settings, is_alone: bool) {
+    if !is_alone && settings.tls.tls_cert.is_some() {
+        tracing::warn!(
+            "with tls-cert nodes relay nothing to each other: clients that poll have to stay with their node (sticky sessions), or a proxy has to speak TLS"
+        );
+    }
+}
+
 /// Warns when services are locked out.
 pub(super) fn warn_of_closed_api(mode: Mode, api_keys: usize) {
     if mode == Mode::Authenticated && api_keys == 0 {

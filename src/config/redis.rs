@@ -30,6 +30,10 @@ pub struct RedisSettings {
     /// any, the one this machine has towards others
     #[arg(long, env = "ROOMCAST_ADVERTISE", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
+    /// Requests and WebSockets for sessions of other nodes that are relayed at once; more are answered 503; 0 = none, clients that poll
+    /// have to stay with their node
+    #[arg(long, env = "ROOMCAST_MAX_RELAYED", value_name = "N", default_value_t = 10_000)]
+    pub max_relayed: usize,
     /// How long other nodes have to answer
     #[arg(long, env = "ROOMCAST_CLUSTER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub cluster_timeout: Duration,

@@ -24,6 +24,7 @@ mod member;
 mod membership;
 mod nodes;
 mod outbox;
+mod owner;
 mod permission;
 mod policy;
 mod posting;
@@ -60,7 +61,7 @@ pub use views::{Reach, View};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
 
 use crate::adapter::Adapter;
-pub use crate::adapter::Waiting;
+pub use crate::adapter::{NodeId, Peer, Waiting};
 use crate::lifecycle;
 use crate::metrics::Metrics;
 use crate::protocol::refusal::{Code, Refusal};

@@ -107,7 +107,11 @@ impl NodeStats {
                 "roomcast_limit",
                 "Limits of this node, as the settings say.",
                 "name",
-                [("max-sockets", self.max_sockets.get()), ("max-rooms", self.max_rooms.get())],
+                [
+                    ("max-sockets", self.max_sockets.get()),
+                    ("max-rooms", self.max_rooms.get()),
+                    ("max-relayed", self.max_relayed.get()),
+                ],
             ),
             single_gauge("roomcast_taps", "Sessions that are watched.", self.taps.get()),
             counters(

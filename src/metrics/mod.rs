@@ -11,6 +11,7 @@ mod families;
 mod guards;
 mod http;
 mod recovery;
+mod relay;
 mod samples;
 mod tokens;
 
@@ -21,6 +22,7 @@ pub use families::Metrics;
 pub use guards::{LimitHit, TlsFailure};
 pub use http::{HttpStats, KeyRefusal, ROUTES};
 pub use recovery::Recovered;
+pub use relay::{RelayFailure, RelayStats, Relayed};
 pub use tokens::TokenRefusal;
 
 use crate::protocol::disconnect::Disconnect;
@@ -218,6 +220,10 @@ pub struct NodeStats {
     pub tls_not_after: Cell,
     /// What goes to other nodes, and comes from them.
     pub cluster: Arc<ClusterStats>,
+    /// Requests for sessions of other nodes.
+    pub relay: RelayStats,
+    /// Most of them at once.
+    pub max_relayed: Cell,
     /// Sessions that the drain has not closed yet, when it ended at the deadline.
     pub drain_left: Cell,
 }

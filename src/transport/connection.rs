@@ -2,13 +2,14 @@
 //! way to take it away from the HTTP server.
 
 use super::gate::Place;
+use super::relay::tunnel::Tunnel;
 use super::worker::Errand;
 use crate::hub::Sid;
 use crate::lifecycle::{self, LongAnswer};
 use crate::limiter::{Held, Limiter};
 use crate::session::Handshake;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -22,7 +23,9 @@ pub struct Connection {
     peer: IpAddr,
     /// How many each address may have, if that is limited here.
     limiter: Option<Limiter>,
-    claim: Mutex<Option<Claim>>,
+    /// Another node's: what its requests may do by their addresses has been decided there.
+    is_vouched: AtomicBool,
+    claim: Mutex<Option<Claimed>>,
     /// Milliseconds that the answer under way may take beyond the usual.
     extra_ms: AtomicU64,
 }
@@ -36,6 +39,15 @@ pub(super) struct Claim {
     pub(super) head: Vec<u8>,
     /// Who comes.
     pub(super) guest: Guest,
+}
+
+/// Who wants a connection.
+#[derive(Debug)]
+pub(super) enum Claimed {
+    /// A session of this node.
+    Here(Claim),
+    /// A session of another node.
+    Elsewhere(Box<Tunnel>),
 }
 
 /// Whom a socket is for.
@@ -55,25 +67,40 @@ impl Connection {
         places: Arc<Semaphore>,
         place: OwnedSemaphorePermit,
     ) -> Option<Self> {
-        let (claim, extra_ms) = (Mutex::default(), AtomicU64::new(0));
-        let connection = Self { places, place: Mutex::default(), peer, limiter, claim, extra_ms };
+        let (is_vouched, claim, extra_ms) = Default::default();
+        let connection = Self { places, place: Mutex::default(), peer, limiter, is_vouched, claim, extra_ms };
         *lock(&connection.place) = Some((place, connection.hold()?));
         Some(connection)
     }
 
     fn hold(&self) -> Option<Held> {
-        let Some(limiter) = &self.limiter else { return Some(Held::uncounted()) };
+        let Some(limiter) = self.limiter.as_ref().filter(|_| !self.is_vouched.load(Relaxed)) else {
+            return Some(Held::uncounted());
+        };
         limiter.hold_connection(self.peer, lifecycle::now())
     }
 
     /// Takes the connection away from the HTTP server, which hands it to a worker as soon as the handler of the request
     /// waits: it must never answer.
     pub(super) fn take_over(&self, claim: Claim) {
-        *lock(&self.claim) = Some(claim);
+        *lock(&self.claim) = Some(Claimed::Here(claim));
     }
 
-    /// What [`Connection::take_over`] left.
-    pub(super) fn claimed(&self) -> Option<Claim> {
+    /// The same for a WebSocket whose session is on another node.
+    pub(super) fn lead_on(&self, tunnel: Box<Tunnel>) {
+        *lock(&self.claim) = Some(Claimed::Elsewhere(tunnel));
+    }
+
+    /// It is another node's, so it does not count for its address any more.
+    pub(super) fn vouch(&self) {
+        self.is_vouched.store(true, Relaxed);
+        if let Some((_, held)) = &mut *lock(&self.place) {
+            *held = Held::uncounted();
+        }
+    }
+
+    /// What [`Connection::take_over`] or [`Connection::lead_on`] left.
+    pub(super) fn claimed(&self) -> Option<Claimed> {
         lock(&self.claim).take()
     }
 

@@ -9,6 +9,7 @@ use crate::session::Access;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,6 +22,13 @@ const FULL_RETRY_SECONDS: u64 = 5;
 pub struct Place {
     _node: OwnedSemaphorePermit,
     _address: Held,
+}
+
+/// A request that another node has relayed: what it may do by its address has been decided there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vouched {
+    /// Whose request it is.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// What decides who may come in.
@@ -45,6 +53,9 @@ impl Gate {
 
     /// Whose request it is.
     pub(super) fn caller(&self, request: &Parts) -> Option<Caller> {
+        if let Some(Vouched { client }) = request.extensions.get() {
+            return client.map(Caller::from);
+        }
         let peer = request.extensions.get::<Peer>()?;
         Some(self.limiter.caller(peer.0.ip(), &request.headers))
     }

@@ -14,6 +14,7 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, Version};
 use base64::Engine as _;
+use bytes::Bytes;
 use std::borrow::Cow;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -178,6 +179,12 @@ impl Refused {
         };
         Problem::of_code(code, detail, retry_after_ms).to_json()
     }
+}
+
+/// Whether another node answers that there is no such session.
+pub(super) fn is_unknown_session(answer: &Response<Bytes>) -> bool {
+    let error = format!("{{\"code\":{UNKNOWN_SESSION},");
+    answer.status() == StatusCode::BAD_REQUEST && answer.body().starts_with(error.as_bytes())
 }
 
 /// What an application may want to know about a handshake.

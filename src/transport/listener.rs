@@ -1,7 +1,8 @@
 //! Accepts connections and serves HTTP on them, until the node takes no more.
 
-use super::connection::{Claim, Connection};
+use super::connection::{Claim, Claimed, Connection};
 use super::pace::{HeadTimer, Pace, Seen};
+use super::relay::tunnel::Tunnel;
 use super::stream::FrontStream;
 use super::tls::Tls;
 use super::worker::{Arrival, Errand};
@@ -118,13 +119,17 @@ pub async fn serve(front: Front, stats: Arc<NodeStats>, lifecycle: Lifecycle, cl
         let served = Served { router: router.clone(), stats: Arc::clone(&stats), rules, is_public: limiter.is_some() };
         let (close, tls) = (close.clone(), tls.clone());
         lifecycle.spawn("http connection", async move {
-            let _counted = Counted::new(&served);
+            let counted = Counted::new(&served);
             let stream = match tls {
                 Some(tls) => tls.accept(stream, rules.head_timeout).await,
                 None => Some(FrontStream::Plain(stream)),
             };
             if let Some(stream) = stream {
-                converse(served, (stream, Peer(peer)), connection, close).await;
+                let led_on = converse(served, (stream, Peer(peer)), connection, close.clone()).await;
+                drop(counted);
+                if let Some(LedOn { stream, early, tunnel }) = led_on {
+                    Box::pin(tunnel.run(stream, early, close)).await;
+                }
             }
         });
     }
@@ -156,13 +161,21 @@ impl Drop for Counted {
     }
 }
 
+/// A connection that is for a session of another node.
+struct LedOn {
+    stream: FrontStream,
+    /// What has come behind its request already.
+    early: Vec<u8>,
+    tunnel: Box<Tunnel>,
+}
+
 /// Serves one connection until it ends or is taken over.
 async fn converse(
     served: Served,
     (stream, peer): (FrontStream, Peer),
     connection: Arc<Connection>,
     close: CancellationToken,
-) {
+) -> Option<LedOn> {
     let Served { router, stats, rules, is_public } = served;
     let (router, own, born) = (TowerToHyperService::new(router), Arc::clone(&connection), lifecycle::now());
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -220,19 +233,24 @@ async fn converse(
             }
             tracing::debug!(%error, "an HTTP connection ended badly");
         }
-        Ended::Claimed(claim) => {
+        Ended::Claimed(claimed) => {
             let parts = talk.into_parts();
             // Copied, as `read_buf` owns the HTTP server's buffer of 8 KiB even when it is empty: it must not live on.
             let early = parts.read_buf.to_vec();
-            hand_over(parts.io.into_inner().stream, early, claim, &stats).await;
+            let stream = parts.io.into_inner().stream;
+            match claimed {
+                Claimed::Here(claim) => hand_over(stream, early, claim, &stats).await,
+                Claimed::Elsewhere(tunnel) => return Some(LedOn { stream, early, tunnel }),
+            }
         }
     }
+    None
 }
 
 /// How the HTTP phase of a connection ended.
 enum Ended {
     Over(hyper::Result<()>),
-    Claimed(Claim),
+    Claimed(Claimed),
 }
 
 async fn hand_over(stream: FrontStream, early: Vec<u8>, claim: Claim, stats: &NodeStats) {

@@ -11,6 +11,7 @@
 //! | [`entry`] | a session and what carries it |
 //! | [`socket`] | a connection taken over: read once, decode in place, write once |
 //! | [`pace`] | how long a connection may take to ask for something |
+//! | [`relay`] | requests for sessions of other nodes |
 //! | [`polling`] | a session whose requests come and go |
 //! | [`stream`] | what is under a socket: TCP, or TLS on TCP |
 //! | [`tls`] | TLS handshakes, sessions and certificates |
@@ -24,6 +25,7 @@ mod handshake;
 pub mod listener;
 mod pace;
 pub mod polling;
+mod relay;
 mod socket;
 mod stream;
 mod tls;

@@ -10,9 +10,10 @@ use std::fs;
 use std::path::Path;
 
 /// Labels whose values are in tables of the code.
-const LABELS: [&str; 13] = [
+const LABELS: [&str; 14] = [
     "code",
     "issuer",
+    "kind",
     "le",
     "limit",
     "method",

@@ -46,7 +46,7 @@ impl Certificate {
         self.der = write_certificate(&self.folder, year);
     }
 
-    fn use_in(&self, settings: &mut Settings) {
+    pub(crate) fn use_in(&self, settings: &mut Settings) {
         (settings.tls.tls_cert, settings.tls.tls_key) = (Some(self.cert()), Some(self.key()));
         settings.tls.tls_reload = Duration::from_millis(20);
     }

@@ -6,15 +6,18 @@
 //! | [`websocket`] | answers a WebSocket handshake; the plain protocol's address |
 //! | [`polling`] | long-polling: one request at a time for each direction |
 //! | [`sse`] | server-sent events |
+//! | [`elsewhere`] | requests for sessions of other nodes |
 
+mod elsewhere;
 mod polling;
 mod socketio;
 mod sse;
 mod websocket;
 
 use super::connection::{Claim, Connection};
-use super::gate::{Gate, Place};
+use super::gate::{Gate, Place, Vouched};
 use super::handshake::{Form, Refused, details_of};
+use super::relay::Relay;
 use super::worker::Errand;
 use crate::config::Settings;
 use crate::hub::Hub;
@@ -56,6 +59,8 @@ struct Inner {
     next: AtomicUsize,
     metrics: Metrics,
     lifecycle: Lifecycle,
+    /// `None`: requests for sessions of other nodes are refused.
+    relay: Option<Relay>,
     max_rooms: usize,
     max_payload: usize,
     keep_details: bool,
@@ -79,6 +84,11 @@ impl Doors {
         lifecycle: Lifecycle,
     ) -> Self {
         let limits = &settings.limits;
+        let relays = !hub.is_alone() && settings.redis.max_relayed > 0 && settings.tls.tls_cert.is_none();
+        let relay = relays.then(|| Relay::new(settings, &metrics));
+        if let Some(relay) = relay.clone() {
+            lifecycle.spawn("relay sweep", relay.sweep(lifecycle.clone()));
+        }
         let inner = Inner {
             gate,
             hub,
@@ -86,6 +96,7 @@ impl Doors {
             next: AtomicUsize::new(0),
             metrics,
             lifecycle,
+            relay,
             max_rooms: limits.max_rooms_per_session,
             max_payload: limits.max_packet_bytes,
             keep_details: false,
@@ -199,6 +210,7 @@ impl Doors {
     fn refuse_as(&self, form: Form, mut refused: Refused, request: &Parts) -> Response<Body> {
         let caller = self.inner.gate.caller(request);
         if refused.is_unknown_session()
+            && request.extensions.get::<Vouched>().is_none()
             && let Err(too_many) = self.inner.gate.take_handshake(caller)
         {
             refused = too_many;

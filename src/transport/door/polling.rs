@@ -21,6 +21,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use std::error::Error as _;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -62,10 +63,15 @@ pub(super) async fn serve(doors: &Doors, request: &Parts, body: Body, sid: Sid) 
         (Ok(()), &Method::POST) => post(doors, sid, body).await,
         (Ok(()), _) => Err(Refused::malformed(StatusCode::BAD_REQUEST, 3, "Bad request")),
     };
-    let mut response = match outcome {
+    let response = match outcome {
         Ok(body) => text(doors, Body::from(body), headers),
         Err(refused) => doors.refuse(refused, request),
     };
+    last_without_place(response, connection.map(AsRef::as_ref))
+}
+
+/// The answer, which is the last one of a connection that has given its place to others and has got none back.
+pub(super) fn last_without_place(mut response: Response<Body>, connection: Option<&Connection>) -> Response<Body> {
     if connection.is_some_and(|connection| !connection.has_place()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -80,7 +86,7 @@ async fn poll(doors: &Doors, sid: Sid, connection: Option<&Connection>) -> Resul
     let mut abandoned = Abandoned { worker, sid, with: Some(Disconnect::CONNECTION_LOST) };
     // Polled twice, the HTTP server looks for the end of the connection while the request waits; polled once it does not.
     tokio::task::yield_now().await;
-    let answer = long(doors, connection, answer).await;
+    let answer = long(doors, connection, answer).await.ok();
     abandoned.with = None;
     match answer {
         Some(Polled::Payload(payload)) => Ok(payload),
@@ -91,16 +97,20 @@ async fn poll(doors: &Doors, sid: Sid, connection: Option<&Connection>) -> Resul
 
 /// Waits for the answer to a poll. Once it has waited a while, which one for nobody does not, the connection gives its place
 /// to others.
-async fn long<T>(doors: &Doors, connection: Option<&Connection>, mut answer: oneshot::Receiver<T>) -> Option<T> {
+pub(super) async fn long<T>(
+    doors: &Doors,
+    connection: Option<&Connection>,
+    mut answer: impl Future<Output = T> + Unpin,
+) -> T {
     if let Ok(answer) = tokio::time::timeout(PLACE_KEPT, &mut answer).await {
-        return answer.ok();
+        return answer;
     }
     // The next ping ends it at the latest.
     connection.inspect(|connection| connection.allow_long(LongAnswer(doors.inner.longest_poll)));
     connection.inspect(|connection| connection.leave_place());
     let answer = answer.await;
     connection.inspect(|connection| connection.retake_place());
-    answer.ok()
+    answer
 }
 
 async fn post(doors: &Doors, sid: Sid, body: Body) -> Result<Bytes, Refused> {

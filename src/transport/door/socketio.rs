@@ -1,7 +1,7 @@
 //! Engine.IO's address (<https://socket.io/docs/v4/engine-io-protocol/>): which protocol version, which transport, and
 //! whether the session exists already.
 
-use super::{Doors, polling, query, websocket};
+use super::{Doors, elsewhere, polling, query, websocket};
 use crate::hub::Sid;
 use crate::protocol::Wire;
 use crate::session::{Entrance, Framing};
@@ -48,16 +48,22 @@ pub(super) async fn enter_raw(
 }
 
 async fn serve(doors: &Doors, request: Request<Body>, entrance: Option<Arc<Entrance>>) -> Response<Body> {
-    let (request, body) = request.into_parts();
+    let (mut request, body) = request.into_parts();
     if request.method == Method::OPTIONS {
         return polling::preflight(doors, &request);
     }
     match asked(&request) {
         Err(refused) => doors.refuse(refused, &request),
         Ok(Asked::OpenWebSocket) => websocket::open(doors, request, Wire::SocketIo, None, entrance).await,
-        Ok(Asked::Upgrade(sid)) => websocket::upgrade(doors, request, sid).await,
+        Ok(Asked::Upgrade(sid)) => match elsewhere::way(doors, &mut request, sid) {
+            Some(way) => elsewhere::upgrade(doors, request, way).await,
+            None => websocket::upgrade(doors, request, sid).await,
+        },
         Ok(Asked::OpenPolling) => polling::open(doors, &request, entrance).await,
-        Ok(Asked::Poll(sid)) => polling::serve(doors, &request, body, sid).await,
+        Ok(Asked::Poll(sid)) => match elsewhere::way(doors, &mut request, sid) {
+            Some(way) => elsewhere::serve(doors, &request, body, way).await,
+            None => polling::serve(doors, &request, body, sid).await,
+        },
     }
 }
 

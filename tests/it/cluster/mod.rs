@@ -1,6 +1,8 @@
 //! Several nodes, as their clients meet them: at a bus within the process, and at a Redis server.
 
+mod balancer;
 mod nodes;
+mod relay;
 mod trouble;
 mod views;
 

@@ -3,6 +3,7 @@
 mod dice;
 mod issuer;
 mod native;
+pub(crate) mod nginx;
 mod poller;
 mod process;
 mod raw;

@@ -40,6 +40,11 @@ impl Poller {
         poller
     }
 
+    /// The same client, whose requests a load balancer sends to another node.
+    pub(crate) fn at(&self, server: &TestServer) -> Self {
+        Self { address: server.public, ..self.clone() }
+    }
+
     /// Path of its requests.
     pub(crate) fn path(&self, transport: &str) -> String {
         let sid = if self.sid.is_empty() { String::new() } else { format!("&sid={}", self.sid) };

@@ -35,7 +35,7 @@ pub(crate) struct Redis {
 
 /// A server's process and the shell that outlives the test process by a moment, to kill it.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     server: Child,
     guard: Child,
 }
@@ -137,7 +137,7 @@ impl Redis {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while tokio::time::Instant::now() < deadline {
             let running = self.running.as_mut().unwrap();
-            if running.server.try_wait().unwrap().is_some() {
+            if running.has_ended() {
                 self.running = None;
                 return false;
             }
@@ -164,7 +164,8 @@ impl Drop for Redis {
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    /// Starts it.
+    pub(super) fn start(command: &mut Command) -> Self {
         let null = || (Stdio::null(), Stdio::null());
         let (out, err) = null();
         let server = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
@@ -172,6 +173,11 @@ impl Running {
         let script = format!("read -r _; kill -9 {}", server.id());
         let guard = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(out).stderr(err).spawn();
         Self { server, guard: guard.unwrap() }
+    }
+
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.server.try_wait().unwrap().is_some()
     }
 }
 
@@ -198,12 +204,12 @@ fn is_here() -> bool {
 
 /// Whether a missing tool is a failure, as in `./test`.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
-fn must_be_here() -> bool {
+pub(super) fn must_be_here() -> bool {
     std::env::var("CI").is_ok_and(|ci| !["", "0", "false"].contains(&ci.as_str()))
 }
 
 /// A port that no other test of this process was given and few others may have.
-fn some_port() -> u16 {
+pub(super) fn some_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let width = PORTS.end - PORTS.start;
     let at = std::process::id().wrapping_mul(7_919).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
