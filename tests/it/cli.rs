@@ -725,8 +725,11 @@ async fn tail_shows_one_session_until_it_ends() {
     drop(client);
     tail.line("stderr", "the session has ended");
     assert_eq!(tail.exit_code(), 0);
-    let (code, _, stderr) = answer(&mut roomcast(&["tail", "--session", "AAAAAAAAAAAAAAAAAAAA", "--url", &url]));
-    assert!(code == 1 && stderr.contains("does not show the session"), "{stderr}");
+    // An id may begin with a hyphen.
+    for nobody in ["AAAAAAAAAAAAAAAAAAAA", "-AAAAAAAAAAAAAAAAAAA"] {
+        let (code, _, stderr) = answer(&mut roomcast(&["tail", "--session", nobody, "--url", &url]));
+        assert!(code == 1 && stderr.contains("does not show the session"), "{stderr}");
+    }
     let (code, _, stderr) = answer(&mut roomcast(&["tail", "lobby", "--session", "x"]));
     assert!(code == 2 && stderr.contains("--session"), "{stderr}");
 }

@@ -44,7 +44,7 @@ pub(super) struct Tail {
     #[arg(required_unless_present = "session", num_args = 1..=128, value_name = "ROOM")]
     rooms: Vec<String>,
     /// The session to watch in place of rooms, by its id
-    #[arg(long, value_name = "SID", conflicts_with = "rooms")]
+    #[arg(long, value_name = "SID", conflicts_with = "rooms", allow_hyphen_values = true)]
     session: Option<String>,
     /// Key of the HTTP API that may watch sessions; `roomcast dev` asks for none
     #[arg(long, env = "ROOMCAST_API_KEY", value_name = "KEY", hide_env_values = true)]
