@@ -1,6 +1,7 @@
 // The stock Socket.IO server, configured for throughput, speaking the room vocabulary.
 //
 //   PORT=4001 PING_INTERVAL_MS=25000 npm start       (or: node server.js 4001)
+//   PORT=4001 REDIS_URL=redis://127.0.0.1:6379 npm start     one of several nodes, with @socket.io/redis-adapter
 
 import { createServer } from "node:http";
 import { Server } from "socket.io";
@@ -19,6 +20,17 @@ const io = new Server(http, {
   pingTimeout: 20000,
   maxHttpBufferSize: 1e6,
 });
+
+// Other nodes: set up as the adapter's documentation says, and both connections made before anybody can come.
+if (process.env.REDIS_URL) {
+  const { createAdapter } = await import("@socket.io/redis-adapter");
+  const { createClient } = await import("redis");
+  const publisher = createClient({ url: process.env.REDIS_URL });
+  const subscriber = publisher.duplicate();
+  for (const client of [publisher, subscriber]) client.on("error", (error) => console.error(`redis: ${error.message}`));
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  io.adapter(createAdapter(publisher, subscriber));
+}
 
 const { rooms } = io.of("/").adapter;
 

@@ -31,6 +31,7 @@ Examples:
   roomcast-loadtest jitter --visitors 1000 --visits 200 --duration 60
   roomcast-loadtest drain --server 'roomcast dev --listen 127.0.0.1:{port} --admin-listen 127.0.0.1:{admin_port} \
       --drain-window 5s --drain-deadline 15s'
+  roomcast-loadtest side-by-side --nodes 2 --server 'a=./a --redis-url redis://127.0.0.1:{redis_port} --port {port}'
   roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
       --server 'other=node other.js {port}' --rounds 3 --server-cpu 0 --client-cpu 1
 
@@ -204,7 +205,7 @@ pub(crate) enum Shape {
 #[derive(Debug, Args, Serialize)]
 pub(crate) struct SideBySideCommand {
     /// A server to measure, as NAME=COMMAND; {port} and {admin_port} in the command are replaced by
-    /// free ports (metrics are read from /metrics on the latter)
+    /// free ports (metrics are read from /metrics on the latter), {redis_port} by that of --nodes' Redis
     #[arg(long = "server", required = true, value_name = "NAME=COMMAND")]
     pub(crate) servers: Vec<String>,
     /// Server that the others are compared with; the first one when not given
@@ -222,6 +223,13 @@ pub(crate) struct SideBySideCommand {
     /// What to measure
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measurement::ALL)]
     pub(crate) shapes: Vec<Measurement>,
+    /// Start so many of each server as one cluster, with a redis-server of their own between them, and measure
+    /// that: 2,000 users in 1,000 rooms whose members are on different nodes (--shapes means nothing then)
+    #[arg(long, default_value_t = 1)]
+    pub(crate) nodes: usize,
+    /// Publishes per second and room in a cluster
+    #[arg(long, default_value_t = 4.0)]
+    pub(crate) cluster_rate: f64,
     /// Short steps: for a first look, not for publishing
     #[arg(long)]
     pub(crate) quick: bool,
@@ -265,15 +273,18 @@ pub(crate) enum Measurement {
     HotRoom,
     /// many idle connections
     Idle,
+    /// the rooms of `load`, their members on different nodes
+    #[value(skip)]
+    Cluster,
 }
 
 impl Measurement {
-    /// All of them, in the order in which they are run.
+    /// All of one server, in the order in which they are run.
     pub(crate) const ALL: [Self; 7] =
         [Self::Load, Self::Load15k, Self::RoomsMax, Self::BigRoom, Self::BigRoomMax, Self::HotRoom, Self::Idle];
 
     /// What it is called on the command line.
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value().map_or_else(|| "cluster".to_owned(), |value| value.get_name().to_owned())
     }
 }

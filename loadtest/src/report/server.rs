@@ -63,6 +63,13 @@ impl Server {
         total.waiting = processes.iter().map(|process| process.cost.waiting).fold(0.0, f64::max);
         Self { total, processes }
     }
+
+    /// CPU time per delivery of the processes with this name.
+    pub(crate) fn cpu_us_per_delivery_of(&self, name: &str) -> Option<f64> {
+        let mut costs = self.processes.iter().filter(|process| process.name == name).peekable();
+        costs.peek()?;
+        Some(costs.map(|process| process.cost.cpu_us_per_delivery).sum())
+    }
 }
 
 #[cfg(test)]
@@ -80,5 +87,7 @@ mod tests {
         assert_eq!(server.total.cores, 2.0);
         assert_eq!(server.total.waiting, 0.2, "the one that waited most");
         assert_eq!(server.total.rss_bytes, 20);
+        assert_eq!(server.cpu_us_per_delivery_of("?"), Some(2_000.0), "there is no process 0, so no name");
+        assert_eq!(server.cpu_us_per_delivery_of("redis-server"), None);
     }
 }

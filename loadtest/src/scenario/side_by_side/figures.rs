@@ -1,7 +1,10 @@
 //! Says which figures of a measurement are compared, and how rounds become one figure.
 
 use crate::cli::Measurement;
-use crate::report::{Load, Results};
+use crate::report::{Load, Results, Server};
+
+/// What the system calls the process between nodes.
+const REDIS: &str = "redis-server";
 
 /// One compared figure: a row of the table.
 #[derive(Clone, Copy)]
@@ -55,6 +58,17 @@ const HOT_ROOM: [Figure; 4] = [
     figure("lost in the flooded room", 0, |r| Some(r.load.as_ref()?.flood.as_ref()?.lost as f64)),
 ];
 
+const CLUSTER: [Figure; 8] = [
+    figure("CPU per delivery, all processes, µs", 2, cpu_per_delivery),
+    figure("of it Redis, µs", 2, |r| server(r)?.cpu_us_per_delivery_of(REDIS)),
+    figure("CPU of all processes, % of a core", 0, |r| Some(server(r)?.total.cores * 100.0)),
+    figure("latency p50 within a node, µs", 0, |r| Some(r.load.as_ref()?.same_node?.p50_us as f64)),
+    figure("latency p99 within a node, µs", 0, |r| Some(r.load.as_ref()?.same_node?.p99_us as f64)),
+    figure("latency p50 across nodes, µs", 0, |r| Some(r.load.as_ref()?.cross_node?.p50_us as f64)),
+    figure("latency p99 across nodes, µs", 0, |r| Some(r.load.as_ref()?.cross_node?.p99_us as f64)),
+    figure("lost", 0, |r| load(r, |l| l.lost as f64)),
+];
+
 const IDLE: [Figure; 4] = [
     figure("memory per session, bytes (anonymous)", 0, |r| r.idle.as_ref()?.rss_anon_bytes_per_session),
     figure("CPU while idle, % of a core", 2, |r| Some(r.idle.as_ref()?.server_cores? * 100.0)),
@@ -71,6 +85,7 @@ pub(crate) fn of(measurement: Measurement) -> &'static [Figure] {
         Measurement::RoomsMax | Measurement::BigRoomMax => &SATURATED,
         Measurement::HotRoom => &HOT_ROOM,
         Measurement::Idle => &IDLE,
+        Measurement::Cluster => &CLUSTER,
     }
 }
 
@@ -95,10 +110,16 @@ pub(super) fn generator_cores(results: &Results) -> f64 {
 /// Says something about other work only while neither is near its limit: threads of a saturated server wait for each other.
 pub(super) fn waiting(measurement: Measurement, results: &Results) -> f64 {
     let steady = matches!(measurement, Measurement::Load | Measurement::Load15k | Measurement::BigRoom);
-    results.load.iter().filter(|_| steady).fold(0.0, |most: f64, load| {
-        let server = load.server.as_ref().map_or(0.0, |server| server.total.waiting);
+    // the processes of a cluster wait for each other
+    let cluster = measurement == Measurement::Cluster;
+    results.load.iter().filter(|_| steady || cluster).fold(0.0, |most: f64, load| {
+        let server = load.server.as_ref().filter(|_| steady).map_or(0.0, |server| server.total.waiting);
         most.max(load.generator.waiting).max(server)
     })
+}
+
+fn server(results: &Results) -> Option<&Server> {
+    results.load.as_ref()?.server.as_ref()
 }
 
 fn load(results: &Results, read: impl Fn(&Load) -> f64) -> Option<f64> {
@@ -110,7 +131,7 @@ fn p99(results: &Results) -> Option<f64> {
 }
 
 fn cpu_per_delivery(results: &Results) -> Option<f64> {
-    Some(results.load.as_ref()?.server.as_ref()?.total.cpu_us_per_delivery)
+    Some(server(results)?.total.cpu_us_per_delivery)
 }
 
 #[cfg(test)]

@@ -31,6 +31,14 @@ fn title(measurement: Measurement, comparison: &Comparison) -> String {
         Measurement::BigRoom => "One room of 2,000 members, 10 publishes/s: 20,000 deliveries/s",
         Measurement::BigRoomMax => "One room of 2,000 members, saturated (p99 ≤ 100 ms, nothing lost)",
         Measurement::HotRoom => "2,000 users in 1,000 rooms beside a room of 100 that one member floods",
+        Measurement::Cluster => {
+            let Comparison { nodes, cluster_rate: rate, .. } = comparison;
+            return format!(
+                "{nodes} nodes and Redis, 2,000 users in 1,000 rooms of members on different nodes, {rate} publishes/s per \
+                 room: {} deliveries/s",
+                grouped((2_000.0 * rate) as u64)
+            );
+        }
         Measurement::Idle => return format!("{} idle sessions", grouped(comparison.idle_users as u64)),
     }
     .to_owned()
@@ -40,7 +48,7 @@ fn table(text: &mut String, comparison: &Comparison) {
     let names: Vec<_> = comparison.servers.iter().map(|server| server.name.as_str()).collect();
     push(text, &format!("| | {} |", names.join(" | ")));
     push(text, &format!("|---|{}", "---:|".repeat(names.len())));
-    for measurement in Measurement::ALL {
+    for measurement in Measurement::ALL.into_iter().chain([Measurement::Cluster]) {
         if !comparison.trials.iter().any(|trial| trial.measurement == measurement) {
             continue;
         }
@@ -146,7 +154,8 @@ fn circumstances(text: &mut String, comparison: &Comparison) {
 
 fn placement(comparison: &Comparison) -> String {
     let on = |cpu: Option<usize>| cpu.map_or("any processor".to_owned(), |cpu| format!("processor {cpu} alone"));
-    format!("Servers on {}, the generator on {}.", on(comparison.server_cpu), on(comparison.client_cpu))
+    let servers = if comparison.nodes > 1 { "All nodes and Redis" } else { "Servers" };
+    format!("{servers} on {}, the generator on {}.", on(comparison.server_cpu), on(comparison.client_cpu))
 }
 
 /// The command as it can be given to a shell again.

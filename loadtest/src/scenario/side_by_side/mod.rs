@@ -1,10 +1,12 @@
 //! `side-by-side`: measures several servers in turn, so that a machine's bad minute hits them all.
 //!
 //! Within a round every measurement is made for each server before the next measurement begins,
-//! each time on a freshly started server; every other round goes through the servers backwards.
+//! each time on a freshly started server; every other round goes through the servers backwards. With `--nodes` each server
+//! is a cluster of as many processes, and a Redis.
 
 mod figures;
 mod markdown;
+mod nodes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,14 +14,15 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::server::{Recipe, ServerProcess};
+use super::server::Recipe;
 use super::setting::{Crowd, Setting, pin};
 use super::{fanout, idle, ramp};
-use crate::cli::options::{LoadOptions, TargetOptions};
+use crate::cli::options::LoadOptions;
 use crate::cli::{IdleOptions, Measurement, SearchOptions, SideBySideCommand};
 use crate::client::http::Transport;
 use crate::observe::host::Host;
 use crate::report::{Results, SCHEMA_VERSION};
+use nodes::Nodes;
 
 /// Clients of all measurements but `idle`.
 const USERS: usize = 2_000;
@@ -46,6 +49,8 @@ pub(crate) struct Comparison {
     server_cpu: Option<usize>,
     client_cpu: Option<usize>,
     idle_users: usize,
+    nodes: usize,
+    cluster_rate: f64,
     servers: Vec<Recipe>,
     trials: Vec<Trial>,
     interrupted: bool,
@@ -88,6 +93,8 @@ pub(crate) fn run(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) ->
         server_cpu: command.server_cpu,
         client_cpu: command.client_cpu,
         idle_users: command.idle_users,
+        nodes: command.nodes,
+        cluster_rate: command.cluster_rate,
         servers,
         trials: Vec::new(),
         interrupted: false,
@@ -100,7 +107,7 @@ pub(crate) fn run(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) ->
 
 impl Comparison {
     fn run_rounds(&mut self, command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) {
-        let mut measurements = command.shapes.clone();
+        let mut measurements = if command.nodes > 1 { vec![Measurement::Cluster] } else { command.shapes.clone() };
         measurements.sort_unstable();
         measurements.dedup();
         for round in 0..command.rounds {
@@ -153,10 +160,10 @@ fn measure(
     interrupted: &Arc<AtomicBool>,
     warnings: &mut Vec<String>,
 ) -> Result<Results> {
-    let process = ServerProcess::start(recipe, command.server_cpu, command.show_servers)?;
-    let target = TargetOptions::local(process.port, process.admin_port, process.pid, command.wire);
-    let mut setting = Setting::new(target, interrupted.clone(), command.quiet)?;
-    setting.progress.line(&format!("round {}, {measurement:?}, {} (pid {})", round + 1, recipe.name, process.pid));
+    let nodes = Nodes::start(command, recipe)?;
+    let mut setting = Setting::new(nodes.target(command), interrupted.clone(), command.quiet)?;
+    let pids = setting.servers();
+    setting.progress.line(&format!("round {}, {measurement:?}, {} (processes {pids:?})", round + 1, recipe.name));
     let results = scenario(&mut setting, measurement, command);
     setting.progress.clear();
     match &results {
@@ -200,6 +207,7 @@ fn scenario(setting: &mut Setting, measurement: Measurement, command: &SideBySid
             let shape = fanout::Shape { users: USERS, rooms: ROOMS, flooded: FLOODED };
             fanout::run(setting, shape, 1.0, &load)
         }
+        Measurement::Cluster => fanout::run(setting, (USERS, ROOMS), command.cluster_rate, &load),
         Measurement::BigRoom => fanout::run(setting, (USERS, 1), 10.0, &load),
         Measurement::RoomsMax => saturate(setting, ROOMS),
         Measurement::BigRoomMax => saturate(setting, 1),
