@@ -48,6 +48,11 @@ impl Link {
         Ok(redis.transpose()?.map(Self::Redis))
     }
 
+    /// Whether publications take several ways, on which one may overtake another.
+    fn is_cluster(&self) -> bool {
+        matches!(self, Self::Redis(redis) if redis.is_cluster())
+    }
+
     fn line(&self) -> Line {
         match self {
             Self::Redis(redis) => Line::Redis(redis.clone()),
@@ -80,6 +85,7 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
         waiting_bytes: Default::default(),
         bytes_max: settings.redis_hold_bytes,
         hold_ms: u64::try_from(settings.redis_hold.as_millis()).unwrap_or(u64::MAX),
+        numbers: format == Format::Classic && !link.is_cluster(),
         specific: settings.redis_specific_responses,
         waiting_since: Default::default(),
         heard_at: Default::default(),

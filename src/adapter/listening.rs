@@ -5,7 +5,7 @@ use super::publisher::{self, Kind};
 use super::shared::Shared;
 use super::{Here, peers, reconcile, replay};
 use crate::lifecycle;
-use crate::protocol::envelope::{Content, Envelope, Format, Limits, Place};
+use crate::protocol::envelope::{Content, Envelope, Limits, Place};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Ear {
     /// numbers, or nobody can be asked.
     fn begin_to_catch_up(&mut self) {
         let heard_at = self.shared.heard_at.load(Relaxed);
-        if heard_at == 0 || self.shared.format != Format::Classic || self.shared.peers.count() == 0 {
+        if heard_at == 0 || !self.shared.numbers || self.shared.peers.count() == 0 {
             return;
         }
         let kept_back = match self.catching_up.take() {

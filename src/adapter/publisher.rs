@@ -7,6 +7,7 @@ use super::shared::Shared;
 use crate::lifecycle;
 use crate::metrics::PublishLoss;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,6 +24,12 @@ const AWAY_TICK: Duration = Duration::from_millis(50);
 /// number is looked at.
 const REUNION_TIMEOUT: Duration = Duration::from_secs(1);
 const REUNION_TICK: Duration = Duration::from_millis(20);
+
+/// How long a node that asks again for what it missed is not answered again, in milliseconds.
+const SAY_AGAIN_MS: u64 = 250;
+
+/// Nodes that are told again in that time.
+const ASKERS_MAX: usize = 256;
 
 /// What a worker hands in.
 #[derive(Debug)]
@@ -58,7 +65,7 @@ impl Parcel {
 /// Publishes until everybody who could hand something in is gone.
 pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, queue: Receiver<Parcel>) {
     let (outgoing, recent) = (Outgoing::new(shared.hold_ms), Recent::new(shared.hold_ms, shared.bytes_max));
-    let mut publisher = Publisher { shared, queue, outgoing, recent, number: 0 };
+    let mut publisher = Publisher { shared, queue, outgoing, recent, number: 0, said_again: HashMap::new() };
     while publisher.wait().await {
         publisher.publish(&broker).await;
     }
@@ -71,6 +78,8 @@ struct Publisher {
     recent: Recent,
     /// Of the last publication.
     number: u64,
+    /// Who has been told again of late what was published, and when.
+    said_again: HashMap<Box<str>, u64>,
 }
 
 impl Publisher {
@@ -135,6 +144,12 @@ impl Publisher {
     fn say_again(&mut self, parcel: &Parcel, ago: u64) {
         let (since, channel) = (lifecycle::unix_millis(), &parcel.channel);
         self.shared.released(parcel.cost());
+        // Whoever asks again is answered already.
+        self.said_again.retain(|_, at| *at + SAY_AGAIN_MS > since);
+        if self.said_again.contains_key(channel) || self.said_again.len() >= ASKERS_MAX {
+            return;
+        }
+        self.said_again.insert(channel.clone(), since);
         let repeats = self.recent.since(ago, since).map(replay::repeat).chain([replay::end(&self.shared.uid)]);
         for payload in repeats {
             let publication = Publication { channel: channel.clone(), payload };

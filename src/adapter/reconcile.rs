@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Channels that are subscribed to, or given up, at once.
 const BATCH: usize = 512;
 
+/// The same in the sharded form, where each is a command of its own that waits for its answer.
+const SHARDED_BATCH: usize = 32;
+
 /// How long a room without members is still heard, in milliseconds: somebody may come back.
 pub(super) const IDLE_MS: u64 = 1_000;
 
@@ -51,6 +54,10 @@ pub(super) fn probed(shared: &Shared, payload: &[u8]) {
     let now = lifecycle::unix_millis();
     shared.stats.probed_at_ms.set(now);
     shared.stats.probe_ms.set(now.saturating_sub(sent));
+    // Something comes in although the connection is said to be lost: it is looked after like a new one.
+    if shared.stats.up.get() == 0 && shared.stats.connections.get() > 0 {
+        up(shared);
+    }
 }
 
 /// Reconciles for ever.
@@ -111,6 +118,10 @@ fn ask_for_the_past(shared: &Shared) {
     let _unsent = shared.post(shared.replay_channel().into(), question, Kind::Plain);
 }
 
+fn batch_of(shared: &Shared) -> usize {
+    if shared.format == Format::Sharded { SHARDED_BATCH } else { BATCH }
+}
+
 async fn count_nodes<B: Broker>(shared: &Shared, broker: &B) {
     let Some(channels) = shared.channels.first() else { return };
     let counting = tokio::time::timeout(SUBSCRIBE_TIMEOUT, broker.subscribers(channels.question()));
@@ -150,7 +161,7 @@ async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), 
 /// Subscribes to the rooms that are wanted. Says whether all are heard now.
 async fn subscribe<B: Broker>(shared: &Shared, broker: &B) -> bool {
     loop {
-        let batch = shared.interest().ask(BATCH);
+        let batch = shared.interest().ask(batch_of(shared));
         if batch.is_empty() {
             return true;
         }
@@ -171,7 +182,8 @@ async fn subscribe<B: Broker>(shared: &Shared, broker: &B) -> bool {
 
 async fn unsubscribe<B: Broker>(shared: &Shared, broker: &B, now: u64, here: &dyn Here) {
     loop {
-        let batch = shared.interest().give_up(now, BATCH, |(namespace, room)| here.has_members(*namespace, room));
+        let batch =
+            shared.interest().give_up(now, batch_of(shared), |(namespace, room)| here.has_members(*namespace, room));
         if batch.is_empty() {
             return;
         }

@@ -54,6 +54,11 @@ impl Redis {
         Ok(Self { publisher: client(EVENTS_MAX)?, subscriber: client(UNREAD_MAX)?, sharded })
     }
 
+    /// Whether it is a Cluster, whose servers pass publications on to each other.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.publisher.is_clustered()
+    }
+
     /// Starts to connect, and goes on for ever. Returns what reads; to be called once, on the runtime that drives both.
     pub(super) fn connect(&self) -> RedisListener {
         let listener = RedisListener {

@@ -37,7 +37,7 @@ impl Recent {
 
     /// What was published in the last `ago` milliseconds, in order.
     pub(super) fn since(&self, ago: u64, now: u64) -> impl Iterator<Item = &Publication> {
-        self.sent.iter().skip_while(move |(at, _)| *at + ago < now).map(|(_, publication)| publication)
+        self.sent.iter().skip_while(move |(at, _)| at.saturating_add(ago) < now).map(|(_, publication)| publication)
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) bytes_max: usize,
     pub(super) hold_ms: u64,
+    /// Whether publications have numbers: they come from one server, in their order.
+    pub(super) numbers: bool,
     /// Whether answers go to who asked alone.
     pub(super) specific: bool,
     /// Since when the first of what is being published waits, in milliseconds since 1970; 0 when nothing does.
@@ -99,7 +101,7 @@ impl Shared {
         let mut payload = Vec::new();
         broadcast.write(self.format, &mut payload).map_err(|_| self.lost(PublishLoss::Encoding))?;
         let channel = self.channels(namespace).broadcast(rooms, request.is_some());
-        let kind = if request.is_none() { Kind::Numbered } else { Kind::Plain };
+        let kind = if self.numbers && request.is_none() { Kind::Numbered } else { Kind::Plain };
         self.post(channel.into(), payload, kind)
     }
 

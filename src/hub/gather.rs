@@ -129,8 +129,8 @@ async fn all_afar(asked: Option<Asked>) -> Gathered {
     let mut all = Gathered::default();
     let Some(mut asked) = asked else { return all };
     let Some(nodes) = asked.nodes().await else { return Gathered { missing: 1, ..all } };
-    let (mut heard, mut clients) = (0, 0);
-    while (heard < nodes || all.answers.len() < clients)
+    let (mut heard, mut clients, mut answered, mut bytes) = (0, 0_usize, 0, 0);
+    while (heard < nodes || answered < clients)
         && let Some(content) = asked.next().await
     {
         match content {
@@ -138,7 +138,14 @@ async fn all_afar(asked: Option<Asked>) -> Gathered {
                 heard += 1;
                 clients = clients.saturating_add(usize::try_from(more).unwrap_or(usize::MAX));
             }
-            Content::Answer { arguments, .. } => all.answers.push(arguments),
+            Content::Answer { arguments, .. } => {
+                answered += 1;
+                bytes += arguments.cost();
+                // What is too much counts as missing.
+                if bytes <= ANSWERS_BYTES_MAX {
+                    all.answers.push(arguments);
+                }
+            }
             _ => {}
         }
     }
@@ -216,13 +223,14 @@ impl Local {
 
     /// Delivers a broadcast that is to be answered, and remembers whom it reached.
     pub fn ask_members(&mut self, broadcast: &Arc<Broadcast>, timeout: Duration, now: u64, reply: mpsc::Sender<Heard>) {
-        let Some(number) = broadcast.ack_number().filter(|_| self.gatherings.len() < GATHERINGS_MAX) else { return };
+        let Some(number) = broadcast.ack_number() else { return };
         self.asked.clear();
         self.deliver_posted(broadcast);
         let waiting: HashSet<Sid> = self.asked.drain(..).collect();
         // Whoever asked may have gone away.
         let _gone = reply.try_send(Heard::Asked(waiting.len()));
-        if waiting.is_empty() {
+        // Whoever cannot be waited for has heard it, and counts as missing.
+        if waiting.is_empty() || self.gatherings.len() >= GATHERINGS_MAX {
             return;
         }
         let due = now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
