@@ -122,11 +122,7 @@ pub(super) async fn join(
     Params(params): Params<NamespaceParam>,
     body: JsonText,
 ) -> Result<Json<Reached>, Problem> {
-    let namespace = api.namespace(params.namespace.as_deref())?;
-    let RoomBody { room, issuer } = parse(body.text()?, api.limits)?;
-    check_room_name(&room)?;
-    let (issuer, namespace) = (api.issuer(issuer)?, api.hub.name_of(namespace));
-    Ok(Json(api.hub.each(&user, issuer, Order::Join(namespace, room.into())).await?.into()))
+    move_user(&api, &user, &params, &body, Order::Join).await
 }
 
 /// Make all sessions of a user leave a room
@@ -142,11 +138,22 @@ pub(super) async fn leave(
     Params(params): Params<NamespaceParam>,
     body: JsonText,
 ) -> Result<Json<Reached>, Problem> {
+    move_user(&api, &user, &params, &body, Order::Leave).await
+}
+
+/// Has all sessions of a user do something about the room that the body names.
+async fn move_user(
+    api: &Api,
+    user: &str,
+    params: &NamespaceParam,
+    body: &JsonText,
+    order: fn(Box<str>, Box<str>) -> Order,
+) -> Result<Json<Reached>, Problem> {
     let namespace = api.namespace(params.namespace.as_deref())?;
     let RoomBody { room, issuer } = parse(body.text()?, api.limits)?;
     check_room_name(&room)?;
     let (issuer, namespace) = (api.issuer(issuer)?, api.hub.name_of(namespace));
-    Ok(Json(api.hub.each(&user, issuer, Order::Leave(namespace, room.into())).await?.into()))
+    Ok(Json(api.hub.each(user, issuer, order(namespace, room.into())).await?.into()))
 }
 
 /// Revoke a token

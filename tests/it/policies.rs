@@ -1,6 +1,6 @@
 //! Goal: the policy of a room holds whichever way somebody comes to it. Method: one set of rules, and every door.
 
-use crate::support::{Client, Heard, NativeClient, SocketIoClient, TestServer, grant, http_get, signed, token};
+use crate::support::{Client, Heard, NativeClient, TestServer, grant, http_get, signed, token};
 use roomcast::config::Settings;
 use roomcast::protocol::Wire;
 use roomcast::session::{Claims, RoomClaim};
@@ -20,19 +20,9 @@ fn ruled(settings: &mut Settings, rules: &[&str]) {
     settings.limits.packets_per_second = 0;
 }
 
-async fn connect(server: &TestServer, wire: Wire, token: &str) -> Client {
-    if wire == Wire::SocketIo {
-        let mut client = SocketIoClient::open(server, "", None).await.unwrap();
-        client.enter("/", json!({"token": token})).await.unwrap();
-        return Client::SocketIo(Box::new(client));
-    }
-    let mut client = NativeClient::open(server, &format!("?token={token}"), wire).await.unwrap();
-    client.hello().await.unwrap();
-    Client::Native(Box::new(client))
-}
-
 async fn holder(server: &TestServer, wire: Wire, rooms: Vec<RoomClaim>) -> Client {
-    connect(server, wire, &signed(&Claims { sub: "ada".into(), exp: LATER, rooms, ..Claims::default() })).await
+    Client::with_token(server, wire, &signed(&Claims { sub: "ada".into(), exp: LATER, rooms, ..Claims::default() }))
+        .await
 }
 
 async fn ada(server: &TestServer, wire: Wire) -> Client {

@@ -2,8 +2,7 @@
 
 use super::LATER;
 use crate::support::{
-    Client, HEAVY, Heard, NativeClient, Poller, SocketIoClient, TestServer, beside, eventually, grant, http_get,
-    signed, token,
+    Client, HEAVY, Heard, Poller, SocketIoClient, TestServer, beside, eventually, grant, http_get, signed, token,
 };
 use futures_util::future::join_all;
 use roomcast::lifecycle::unix_seconds;
@@ -17,21 +16,6 @@ fn server(warning: Duration) -> TestServer {
         settings.auth.auth_leeway = Duration::ZERO;
         settings.auth.token_warning = warning;
     })
-}
-
-async fn connect(server: &TestServer, wire: Wire, token: &str) -> Client {
-    match wire {
-        Wire::SocketIo => {
-            let mut client = SocketIoClient::open(server, "", None).await.unwrap();
-            client.enter("/", json!({"token": token})).await.unwrap();
-            Client::SocketIo(Box::new(client))
-        }
-        _ => {
-            let mut client = NativeClient::open(server, &format!("?token={token}"), wire).await.unwrap();
-            client.hello().await.unwrap();
-            Client::Native(Box::new(client))
-        }
-    }
 }
 
 async fn refresh(client: &mut Client, token: &str) -> Result<Value, Value> {
@@ -55,13 +39,13 @@ async fn five_hundred_sessions_end_with_their_token_warned_before_and_nobody_els
     let wires = [Wire::SocketIo, Wire::Json, Wire::SocketIo, Wire::MsgPack];
     let mut stay = Vec::new();
     for wire in wires {
-        stay.push(connect(&server, wire, &token("stays", LATER)).await);
+        stay.push(Client::with_token(&server, wire, &token("stays", LATER)).await);
     }
     let (server, ends) = (std::sync::Arc::new(server), token("ends", unix_seconds() + 12));
     let one = |n: usize| {
         let (server, ends) = (std::sync::Arc::clone(&server), ends.clone());
         beside(async move {
-            let mut client = connect(&server, wires[n % 4], &ends).await;
+            let mut client = Client::with_token(&server, wires[n % 4], &ends).await;
             assert!(warning(&mut client).await <= 3_000);
             assert_eq!(client.closed().await, 4401);
             if let Client::SocketIo(client) = client {
@@ -84,7 +68,7 @@ async fn five_hundred_sessions_end_with_their_token_warned_before_and_nobody_els
 async fn a_fresh_token_in_time_lets_a_session_stay() {
     for wire in [Wire::SocketIo, Wire::Json, Wire::MsgPack] {
         let server = server(Duration::from_secs(60));
-        let mut client = connect(&server, wire, &token("ada", unix_seconds() + 3)).await;
+        let mut client = Client::with_token(&server, wire, &token("ada", unix_seconds() + 3)).await;
         client.join("r").await.unwrap();
         assert!(warning(&mut client).await <= 3_000, "{wire:?}");
         for bad in [token("eve", LATER), token("ada", 1_000_000_000), "nonsense".into()] {
@@ -105,7 +89,7 @@ async fn a_fresh_token_in_time_lets_a_session_stay() {
 #[tokio::test]
 async fn a_fresh_token_that_ends_sooner_counts_too() {
     let server = server(Duration::from_secs(60));
-    let mut client = connect(&server, Wire::Json, &token("ada", LATER)).await;
+    let mut client = Client::with_token(&server, Wire::Json, &token("ada", LATER)).await;
     refresh(&mut client, &token("ada", unix_seconds() + 2)).await.unwrap();
     warning(&mut client).await;
     assert_eq!(client.closed().await, 4401);
@@ -116,7 +100,8 @@ async fn a_fresh_token_that_allows_less_takes_rooms_away() {
     let server = server(Duration::from_secs(60));
     let with = |rooms| signed(&Claims { sub: "ada".into(), exp: LATER, rooms, ..Claims::default() });
     for wire in [Wire::SocketIo, Wire::Json] {
-        let mut client = connect(&server, wire, &with(vec![grant("a:*", "join+publish"), grant("b:*", "join")])).await;
+        let mut client =
+            Client::with_token(&server, wire, &with(vec![grant("a:*", "join+publish"), grant("b:*", "join")])).await;
         for room in ["a:1", "b:1", "free"] {
             client.join(room).await.unwrap();
         }

@@ -234,7 +234,7 @@ async fn about_to_fetch(namespaces: &[&str]) -> (TestServer, Signer, Signer) {
     });
     assert_eq!(status(&server, &old.sign(&claims())).await, 101);
     issuer.show(&[&old, &new]);
-    issuer.take(Duration::from_millis(400));
+    issuer.take(Duration::from_millis(1500)); // all that is said meanwhile has to be said in time
     tokio::time::sleep(Duration::from_millis(150)).await; // the shortest time between two fetches
     (server, old, new)
 }

@@ -21,17 +21,6 @@ fn token(user: &str, id: &str) -> String {
     signed(&Claims { sub: user.into(), exp: LATER, jti: Some(id.into()), ..Claims::default() })
 }
 
-async fn connect(server: &TestServer, wire: Wire, token: &str) -> Client {
-    if wire == Wire::SocketIo {
-        let mut client = SocketIoClient::open(server, "", None).await.unwrap();
-        client.enter("/", json!({"token": token})).await.unwrap();
-        return Client::SocketIo(Box::new(client));
-    }
-    let mut client = NativeClient::open(server, &format!("?token={token}"), wire).await.unwrap();
-    client.hello().await.unwrap();
-    Client::Native(Box::new(client))
-}
-
 async fn tell(server: &TestServer, path: &str, body: &str) -> (u16, Value) {
     let headers = format!("Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n");
     let answer = request(server.public, "POST", path, &headers, body).await;
@@ -44,9 +33,9 @@ async fn all_sessions_of_a_user_are_ended_and_no_others() {
     let (ada, eve) = (token("ada", "1"), token("eve", "2"));
     let mut ended = Vec::new();
     for wire in [Wire::SocketIo, Wire::Json, Wire::MsgPack, Wire::SocketIo] {
-        ended.push(connect(&server, wire, &ada).await);
+        ended.push(Client::with_token(&server, wire, &ada).await);
     }
-    let mut stays = connect(&server, Wire::Json, &eve).await;
+    let mut stays = Client::with_token(&server, Wire::Json, &eve).await;
     assert_eq!(tell(&server, "/api/v1/users/ada/disconnect", "").await, (200, json!({"sessions": 4})));
     for client in &mut ended {
         assert_eq!(client.closed().await, 1000);
@@ -54,7 +43,7 @@ async fn all_sessions_of_a_user_are_ended_and_no_others() {
     assert_eq!(server.closes("kicked").await, 4);
     stays.join("r").await.unwrap();
     assert_eq!(tell(&server, "/api/v1/users/nobody/disconnect", "{}").await, (200, json!({"sessions": 0})));
-    connect(&server, Wire::Json, &ada).await.join("r").await.unwrap();
+    Client::with_token(&server, Wire::Json, &ada).await.join("r").await.unwrap();
 }
 
 #[tokio::test]
@@ -75,7 +64,7 @@ async fn services_move_the_sessions_of_a_user_between_rooms() {
     let server = server();
     let mut clients = Vec::new();
     for wire in [Wire::SocketIo, Wire::Json] {
-        clients.push(connect(&server, wire, &token("a/b", "1")).await);
+        clients.push(Client::with_token(&server, wire, &token("a/b", "1")).await);
     }
     let path = |verb: &str| format!("/api/v1/users/a%2Fb/{verb}");
     let room = json!({"room": "incident:42"}).to_string();
@@ -104,8 +93,8 @@ async fn a_room_that_is_full_is_full_for_services_too() {
         settings.rooms.room_policies = vec!["small max-members=1".parse().unwrap()];
     });
     let (_one, _two) = (
-        connect(&server, Wire::Json, &token("ada", "1")).await,
-        connect(&server, Wire::Json, &token("ada", "1")).await,
+        Client::with_token(&server, Wire::Json, &token("ada", "1")).await,
+        Client::with_token(&server, Wire::Json, &token("ada", "1")).await,
     );
     let answer = tell(&server, "/api/v1/users/ada/join", r#"{"room":"small"}"#).await;
     assert_eq!(answer, (200, json!({"sessions": 1, "refused": 1})));
@@ -115,8 +104,11 @@ async fn a_room_that_is_full_is_full_for_services_too() {
 async fn a_revoked_token_ends_its_sessions_and_opens_nothing_until_it_has_expired() {
     let server = server();
     let (lost, kept) = (token("ada", "lost/1"), token("ada", "kept"));
-    let mut gone = vec![connect(&server, Wire::SocketIo, &lost).await, connect(&server, Wire::Json, &lost).await];
-    let mut stays = connect(&server, Wire::Json, &kept).await;
+    let mut gone = vec![
+        Client::with_token(&server, Wire::SocketIo, &lost).await,
+        Client::with_token(&server, Wire::Json, &lost).await,
+    ];
+    let mut stays = Client::with_token(&server, Wire::Json, &kept).await;
     let answer = tell(&server, "/api/v1/tokens/lost%2F1/revoke", "").await;
     assert_eq!(answer, (200, json!({"sessions": 2, "until": LATER + 5})), "until the sessions say that it ends");
     for client in &mut gone {

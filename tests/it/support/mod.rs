@@ -109,6 +109,18 @@ impl Client {
         }
     }
 
+    /// Connects with a token: Socket.IO clients show it in CONNECT, plain ones in the address.
+    pub(crate) async fn with_token(server: &TestServer, wire: Wire, token: &str) -> Self {
+        if wire == Wire::SocketIo {
+            let mut client = SocketIoClient::open(server, "", None).await.unwrap();
+            client.enter("/", json!({"token": token})).await.unwrap();
+            return Self::SocketIo(Box::new(client));
+        }
+        let mut client = NativeClient::open(server, &format!("?token={token}"), wire).await.unwrap();
+        client.hello().await.unwrap();
+        Self::Native(Box::new(client))
+    }
+
     /// Connects and joins; the join has been acknowledged.
     pub(crate) async fn member(server: &TestServer, wire: Wire, room: &str) -> Self {
         let mut client = Self::connect(server, wire).await;
