@@ -88,6 +88,7 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
         numbers: format == Format::Classic && !link.is_cluster(),
         specific: settings.redis_specific_responses,
         waiting_since: Default::default(),
+        receipts: Default::default(),
         heard_at: Default::default(),
         lost_at: Default::default(),
         nodes: Default::default(),

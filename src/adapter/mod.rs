@@ -5,7 +5,7 @@
 //! | [`Adapter`] | the handle, for any thread; what it does never waits for the broker |
 //! | [`broker`] | what is needed of a pub/sub server; [`redis`] and, within one process, [`bus`] are ones |
 //! | [`interest`] | which rooms are to be heard, and which are; [`reconcile`] makes the two agree |
-//! | [`outgoing`] | what waits to be published, in order; [`publisher`] publishes it |
+//! | [`outgoing`] | what waits to be published, in order; [`publisher`] publishes it, and [`receipt`] says what became of it |
 //! | [`listening`] | what comes in |
 //! | [`replay`] | what was said while a node could not listen |
 //! | [`requests`] | questions to the others, and their answers |
@@ -27,6 +27,7 @@ mod nodes;
 mod outgoing;
 mod peers;
 mod publisher;
+mod receipt;
 mod reconcile;
 mod redis;
 mod replay;
@@ -39,6 +40,7 @@ pub use inquiry::{Inquiry, Told};
 pub use interest::Waiting;
 pub use nodes::Peer;
 pub use peers::Load;
+pub use receipt::{Fate, Receipt};
 pub use requests::Asked;
 
 use crate::config::RedisSettings;
@@ -149,7 +151,7 @@ impl Adapter {
     /// # Errors
     /// Why it was given up.
     pub fn publish<S: AsRef<str>>(&self, namespace: u16, said: &Said<'_, S>) -> Result<(), PublishLoss> {
-        self.cluster.as_ref().map_or(Ok(()), |shared| shared.publish(namespace, said, None))
+        self.cluster.as_ref().map_or(Ok(()), |shared| shared.publish(namespace, said, None, None))
     }
 
     /// Has the other nodes do something. Nobody answers.
@@ -191,7 +193,7 @@ impl Adapter {
         let Some(shared) = &self.cluster else { return Ok(None) };
         let id = random_text(8);
         let asked = Asked::new(shared, namespace, &id, timeout)?;
-        shared.publish(namespace, said, Some(&id))?;
+        shared.publish(namespace, said, Some(&id), None)?;
         Ok(Some(asked))
     }
 

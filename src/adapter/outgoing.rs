@@ -1,6 +1,7 @@
 //! What waits to be published: bounded in number, bytes and age, in order. Pure: `now` is an argument, in milliseconds.
 
 use super::broker::Publication;
+use super::receipt::Owed;
 use std::collections::VecDeque;
 
 /// What other nodes should have, and have not got yet.
@@ -17,6 +18,8 @@ pub(super) struct Held {
     pub(super) since: u64,
     /// What it counts in the queue's bound.
     pub(super) cost: usize,
+    /// Whoever waits to hear that it is sent.
+    pub(super) owed: Option<Owed>,
 }
 
 impl Outgoing {
@@ -53,6 +56,15 @@ impl Outgoing {
         batch
     }
 
+    /// The first `n` are sent. Returns what they cost.
+    pub(super) fn sent(&mut self, n: usize) -> usize {
+        for owed in self.waiting.iter_mut().take(n).filter_map(|held| held.owed.take()) {
+            // Whoever waited may have gone away.
+            let _gone = owed.send(());
+        }
+        self.done(n)
+    }
+
     /// The first `n` are gone. Returns what they cost.
     pub(super) fn done(&mut self, n: usize) -> usize {
         self.waiting.drain(..n.min(self.waiting.len())).map(|held| held.cost).sum()
@@ -72,7 +84,7 @@ mod tests {
 
     fn held(payload: &'static str, since: u64) -> Held {
         let publication = Publication { channel: "c".into(), payload: Bytes::from_static(payload.as_bytes()) };
-        Held { publication, since, cost: payload.len() }
+        Held { publication, since, cost: payload.len(), owed: None }
     }
 
     fn payloads(batch: &[Publication]) -> Vec<&str> {
@@ -102,5 +114,19 @@ mod tests {
         assert_eq!(payloads(&outgoing.batch(9, 100)), ["new"]);
         assert_eq!(outgoing.expire(60_000), (1, 3));
         assert!(outgoing.is_empty());
+    }
+
+    #[test]
+    fn whoever_waits_is_told_of_what_is_sent_and_not_of_what_is_given_up() {
+        let (mut outgoing, mut receipts) = (Outgoing::new(5_000), Vec::new());
+        for since in [0, 1_000] {
+            let (owed, receipt) = tokio::sync::oneshot::channel();
+            outgoing.push(Held { owed: Some(owed), ..held("one", since) });
+            receipts.push(receipt);
+        }
+        assert_eq!(outgoing.sent(1), 3);
+        assert_eq!(outgoing.expire(6_000), (1, 3));
+        assert_eq!(receipts[0].try_recv(), Ok(()));
+        assert_eq!(receipts[1].try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
     }
 }

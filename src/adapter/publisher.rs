@@ -2,6 +2,7 @@
 
 use super::broker::{Broker, Publication};
 use super::outgoing::{Held, Outgoing};
+use super::receipt::Owed;
 use super::replay::{self, Recent};
 use super::shared::Shared;
 use crate::lifecycle;
@@ -39,6 +40,8 @@ pub(super) struct Parcel {
     pub(super) kind: Kind,
     /// In milliseconds since 1970.
     pub(super) since: u64,
+    /// Whoever waits to hear that it is sent.
+    pub(super) owed: Option<Owed>,
 }
 
 /// How a payload is sent.
@@ -100,6 +103,7 @@ impl Publisher {
         let batch = self.outgoing.batch(BATCH_MAX, BATCH_BYTES);
         let published = broker.publish(&batch).await;
         self.taken(&batch[..published.taken]);
+        shared.receipts.away.store(published.taken < batch.len() && !published.refused, Relaxed);
         if published.refused {
             shared.given_up(PublishLoss::Refused, 1, self.outgoing.done(1));
         } else if published.taken < batch.len() {
@@ -128,7 +132,7 @@ impl Publisher {
         let bytes: usize = taken.iter().map(|publication| publication.payload.len()).sum();
         self.shared.stats.published.add_shared(taken.len() as u64);
         self.shared.stats.bytes_published.add_shared(bytes as u64);
-        self.shared.released(self.outgoing.done(taken.len()));
+        self.shared.released(self.outgoing.sent(taken.len()));
         let numbered = taken.iter().filter(|publication| number_of(&publication.payload).is_some());
         self.recent.keep(numbered, lifecycle::unix_millis());
     }
@@ -153,7 +157,7 @@ impl Publisher {
         let repeats = self.recent.since(ago, since).map(replay::repeat).chain([replay::end(&self.shared.uid)]);
         for payload in repeats {
             let publication = Publication { channel: channel.clone(), payload };
-            self.outgoing.push(Held { publication, since, cost: 0 });
+            self.outgoing.push(Held { publication, since, cost: 0, owed: None });
         }
     }
 }
@@ -176,14 +180,14 @@ async fn reunion<B: Broker>(shared: &Shared, broker: &B) {
 /// it. The array's length is in its first byte; other readers look at its first three entries only.
 fn held(parcel: Parcel, number: Option<&mut u64>) -> Held {
     let cost = parcel.cost();
-    let Parcel { channel, mut payload, since, .. } = parcel;
+    let Parcel { channel, mut payload, since, owed, .. } = parcel;
     if let Some(number) = number.filter(|_| payload.first() == Some(&0x93)) {
         *number += 1;
         payload[0] = 0x94;
         payload.push(0xcf);
         payload.extend_from_slice(&number.to_be_bytes());
     }
-    Held { publication: Publication { channel, payload: Bytes::from(payload) }, since, cost }
+    Held { publication: Publication { channel, payload: Bytes::from(payload) }, since, cost, owed }
 }
 
 /// The number at the end of a payload, if it has one.
@@ -200,8 +204,10 @@ mod tests {
     #[test]
     fn a_number_goes_behind_what_others_read() {
         let mut number = 41;
-        let parcel =
-            |payload: &[u8]| Parcel { channel: "c".into(), payload: payload.to_vec(), kind: Kind::Plain, since: 0 };
+        let parcel = |payload: &[u8]| {
+            let (channel, payload) = ("c".into(), payload.to_vec());
+            Parcel { channel, payload, kind: Kind::Plain, since: 0, owed: None }
+        };
         let numbered = held(parcel(&[0x93, 1, 2, 3]), Some(&mut number));
         assert_eq!(number_of(&numbered.publication.payload), Some(42));
         assert_eq!(numbered.publication.payload[..4], [0x94, 1, 2, 3]);

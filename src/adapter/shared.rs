@@ -7,6 +7,7 @@ use super::inquiry::Told;
 use super::interest::Interest;
 use super::peers::Peers;
 use super::publisher::{Kind, Parcel};
+use super::receipt::{Owed, Receipts};
 use super::redis::Redis;
 use super::requests::Requests;
 use crate::lifecycle;
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) specific: bool,
     /// Since when the first of what is being published waits, in milliseconds since 1970; 0 when nothing does.
     pub(super) waiting_since: AtomicU64,
+    /// Publications whose publishers wait to hear that they are sent.
+    pub(super) receipts: Receipts,
     /// When anything was last heard, in milliseconds since 1970; 0 before the first time.
     pub(super) heard_at: AtomicU64,
     /// The same, of the connection before; 0 when nothing of it is missed any more.
@@ -88,12 +91,13 @@ impl Shared {
         self.format == Format::Classic && room.starts_with(&self.sid_prefix)
     }
 
-    /// Queues an event. With `request` its recipients are to answer.
+    /// Queues an event. With `request` its recipients are to answer; `owed` is used when it is sent.
     pub(super) fn publish<S: AsRef<str>>(
         &self,
         namespace: u16,
         said: &Said<'_, S>,
         request: Option<&str>,
+        owed: Option<Owed>,
     ) -> Result<(), PublishLoss> {
         let &Said { event, rooms, except, volatile } = said;
         let (uid, name) = (&*self.uid, &self.namespaces[usize::from(namespace)]);
@@ -102,7 +106,7 @@ impl Shared {
         broadcast.write(self.format, &mut payload).map_err(|_| self.lost(PublishLoss::Encoding))?;
         let channel = self.channels(namespace).broadcast(rooms, request.is_some());
         let kind = if self.numbers && request.is_none() { Kind::Numbered } else { Kind::Plain };
-        self.post(channel.into(), payload, kind)
+        self.queue(channel.into(), payload, kind, owed)
     }
 
     /// Queues anything else.
@@ -115,12 +119,16 @@ impl Shared {
 
     /// Queues a payload.
     pub(super) fn post(&self, channel: Box<str>, payload: Vec<u8>, kind: Kind) -> Result<(), PublishLoss> {
+        self.queue(channel, payload, kind, None)
+    }
+
+    fn queue(&self, channel: Box<str>, payload: Vec<u8>, kind: Kind, owed: Option<Owed>) -> Result<(), PublishLoss> {
         let since = lifecycle::unix_millis();
         let waiting_since = self.waiting_since.load(Relaxed);
         if waiting_since != 0 && waiting_since.saturating_add(self.hold_ms) <= since {
             return Err(self.lost(PublishLoss::Away));
         }
-        let parcel = Parcel { channel, payload, kind, since };
+        let parcel = Parcel { channel, payload, kind, since, owed };
         let cost = parcel.cost();
         if self.waiting_bytes.load(Relaxed).saturating_add(cost) > self.bytes_max {
             return Err(self.lost(PublishLoss::Full));

@@ -3,7 +3,7 @@
 use super::input::{JsonText, NotIdempotent, Params, RoomName, complain, parse};
 use super::problem::Problem;
 use super::{Api, Limits};
-use crate::hub::{Broadcast, NamespaceId};
+use crate::hub::{Broadcast, NamespaceId, Receipt};
 use crate::protocol::event::Event;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::{Fields, RawEvent, Rooms};
@@ -126,7 +126,8 @@ pub(super) async fn publish(
     let namespace = api.namespace(params.namespace.as_deref())?;
     let RoomEvent { event, data, args, except } = parse(body.text()?, api.limits)?;
     let fields = fields(event, data, args, except);
-    api.say(namespace, &Rooms::from_iter([room.as_str().into()]), &fields)?;
+    let receipt = api.say(namespace, &Rooms::from_iter([room.as_str().into()]), &fields)?;
+    settled(receipt).await?;
     Ok((StatusCode::ACCEPTED, Json(Published { room })))
 }
 
@@ -150,21 +151,38 @@ pub(super) async fn publish_batch(
     if items.len() > BATCH_MAX {
         return Err(Refusal::new(Code::TooLarge, format!("a request has at most {BATCH_MAX} events")).into());
     }
-    let results = items.into_iter().map(|item| match api.say_item(namespace, item.get()) {
-        Ok(()) => ItemOutcome::Accepted,
-        Err(Refusal { code, detail, .. }) => ItemOutcome::Refused { code: code.as_str(), detail },
-    });
-    Ok((StatusCode::ACCEPTED, Json(BatchOutcome { results: results.collect() })))
+    // All are said before any is waited for.
+    let said: Vec<_> = items.into_iter().map(|item| api.say_item(namespace, item.get())).collect();
+    let mut results = Vec::with_capacity(said.len());
+    for outcome in said {
+        let settled = match outcome {
+            Ok(receipt) => settled(receipt).await,
+            Err(refusal) => Err(refusal),
+        };
+        results.push(match settled {
+            Ok(()) => ItemOutcome::Accepted,
+            Err(Refusal { code, detail, .. }) => ItemOutcome::Refused { code: code.as_str(), detail },
+        });
+    }
+    Ok((StatusCode::ACCEPTED, Json(BatchOutcome { results })))
+}
+
+/// Waits for what is held until Redis is back.
+async fn settled(receipt: Option<Receipt>) -> Result<(), Refusal> {
+    match receipt {
+        Some(receipt) => receipt.outcome().await,
+        None => Ok(()),
+    }
 }
 
 impl Api {
-    fn say_item(&self, namespace: NamespaceId, item: &str) -> Result<(), Refusal> {
+    fn say_item(&self, namespace: NamespaceId, item: &str) -> Result<Option<Receipt>, Refusal> {
         let BatchItem { rooms, event, data, args, except } = parse(item, self.limits)?;
         let fields = Fields { rooms: Some(rooms.get()), ..fields(event, data, args, except) };
         self.say(namespace, &fields.target_rooms(self.limits.rooms)?, &fields)
     }
 
-    fn say(&self, namespace: NamespaceId, rooms: &Rooms<'_>, fields: &Fields<'_>) -> Result<(), Refusal> {
+    fn say(&self, namespace: NamespaceId, rooms: &Rooms<'_>, fields: &Fields<'_>) -> Result<Option<Receipt>, Refusal> {
         let raw = raw_event(fields, self.limits)?;
         for room in rooms {
             self.policies.get(self.policies.of(room)).check_size(raw.name.len() + raw.args.len(), room)?;
@@ -172,9 +190,9 @@ impl Api {
         let except = fields.excepted_rooms(self.limits.rooms)?;
         let own = |names: &Rooms<'_>| names.iter().map(|name| name.as_ref().into()).collect();
         let event = Event { raw, attachments: &[], ack: None, offset: None };
-        self.hub.broadcast(Broadcast::new(namespace, own(rooms), own(&except), event))?;
+        let receipt = self.hub.broadcast(Broadcast::new(namespace, own(rooms), own(&except), event))?;
         self.metrics.node().http_published.add_shared(1);
-        Ok(())
+        Ok(receipt)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Cast<'a, S> {
     pub volatile: bool,
     /// Whether other nodes do not hear of it.
     pub local: bool,
+    /// Whether somebody waits to hear that other nodes get it.
+    pub watched: bool,
     /// What is said.
     pub event: Event<'a>,
 }

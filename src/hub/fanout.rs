@@ -10,6 +10,7 @@ use super::local::Local;
 use super::outbox::{Frame, OutboxId};
 use super::overloaded;
 use super::room::{RoomId, Sealed};
+use crate::adapter::Receipt;
 use crate::protocol::Wire;
 use crate::protocol::event::Scope;
 use crate::protocol::refusal::Refusal;
@@ -32,11 +33,12 @@ const ROOM_PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 const ROOM_PENDING_BATCHES_MAX: usize = 16_384;
 
 impl Local {
-    /// Hands an event of a session here to all members of its rooms, here and on other workers.
+    /// Hands an event of a session here to all members of its rooms, here and on other workers. What is watched, and has to
+    /// wait for other nodes, has a receipt.
     ///
     /// # Errors
     /// When some recipients could not be served because a queue was full; they are counted.
-    pub fn broadcast<S: AsRef<str>>(&mut self, cast: &Cast<'_, S>) -> Result<(), Refusal> {
+    pub fn broadcast<S: AsRef<str>>(&mut self, cast: &Cast<'_, S>) -> Result<Option<Receipt>, Refusal> {
         let shared = Arc::clone(&self.shared);
         if self.recovery.is_some() && cast.event.ack.is_none() {
             return self.broadcast_and_log(&shared, cast);
@@ -52,20 +54,24 @@ impl Local {
             }
         }
         self.count_encoded(&encoded.fresh);
-        let published = if cast.local { Ok(()) } else { shared.publish_cast(cast) };
+        let published = if cast.local { Ok(None) } else { shared.publish_cast(cast) };
         here?;
         unless_full(full)?;
         published
     }
 
     /// The same where sessions may miss it: the others are told first, as long as nobody moves between workers.
-    fn broadcast_and_log<S: AsRef<str>>(&mut self, shared: &Arc<Shared>, cast: &Cast<'_, S>) -> Result<(), Refusal> {
+    fn broadcast_and_log<S: AsRef<str>>(
+        &mut self,
+        shared: &Arc<Shared>,
+        cast: &Cast<'_, S>,
+    ) -> Result<Option<Receipt>, Refusal> {
         let own = |names: &[S]| names.iter().map(|name| name.as_ref().into()).collect();
         let mut broadcast = Broadcast::new(cast.namespace, own(cast.rooms), own(cast.except), cast.event);
         (broadcast.volatile, broadcast.sender) = (cast.volatile, cast.sender.filter(|_| cast.exclude.is_some()));
         let (broadcast, full) = shared.hand_out(broadcast, Some(self.worker));
         let here = self.deliver_shared(&broadcast, cast.exclude);
-        let published = if cast.local { Ok(()) } else { shared.publish_cast(cast) };
+        let published = if cast.local { Ok(None) } else { shared.publish_cast(cast) };
         here?;
         unless_full(full)?;
         published
@@ -84,9 +90,9 @@ impl Local {
         let event = broadcast.event();
         let mut encoded = Encoded::new(event, Scope { namespace, rooms: &broadcast.rooms }, Some(broadcast));
         let (rooms, except) = (&broadcast.rooms[..], &broadcast.except[..]);
-        let (volatile, sender) = (broadcast.volatile, broadcast.sender);
-        let cast =
-            Cast { namespace: broadcast.namespace, rooms, except, exclude, sender, volatile, local: true, event };
+        let (namespace, volatile, sender) = (broadcast.namespace, broadcast.volatile, broadcast.sender);
+        let (local, watched) = (true, false);
+        let cast = Cast { namespace, rooms, except, exclude, sender, volatile, local, watched, event };
         let outcome = self.deliver(&cast, &mut encoded);
         self.count_encoded(&encoded.fresh);
         outcome

@@ -61,7 +61,7 @@ pub use views::{Reach, View};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
 
 use crate::adapter::Adapter;
-pub use crate::adapter::{NodeId, Peer, Waiting};
+pub use crate::adapter::{NodeId, Peer, Receipt, Waiting};
 use crate::lifecycle;
 use crate::metrics::Metrics;
 use crate::protocol::refusal::{Code, Refusal};
@@ -157,18 +157,18 @@ impl Hub {
         &self.shared.namespaces
     }
 
-    /// Hands a broadcast to every worker that has members of its rooms, and to the other nodes.
+    /// Hands a broadcast to every worker that has members of its rooms, and to the other nodes. What has to wait for these
+    /// has a receipt.
     ///
     /// # Errors
     /// When some recipients could not be served because a queue was full; they are counted.
-    pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), Refusal> {
+    pub fn broadcast(&self, broadcast: Broadcast) -> Result<Option<Receipt>, Refusal> {
         let published = self.shared.publish(&broadcast);
         let (_, full) = self.shared.hand_out(broadcast, None);
-        published?;
         if full > 0 {
             return Err(overloaded());
         }
-        Ok(())
+        published
     }
 
     /// Lets somebody watch what a session says and hears. Returns whether there is one.

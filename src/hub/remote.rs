@@ -5,7 +5,7 @@ use super::cluster::{Action, Selection};
 use super::responder::Question;
 use super::worker::Command;
 use super::{Hub, NamespaceId, Shared, overloaded};
-use crate::adapter::{Here, Load, Said, Waiting};
+use crate::adapter::{Fate, Here, Load, Receipt, Said, Waiting};
 use crate::metrics::PublishLoss;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::envelope::{Content, Envelope, Targets};
@@ -100,27 +100,64 @@ impl Shared {
         }
     }
 
-    /// Hands a broadcast to the other nodes.
-    pub(super) fn publish(&self, broadcast: &Broadcast) -> Result<(), Refusal> {
-        self.adapter.publish(broadcast.namespace.0, &broadcast.said()).map_err(unpublished)
+    /// Hands a broadcast to the other nodes. What has to wait for them has a receipt.
+    pub(super) fn publish(&self, broadcast: &Broadcast) -> Result<Option<Receipt>, Refusal> {
+        held(self.adapter.publish_watched(broadcast.namespace.0, &broadcast.said()))
     }
 
     /// Hands a session's broadcast to the other nodes, unless it is for one session of this one.
-    pub(super) fn publish_cast<S: AsRef<str>>(&self, cast: &Cast<'_, S>) -> Result<(), Refusal> {
+    pub(super) fn publish_cast<S: AsRef<str>>(&self, cast: &Cast<'_, S>) -> Result<Option<Receipt>, Refusal> {
         if self.adapter.is_alone() {
-            return Ok(());
+            return Ok(None);
         }
-        let &Cast { namespace, rooms, except, volatile, event, .. } = cast;
-        self.adapter.publish(namespace.0, &Said { event, rooms, except, volatile }).map_err(unpublished)
+        let &Cast { namespace, rooms, except, volatile, event, watched, .. } = cast;
+        let said = Said { event, rooms, except, volatile };
+        if watched {
+            held(self.adapter.publish_watched(namespace.0, &said))
+        } else {
+            self.adapter.publish(namespace.0, &said).map(|()| None).map_err(unheard)
+        }
+    }
+}
+
+impl Receipt {
+    /// Waits until what was published is sent to the other nodes.
+    ///
+    /// # Errors
+    /// When it is given up.
+    pub async fn outcome(self) -> Result<(), Refusal> {
+        if self.was_sent().await { Ok(()) } else { Err(unheard(PublishLoss::Expired)) }
+    }
+}
+
+/// What there is to wait for.
+fn held(published: Result<Fate, PublishLoss>) -> Result<Option<Receipt>, Refusal> {
+    match published.map_err(unheard)? {
+        Fate::Sent => Ok(None),
+        Fate::Held(receipt) => Ok(Some(receipt)),
+        Fate::Unwatched => Err(Refusal::new(
+            Code::Unavailable,
+            "other nodes cannot be reached, and too many wait for it: members of this node have got it, those of others may get it yet",
+        )),
     }
 }
 
 /// What is said to whoever publishes when other nodes do not get it.
+fn unheard(why: PublishLoss) -> Refusal {
+    let detail = match why {
+        PublishLoss::Encoding => "other nodes cannot be told this; members of this node have got it",
+        PublishLoss::Full => "too much waits for other nodes: members of this node have got it, those of others do not",
+        _ => "other nodes cannot be reached: members of this node have got it, those of others do not",
+    };
+    Refusal::new(Code::Unavailable, detail)
+}
+
+/// What is said to whoever asks other nodes for something in vain.
 pub(super) fn unpublished(why: PublishLoss) -> Refusal {
     let detail = match why {
         PublishLoss::Encoding => "other nodes cannot be told this",
-        PublishLoss::Full => "too much waits for other nodes; members there do not get it",
-        _ => "other nodes cannot be reached; members there do not get it",
+        PublishLoss::Full => "too much waits for other nodes",
+        _ => "other nodes cannot be reached",
     };
     Refusal::new(Code::Unavailable, detail)
 }

@@ -57,6 +57,10 @@ pub struct ClusterStats {
     pub bytes_published: Cell,
     /// Bytes that wait to be published.
     pub waiting_bytes: Cell,
+    /// Publishers who wait to hear that other nodes get what they said.
+    pub receipts: Cell,
+    /// Publishers who could not wait for it, since too many do.
+    pub receipts_refused: Cell,
     /// Payloads given up, by reason.
     pub publish_losses: [Cell; PublishLoss::ALL.len()],
     /// Payloads that came in.
@@ -104,6 +108,16 @@ impl ClusterStats {
             one("roomcast_broker_published_total", "Payloads published to other nodes.", &self.published),
             one("roomcast_broker_published_bytes_total", "Their bytes.", &self.bytes_published),
             single_gauge("roomcast_broker_waiting_bytes", "Bytes that wait to be published.", self.waiting_bytes.get()),
+            single_gauge(
+                "roomcast_broker_held_acks",
+                "Publishers whose answer waits for the broker to come back.",
+                self.receipts.get(),
+            ),
+            one(
+                "roomcast_broker_held_acks_refused_total",
+                "Publishers refused since too many answers wait for the broker.",
+                &self.receipts_refused,
+            ),
             counters("roomcast_broker_publish_losses_total", "Payloads given up.", "reason", losses),
             one("roomcast_broker_received_total", "Payloads of other nodes, or of this one.", &self.received),
             one("roomcast_broker_received_bytes_total", "Their bytes.", &self.bytes_received),

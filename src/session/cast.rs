@@ -67,7 +67,8 @@ impl<'a, 'cx> To<'a, 'cx> {
         let event = Call::as_event(raw, arguments.attachments());
         let exclude = (!with_sender).then_some(outbox);
         let (rooms, except, sender) = (&rooms[..], &except[..], Some(sid));
-        cx.hub.broadcast(&Cast { namespace, rooms, except, exclude, sender, volatile, local, event })
+        let watched = false;
+        cx.hub.broadcast(&Cast { namespace, rooms, except, exclude, sender, volatile, local, watched, event }).map(drop)
     }
 
     /// Sends the event and has every recipient answer within `timeout`. Wait for the answers in a task, not here.

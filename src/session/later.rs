@@ -2,7 +2,7 @@
 
 use super::call::Answer;
 use super::{Call, ReplyTo, Session};
-use crate::hub::{Hub, Sid, Waiting};
+use crate::hub::{Hub, Receipt, Sid, Waiting};
 use crate::protocol::arguments::Arguments;
 use crate::protocol::refusal::{Code, Refusal};
 use std::sync::Arc;
@@ -90,6 +90,22 @@ impl Call<'_, '_> {
         let later = Later::new(hub.clone(), self.sid, self.reply_to.take(), Arc::default());
         let waiting = Arc::new(HeldBack { later: Some(later), answer: Some(answer) });
         pending.iter().for_each(|room| hub.wait(self.namespace, room.as_ref(), Arc::clone(&waiting) as Waiting));
+        Answer::None
+    }
+
+    /// Answers once what was published is sent to other nodes, or given up: at once where there is nothing to wait for.
+    pub(super) fn once_sent(&mut self, receipt: Option<Receipt>, answer: Answer) -> Answer {
+        let Some(receipt) = receipt else { return answer };
+        // No ticket: receipts have a bound of their own.
+        let later = Later::new(self.hub(), self.sid, self.reply_to.take(), Arc::default());
+        let stats = Arc::clone(self.cx.hub.stats());
+        self.spawn(async move {
+            let sent = receipt.outcome().await;
+            if let Err(refusal) = &sent {
+                stats.refusals[refusal.code as usize].add(1);
+            }
+            later.answer(sent.map(|()| answer));
+        });
         Answer::None
     }
 }

@@ -3,7 +3,7 @@
 use super::limit::Limit;
 use super::token::Try;
 use super::{Answer, Call, Context, Question, ReplyTo, Session, WhoIsThere};
-use crate::hub::{Cast, MemberId, PolicyId, Presence, Right, RoomRates, Sid, View};
+use crate::hub::{Cast, MemberId, PolicyId, Presence, Receipt, Right, RoomRates, Sid, View};
 use crate::protocol::event::{Event, check_placeholders};
 use crate::protocol::json::{unquote, write_string};
 use crate::protocol::refusal::{Code, Refusal};
@@ -57,8 +57,9 @@ fn publish_event(call: &mut Call<'_, '_>, event: RawEvent<'_>) -> Result<Answer,
     let fields = call.fields;
     let rooms = fields.target_rooms(call.cx.rules.rooms_max)?;
     let event = Call::as_event(event, call.attachments);
-    call.session.publish(call.member, &rooms, &fields, event, call.cx)?;
-    Ok(if call.wants_ack() { Answer::raw(published_answer(&fields)) } else { Answer::None })
+    let watched = call.wants_ack();
+    let receipt = call.session.publish(call.member, &rooms, (&fields, watched), event, call.cx)?;
+    Ok(if watched { call.once_sent(receipt, Answer::raw(published_answer(&fields))) } else { Answer::None })
 }
 
 fn presence(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
@@ -139,15 +140,15 @@ impl Session {
         }
     }
 
-    /// Publishes an event to rooms.
+    /// Publishes an event to rooms. What is watched, and has to wait for other nodes, has a receipt.
     pub(super) fn publish(
         &mut self,
         member: MemberId,
         rooms: &Rooms<'_>,
-        fields: &Fields<'_>,
+        (fields, watched): (&Fields<'_>, bool),
         event: Event<'_>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Receipt>, Refusal> {
         let exclude = (!fields.wants_echo()?).then_some(self.outbox);
         self.may_publish(member, rooms, &event, cx)?;
         if !event.attachments.is_empty() {
@@ -157,7 +158,7 @@ impl Session {
         let except = fields.excepted_rooms(cx.rules.rooms_max)?;
         let (namespace, sender) = (cx.hub.namespace_of(member), cx.hub.sid_of(member));
         let (except, volatile, local) = (&except[..], false, false);
-        cx.hub.broadcast(&Cast { namespace, rooms, except, exclude, sender, volatile, local, event })
+        cx.hub.broadcast(&Cast { namespace, rooms, except, exclude, sender, volatile, local, watched, event })
     }
 
     /// Whether the policies of all these rooms let an event of this session through. It is counted then.
