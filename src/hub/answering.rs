@@ -30,10 +30,7 @@ impl Hub {
             Some(question) => self.answer_view(question).await,
             None => Err(Refusal::new(Code::BadPacket, "this node does not know the question")),
         };
-        answered.unwrap_or_else(|Refusal { code, detail, .. }| Answer::Refused {
-            code: code.as_str().into(),
-            detail: detail.into(),
-        })
+        answered.unwrap_or_else(refused)
     }
 
     async fn answer_view(&self, question: Question) -> Result<Answer, Refusal> {
@@ -48,7 +45,7 @@ impl Hub {
                 Some(namespace) => Answer::Room(self.member_count_here(namespace, &room) as u64),
                 None => Answer::Nothing,
             },
-            Question::Members { namespace, room, after, limit } => {
+            Question::Members { namespace, room, after, limit, .. } => {
                 let Some(namespace) = self.namespace(&namespace) else { return Ok(Answer::Nothing) };
                 let (count, mut members) = self.members_here(namespace, &room, sid(after)?, entries(limit)).await;
                 members.sort_unstable_by_key(|member| member.sid);
@@ -124,6 +121,11 @@ impl Hub {
         let position = self.shared.namespaces.iter().position(|known| known == name)?;
         u16::try_from(position).ok().map(NamespaceId)
     }
+}
+
+/// A refusal for other nodes.
+pub(super) fn refused(Refusal { code, detail, .. }: Refusal) -> Answer {
+    Answer::Refused { code: code.as_str().into(), detail: detail.into() }
 }
 
 fn done(Tally { done, refused, expires_at }: Tally) -> Answer {

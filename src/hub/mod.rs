@@ -29,6 +29,7 @@ mod permission;
 mod policy;
 mod posting;
 mod presence;
+mod questions;
 mod recovery;
 mod remote;
 mod responder;
@@ -66,12 +67,12 @@ use crate::lifecycle;
 use crate::metrics::Metrics;
 use crate::protocol::refusal::{Code, Refusal};
 use index::Index;
+use questions::Asked;
 use recovery::{Aliases, Offsets};
-use responder::Asked;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use worker::Mailbox;
 
 /// Position of a namespace in the configured list; 0 is `/`.
@@ -102,6 +103,8 @@ struct Shared {
     revoked: OnceLock<Revoked>,
     /// Questions of other nodes, for [`Hub::answer_others`].
     asked: Asked,
+    /// One for each question of a client to other nodes that may be open.
+    client_questions: Semaphore,
     /// Numbers the broadcasts that are to be answered.
     broadcast_acks: AtomicU32,
     /// What the rates of rooms are counted from, on all workers.
@@ -141,6 +144,7 @@ impl Hub {
                     on_node_event: OnceLock::new(),
                     revoked: OnceLock::new(),
                     asked: Asked::default(),
+                    client_questions: Semaphore::new(views::CLIENT_QUESTIONS_MAX),
                     broadcast_acks: AtomicU32::new(0),
                     started: lifecycle::now(),
                     offsets: Offsets::new(recovers),

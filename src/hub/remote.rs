@@ -2,7 +2,7 @@
 
 use super::broadcast::{Broadcast, Cast};
 use super::cluster::{Action, Selection};
-use super::responder::Question;
+use super::questions::Question;
 use super::worker::Command;
 use super::{Hub, NamespaceId, Shared, overloaded};
 use crate::adapter::{Fate, Here, Load, Receipt, Said, Waiting};

@@ -1,27 +1,19 @@
-//! Questions of other nodes, and the answers of this one.
+//! The answers of this node to the questions of others.
 
 use super::address::Sid;
+use super::answering::refused;
 use super::broadcast::Broadcast;
 use super::cluster::{Action, Selection, SocketInfo};
+use super::questions::{Question, Wait};
 use super::remote::selection;
 use super::{Hub, NamespaceId};
-use crate::metrics::Metrics;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::envelope::{Content, RemoteSocket, Targets};
 use crate::protocol::event::Event;
 use crate::protocol::json::unquote;
-use crate::protocol::peers;
+use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::request::RawEvent;
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// Questions that may wait to be looked at.
-const WAITING_MAX: usize = 4_096;
-
-/// Questions that are answered at once.
-const AT_ONCE: usize = 1_024;
 
 /// How long recipients on this node have to answer a broadcast of another node, which has a limit of its own.
 const GATHER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,72 +47,23 @@ impl std::fmt::Debug for OnNodeEvent {
     }
 }
 
-/// Questions on their way.
-pub(super) struct Asked {
-    sender: mpsc::Sender<Question>,
-    receiver: Mutex<Option<mpsc::Receiver<Question>>>,
-}
-
-/// What another node asks.
-#[derive(Debug)]
-pub(super) enum Question {
-    /// In the form that all nodes share.
-    OfNode { namespace: NamespaceId, uid: Box<str>, content: Content },
-    /// In the form of roomcast nodes.
-    OfPeer { uid: Box<str>, request: Box<str>, question: Option<Box<peers::Question>> },
-}
-
-impl Default for Asked {
-    fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        Self { sender, receiver: Mutex::new(Some(receiver)) }
-    }
-}
-
-impl std::fmt::Debug for Asked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asked").field("space", &self.sender.capacity()).finish()
-    }
-}
-
-impl Asked {
-    /// Queues a question; one too many is not answered, and counted.
-    pub(super) fn push(&self, question: Question, metrics: &Metrics) {
-        if self.sender.try_send(question).is_err() {
-            metrics.node().cluster.requests_refused.add_shared(1);
-        }
-    }
-}
-
 impl Hub {
     /// Has the application hear what it says on other nodes. Only the first word counts.
     pub fn on_node_event(&self, handler: OnNodeEvent) {
         let _first = self.shared.on_node_event.set(handler);
     }
 
-    /// Answers the questions of other nodes until `stop` resolves. To be run once.
-    pub async fn answer_others(self, stop: impl Future<Output = ()>) {
-        let receiver = self.shared.asked.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut questions) = receiver else { return };
-        let mut answering = FuturesUnordered::new();
-        tokio::pin!(stop);
-        loop {
-            tokio::select! {
-                () = &mut stop => return,
-                Some(()) = answering.next(), if !answering.is_empty() => {}
-                question = questions.recv(), if answering.len() < AT_ONCE => match question {
-                    Some(question) => answering.push(self.answer_other(question)),
-                    None => return,
-                },
-            }
-        }
-    }
-
-    async fn answer_other(&self, question: Question) {
+    /// Answers a question; one that has to wait for clients does so if there is a place for it.
+    pub(super) async fn answer_other(&self, question: Question, wait: Wait) {
         match question {
-            Question::OfNode { namespace, uid, content } => self.answer_node(namespace, &uid, content).await,
+            Question::OfNode { namespace, uid, content } => self.answer_node(namespace, &uid, content, wait).await,
             Question::OfPeer { uid, request, question } => {
-                let answer = self.answer_peer(question).await;
+                let answer = match wait {
+                    Wait::NoPlace => {
+                        refused(Refusal::new(Code::Unavailable, "too many answers of sessions are awaited"))
+                    }
+                    Wait::Allowed => self.answer_peer(question).await,
+                };
                 if let Err(why) = self.shared.adapter.tell_peer(&uid, request, answer) {
                     tracing::debug!(?why, "an answer to another node was given up");
                 }
@@ -128,7 +71,7 @@ impl Hub {
         }
     }
 
-    async fn answer_node(&self, namespace: NamespaceId, uid: &str, content: Content) {
+    async fn answer_node(&self, namespace: NamespaceId, uid: &str, content: Content, wait: Wait) {
         let answer = match content {
             Content::AllRooms { request } => Content::Rooms { request, rooms: self.all_rooms(namespace).await },
             Content::Fetch { request, targets } => {
@@ -149,7 +92,7 @@ impl Hub {
                 let event = Event { raw, attachments: arguments.attachments(), ack: None, offset: None };
                 let mut broadcast = Broadcast::new(namespace, targets.rooms, targets.except, event);
                 broadcast.volatile = volatile;
-                return self.answer_broadcast(namespace, uid, request, broadcast).await;
+                return self.answer_broadcast((namespace, uid, request), broadcast, wait).await;
             }
             old => match self.do_old(namespace, old).await {
                 Some(request) => Content::Done { request },
@@ -159,11 +102,21 @@ impl Hub {
         self.say_answer(namespace, uid, answer);
     }
 
-    /// Says how many will answer, and then each answer.
-    async fn answer_broadcast(&self, namespace: NamespaceId, uid: &str, request: Box<str>, broadcast: Broadcast) {
-        let mut answers = self.gather_here(broadcast, GATHER_TIMEOUT);
+    /// Says how many were asked, and then each answer. Where there is no place to wait for these, all have heard the
+    /// broadcast, and count as missing.
+    async fn answer_broadcast(
+        &self,
+        (namespace, uid, request): (NamespaceId, &str, Box<str>),
+        broadcast: Broadcast,
+        wait: Wait,
+    ) {
+        let timeout = if wait == Wait::Allowed { GATHER_TIMEOUT } else { Duration::ZERO };
+        let mut answers = self.gather_here(broadcast, timeout);
         let clients = answers.asked().await;
         self.say_answer(namespace, uid, Content::Count { request: request.clone(), clients: clients as u64 });
+        if wait == Wait::NoPlace {
+            return;
+        }
         while let Some(arguments) = answers.next().await {
             self.say_answer(namespace, uid, Content::Answer { request: request.clone(), arguments });
         }

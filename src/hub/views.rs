@@ -8,6 +8,7 @@ use super::worker::{Command, SessionQuery};
 use super::{Hub, NamespaceId};
 use crate::adapter::Inquiry;
 use crate::protocol::peers::{Answer, Member, Question};
+use crate::protocol::refusal::{Code, Refusal};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,10 @@ use std::time::Duration;
 
 /// How long other nodes have to say what they know.
 pub(super) const VIEW_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Questions of clients to other nodes that may be open at once: a share of all, so that operators and services always find
+/// a place.
+pub(super) const CLIENT_QUESTIONS_MAX: usize = 256;
 
 /// Whose rooms and sessions are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +85,41 @@ impl Hub {
         limit: usize,
         reach: Reach,
     ) -> View<Presence> {
+        self.members(namespace, room, (cursor, limit), reach, false).await
+    }
+
+    /// The same on all nodes, for a client.
+    ///
+    /// # Errors
+    /// When too many clients ask other nodes already.
+    pub async fn presence_for_client(
+        &self,
+        namespace: NamespaceId,
+        room: &str,
+        cursor: Option<Sid>,
+        limit: usize,
+    ) -> Result<View<Presence>, Refusal> {
+        if self.shared.adapter.is_alone() {
+            return Ok(self.members(namespace, room, (cursor, limit), Reach::Here, true).await);
+        }
+        let Ok(_place) = self.shared.client_questions.try_acquire() else {
+            self.shared.metrics.node().cluster.client_questions_refused.add_shared(1);
+            return Err(Refusal::new(Code::Unavailable, "too many clients ask who is where; try again"));
+        };
+        Ok(self.members(namespace, room, (cursor, limit), Reach::Everywhere, true).await)
+    }
+
+    async fn members(
+        &self,
+        namespace: NamespaceId,
+        room: &str,
+        (cursor, limit): (Option<Sid>, usize),
+        reach: Reach,
+        client: bool,
+    ) -> View<Presence> {
         let inquiry = self.inquire(reach, || {
             let after = cursor.map(|sid| sid.as_str().into());
-            Question::Members { namespace: self.name_of(namespace), room: room.into(), after, limit }
+            Question::Members { namespace: self.name_of(namespace), room: room.into(), after, limit, client }
         });
         let (mut total, here) = self.members_here(namespace, room, cursor, limit).await;
         let (answers, missing_nodes) = answers_to(inquiry).await;

@@ -77,6 +77,10 @@ pub struct ClusterStats {
     pub payloads_lost: Cell,
     /// Requests of other nodes that found too many waiting.
     pub requests_refused: Cell,
+    /// Broadcasts and questions of other nodes for whose clients' answers there was no place to wait.
+    pub answers_refused: Cell,
+    /// Questions of clients to other nodes, too many at once.
+    pub client_questions_refused: Cell,
     /// When a probe last came round, in milliseconds since 1970.
     pub probed_at_ms: Cell,
     /// How long it took, in milliseconds.
@@ -129,6 +133,16 @@ impl ClusterStats {
                 "roomcast_broker_requests_refused_total",
                 "Requests of other nodes, too many at once.",
                 &self.requests_refused,
+            ),
+            one(
+                "roomcast_broker_answers_refused_total",
+                "Broadcasts and questions of other nodes whose recipients' answers are too many to wait for.",
+                &self.answers_refused,
+            ),
+            one(
+                "roomcast_presence_refused_total",
+                "Clients that asked who is where on other nodes, too many at once.",
+                &self.client_questions_refused,
             ),
         ]
     }

@@ -1,12 +1,14 @@
 //! What passes between a session and its worker.
 
+use super::later::Later;
 use super::raw::Entrance;
 use super::returning::Returning;
 use super::rules::Rules;
 use super::token::Unproven;
-use crate::hub::{Identity, Local, OutboxId, ReplyTo, Sid};
+use crate::hub::{Identity, Local, OutboxId, Sid};
 use crate::protocol::{Transport, Wire};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What a session needs from its worker for the length of one call.
 #[derive(Debug)]
@@ -40,7 +42,9 @@ pub struct WhoIsThere {
     /// Who asks.
     pub sid: Sid,
     /// Where the answer belongs.
-    pub reply_to: ReplyTo,
+    pub answer: Later,
+    /// A session asks one such question at a time; the others wait for their turn.
+    pub turn: Arc<Semaphore>,
     /// The room asked about.
     pub room: Box<str>,
     /// Only members after this one.

@@ -53,6 +53,7 @@ use crate::telemetry::Throttle;
 use limit::Limit;
 use membership::Leaving;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// One session.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub struct Session {
     details: Option<Box<details::Details>>,
     /// Counts the answers that come later.
     deferred: Option<Arc<()>>,
+    /// Whose turn it is of its questions about presence.
+    presence: Option<Arc<Semaphore>>,
     /// What it has published to rooms whose policies have a rate.
     published: Option<Box<vocabulary::Published>>,
 }

@@ -39,6 +39,7 @@ impl Session {
             acks: ack::Acks::default(),
             details: Details::of(details),
             deferred: None,
+            presence: None,
             published: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::limit::Limit;
 use super::token::Try;
-use super::{Answer, Call, Context, Question, ReplyTo, Session, WhoIsThere};
+use super::{Answer, Call, Context, Later, Question, Session, WhoIsThere};
 use crate::hub::{Cast, MemberId, PolicyId, Presence, Receipt, Right, RoomRates, Sid, View};
 use crate::protocol::event::{Event, check_placeholders};
 use crate::protocol::json::{unquote, write_string};
@@ -12,9 +12,14 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Members in a presence answer unless the client asks for fewer.
 const PRESENCE_PAGE: usize = 100;
+
+/// Questions about presence of one session that may wait for their turn, the one that is being answered included.
+const PRESENCE_MAX: usize = 16;
 
 /// The vocabulary as handlers, by the names that Socket.IO clients say.
 pub(super) const EVENTS: [(&str, VocabularyHandler); 8] = [
@@ -64,12 +69,11 @@ fn publish_event(call: &mut Call<'_, '_>, event: RawEvent<'_>) -> Result<Answer,
 
 fn presence(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     let fields = call.fields;
-    let Some(reply_to) = call.reply_to.clone() else {
+    if call.reply_to.is_none() {
         return Err(Refusal::new(Code::BadPacket, "presence needs an id to answer to"));
-    };
+    }
     if let [room] = &*fields.target_rooms(1)? {
-        Session::ask_presence(call.member, call.sid, room, &fields, reply_to, call.cx)?;
-        call.reply_to = None; // its answer comes later
+        call.ask_presence(room, &fields)?;
     }
     Ok(Answer::None)
 }
@@ -187,17 +191,12 @@ impl Session {
         }
         counted.iter().try_for_each(|(room, rates)| cx.hub.count_event(member, room, *rates))
     }
+}
 
-    /// Asks who is in a room; the answer comes when all workers have given theirs.
-    pub(super) fn ask_presence(
-        member: MemberId,
-        sid: Sid,
-        room: &str,
-        fields: &Fields<'_>,
-        reply_to: ReplyTo,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Refusal> {
-        cx.hub.permits(member, room, Right::Presence)?;
+impl Call<'_, '_> {
+    /// Asks who is in a room; the answer comes when all workers, and all nodes, have given theirs.
+    fn ask_presence(&mut self, room: &str, fields: &Fields<'_>) -> Result<(), Refusal> {
+        self.cx.hub.permits(self.member, room, Right::Presence)?;
         let cursor = fields.cursor.map(|raw| unquote(raw).ok().and_then(|text| Sid::parse(&text)));
         if cursor == Some(None) {
             return Err(Refusal::new(Code::BadPacket, "\"cursor\" is what an earlier answer had as \"next\""));
@@ -205,8 +204,13 @@ impl Session {
         let limit =
             fields.limit.map_or(Some(PRESENCE_PAGE), |raw| raw.parse().ok().filter(|n| (1..=1_000).contains(n)));
         let limit = limit.ok_or_else(|| Refusal::new(Code::BadPacket, "\"limit\" is a number from 1 to 1000"))?;
-        let asked = WhoIsThere { sid, reply_to, room: room.into(), cursor: cursor.flatten(), limit };
-        cx.questions.push(Question::Presence(asked));
+        let turn = Arc::clone(self.session.presence.get_or_insert_with(|| Arc::new(Semaphore::new(1))));
+        if Arc::strong_count(&turn) > PRESENCE_MAX + 1 {
+            return Err(Refusal::new(Code::Unavailable, "too many questions about presence wait for their answers"));
+        }
+        let answer = Later::new(self.hub(), self.sid, self.reply_to.take(), Arc::default());
+        let (sid, room, cursor) = (self.sid, room.into(), cursor.flatten());
+        self.cx.questions.push(Question::Presence(WhoIsThere { sid, answer, turn, room, cursor, limit }));
         Ok(())
     }
 }

@@ -40,6 +40,9 @@ pub enum Question {
         after: Option<Box<str>>,
         /// Most entries, beside one that says that there are more.
         limit: usize,
+        /// Whether a client asks, and not an operator or a service.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        client: bool,
     },
     /// Which sessions are there?
     Sessions {

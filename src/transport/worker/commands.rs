@@ -1,11 +1,12 @@
 //! What other threads ask of a worker, and what its sessions ask of the others.
 
 use super::{Worker, with};
-use crate::hub::{Action, Command, Deed, MemberId, NamespaceId, OutboxId, Reach, ReplyTo, Sid, Tally, Whom};
+use crate::hub::{Action, Command, Deed, MemberId, NamespaceId, OutboxId, ReplyTo, Sid, Tally, Whom};
 use crate::lifecycle;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::{Purpose, Question, Unproven, WhoIsThere, write_presence};
+use crate::session::{Answer, Purpose, Question, Unproven, WhoIsThere, write_presence};
+use std::sync::Arc;
 
 impl Worker {
     pub(super) fn obey(&mut self, command: Command) {
@@ -101,13 +102,19 @@ impl Worker {
         let hub = self.hub.hub();
         let namespace = self.hub.find(asked.sid).map(|(member, _)| self.hub.namespace_of(member));
         let Some(namespace) = namespace else { return };
+        let stats = Arc::clone(self.hub.stats());
         lifecycle::spawn_on_worker(async move {
-            let reach = Reach::Everywhere;
-            let presence = hub.presence(namespace, &asked.room, asked.cursor, asked.limit, reach).await;
-            let mut answer = String::new();
-            write_presence(&asked.room, &presence, &mut answer);
-            let answer = Arguments::json(answer);
-            with(|worker| worker.answer(asked.sid, &asked.reply_to, &answer));
+            let WhoIsThere { answer, turn, room, cursor, limit, .. } = asked;
+            let _turn = turn.acquire().await;
+            let outcome = hub.presence_for_client(namespace, &room, cursor, limit).await.map(|presence| {
+                let mut text = String::new();
+                write_presence(&room, &presence, &mut text);
+                Answer::raw(text)
+            });
+            if let Err(refusal) = &outcome {
+                stats.refusals[refusal.code as usize].add(1);
+            }
+            answer.answer(outcome);
         });
     }
 

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod nodes;
+mod places;
 mod relay;
 mod trouble;
 mod views;
