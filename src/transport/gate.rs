@@ -88,12 +88,14 @@ impl Gate {
             let refused = Refused::policy(result, status, "This node takes no more sockets");
             return Err(refused.hint(RETRY_AFTER, FULL_RETRY_SECONDS));
         };
-        let address = match caller {
-            Some(caller) => self.limiter.hold_socket(caller, lifecycle::now()),
-            None => Some(Held::uncounted()),
-        };
-        let full = || too_many("This address has too many sockets", Duration::from_secs(FULL_RETRY_SECONDS));
-        Ok(Place { _node: node, _address: address.ok_or_else(full)? })
+        Ok(Place { _node: node, _address: self.hold_socket(caller)? })
+    }
+
+    /// Takes a place among the sockets of an address alone, for what waits here although its session is on another node.
+    pub(super) fn hold_socket(&self, caller: Option<Caller>) -> Result<Held, Refused> {
+        let Some(caller) = caller else { return Ok(Held::uncounted()) };
+        let held = self.limiter.hold_socket(caller, lifecycle::now());
+        held.ok_or_else(|| too_many("This address has too many sockets", Duration::from_secs(FULL_RETRY_SECONDS)))
     }
 }
 

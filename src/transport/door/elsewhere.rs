@@ -50,6 +50,8 @@ pub(super) async fn serve(doors: &Doors, request: &Parts, body: Body, way: Way) 
             false => (Relayed::Post, doors.inner.handshake_timeout),
         };
         let astray = astray(&owner, request, caller, patience);
+        // A poll waits as a session does that is here.
+        let _socket = is_poll.then(|| doors.inner.gate.hold_socket(caller)).transpose()?;
         // As long as it waits the HTTP server looks for the end of the connection, if it is polled more than once.
         tokio::task::yield_now().await;
         let answer = Box::pin(way.relay.pass_on(kind, &astray, body));
@@ -67,7 +69,8 @@ pub(super) async fn upgrade(doors: &Doors, request: Parts, way: Way) -> Response
         doors.check_origin(&request.headers)?;
         let (owner, caller) = (way.owner(doors)?, doors.inner.gate.caller(&request));
         let astray = astray(&owner, &request, caller, doors.inner.handshake_timeout);
-        match Box::pin(way.relay.upgrade(&astray)).await.map_err(refused)? {
+        let socket = doors.inner.gate.hold_socket(caller)?;
+        match Box::pin(way.relay.upgrade(&astray, socket)).await.map_err(refused)? {
             Upgraded::Tunnel(tunnel) => Ok(Err(tunnel)),
             Upgraded::Refused(answer) => charge(doors, answer, caller).map(Ok),
         }

@@ -21,6 +21,7 @@ pub(super) mod tunnel;
 use crate::config::Settings;
 use crate::hub::Peer;
 use crate::lifecycle::{self, Lifecycle};
+use crate::limiter::Held;
 use crate::metrics::{Metrics, NodeStats, RelayFailure, Relayed};
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -142,8 +143,8 @@ impl Relay {
         self.count(kind, tokio::time::timeout(limit, exchange).await.unwrap_or(Err(RelayFailure::TimedOut)))
     }
 
-    /// Has the owner answer a WebSocket handshake.
-    pub(super) async fn upgrade(&self, astray: &Astray<'_>) -> Result<Upgraded, RelayFailure> {
+    /// Has the owner answer a WebSocket handshake. The client's address holds a socket as long as the WebSocket lasts.
+    pub(super) async fn upgrade(&self, astray: &Astray<'_>, socket: Held) -> Result<Upgraded, RelayFailure> {
         let exchange = async {
             let under_way = self.begin(astray.owner)?;
             let (mut line, answer) = self.send(astray, Body::empty(), true).await?;
@@ -152,8 +153,8 @@ impl Relay {
             }
             let (owner, early) = line.into_stream();
             let head = head::switching_protocols(answer.headers());
-            let drain_window = self.inner.drain_window;
-            Ok(Upgraded::Tunnel(Box::new(Tunnel { head, early, owner, drain_window, _under_way: under_way })))
+            let (drain_window, held) = (self.inner.drain_window, (under_way, socket));
+            Ok(Upgraded::Tunnel(Box::new(Tunnel { head, early, owner, drain_window, held })))
         };
         let limit = astray.patience.saturating_add(DETOUR_TIMEOUT);
         self.count(Relayed::Upgrade, tokio::time::timeout(limit, exchange).await.unwrap_or(Err(RelayFailure::TimedOut)))

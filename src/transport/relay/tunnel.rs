@@ -1,6 +1,7 @@
 //! A WebSocket whose session is on another node: bytes are copied both ways, and not looked at.
 
 use super::UnderWay;
+use crate::limiter::Held;
 use crate::transport::stream::FrontStream;
 use bytes::Bytes;
 use std::future::Future;
@@ -30,13 +31,14 @@ pub(in crate::transport) struct Tunnel {
     pub(super) owner: TcpStream,
     /// Over how long such WebSockets are ended when this node drains.
     pub(super) drain_window: Duration,
-    pub(super) _under_way: UnderWay,
+    /// Its place among what is under way, and among the sockets of the client's address.
+    pub(super) held: (UnderWay, Held),
 }
 
 impl Tunnel {
     /// Copies until both ends have ended, or `close` comes. `early` is what the client has said already.
     pub(in crate::transport) async fn run(self, client: FrontStream, early: Vec<u8>, close: CancellationToken) {
-        let Self { mut head, early: welcome, owner, drain_window, _under_way } = self;
+        let Self { mut head, early: welcome, owner, drain_window, held: _held } = self;
         head.extend(welcome);
         let (client_says, client_hears) = tokio::io::split(client);
         let (owner_says, owner_hears) = owner.into_split();

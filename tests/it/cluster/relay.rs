@@ -311,6 +311,42 @@ async fn a_client_counts_where_it_asks_and_not_at_the_owner_too() {
 }
 
 #[tokio::test]
+async fn what_is_relayed_holds_a_socket_of_its_address_where_it_is_relayed() {
+    let nodes = changed(2, |n, settings| {
+        settings.abuse.exempt_addresses.clear();
+        settings.abuse.max_sockets_per_address = if n == 1 { 2 } else { 10 };
+    })
+    .await;
+    let mut pollers = Vec::new();
+    for _ in 0..3 {
+        pollers.push(Poller::connect(&nodes[0]).await.at(&nodes[1]));
+    }
+    let waiting = [pollers[0].begin_poll().await, pollers[1].begin_poll().await];
+    eventually!(nodes[1].metric("roomcast_relaying", "").await == 2);
+    let hits = async |node: &TestServer| node.metric("roomcast_limit_hits_total", "sockets-per-address").await;
+    assert_eq!(pollers[2].poll().await.0, 429);
+    let mut socket = RawSocket::connect(nodes[1].public).await;
+    socket.send(handshake(&pollers[2].path("websocket"), "").as_bytes()).await;
+    assert_eq!(socket.answer().await.0, 429);
+    assert_eq!((hits(&nodes[1]).await, hits(&nodes[0]).await), (2, 0));
+    for (poller, waiting) in pollers.iter().zip(waiting) {
+        assert_eq!(poller.post(r#"420["join",{"room":"r"}]"#).await.0, 200, "a post holds nothing");
+        assert_eq!(answered(waiting).await.0, 200);
+    }
+    let mut sockets = [pollers[0].websocket().await, pollers[1].websocket().await];
+    for socket in &mut sockets {
+        socket.send(&frame(0x81, b"2probe")).await;
+        assert_eq!(socket.text().await, "3probe");
+    }
+    assert_eq!(pollers[2].poll().await.0, 429, "a WebSocket holds its place as long as it lasts");
+    drop(sockets);
+    eventually!(nodes[1].metric("roomcast_relaying", "").await == 0);
+    let waiting = pollers[2].begin_poll().await;
+    eventually!(nodes[1].metric("roomcast_relaying", "").await == 1);
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn connections_of_other_nodes_are_not_limited_as_a_clients() {
     let nodes = changed(2, |n, settings| {
         strict(settings);
