@@ -33,7 +33,7 @@ use cli::{Cli, Command, RampCommand, Shape, SideBySideCommand};
 use observe::host::Host;
 use report::{Report, Results, SCHEMA_VERSION, table};
 use scenario::setting::{Crowd, Setting};
-use scenario::{avalanche, drain, fanout, idle, jitter, ramp, side_by_side};
+use scenario::{avalanche, drain, fanout, idle, jitter, ramp, side_by_side, trouble};
 use thresholds::Threshold;
 
 /// Exit code for a wrong command line.
@@ -111,6 +111,14 @@ fn run(command: &Command) -> Result<bool> {
             let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
             let job = Job::new(command, &target, &command.output, &conditions)?;
             job.run(interrupted, |setting| drain::run(setting, pair, command))
+        }
+        Command::Trouble(command) => {
+            let cluster = trouble::Cluster::start(command)?;
+            let target = cluster.target(command);
+            let conditions = trouble::conditions(command);
+            let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
+            let job = Job::new(command, &target, &command.output, &conditions)?;
+            job.run(interrupted, |setting| trouble::run(setting, cluster, command))
         }
         Command::SideBySide(command) => compare(command, &interrupted),
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// Figures a condition may name, and what they are.
-pub(crate) const NAMES: [(&str, &str); 56] = [
+pub(crate) const NAMES: [(&str, &str); 58] = [
     ("p50", "median delivery latency"),
     ("p90", "delivery latency, 90th percentile"),
     ("p99", "delivery latency, 99th percentile"),
@@ -60,7 +60,9 @@ pub(crate) const NAMES: [(&str, &str); 56] = [
     ("back_p50", "median time until a client was in its room again (avalanche: from the cut)"),
     ("back_p95", "the same, 95th percentile"),
     ("back_p99", "the same, 99th percentile (drain: from its close)"),
-    ("back_max", "the same, longest"),
+    ("back_max", "the same, longest (trouble: from Redis's answer until both directions are back)"),
+    ("caught_up_max", "from Redis's answer until nothing came late any more (trouble)"),
+    ("unaccounted", "losses between nodes that the nodes have not counted, or counted without a loss (trouble)"),
     ("retries", "failed attempts to come back (avalanche)"),
     ("closed_again", "clients whose connection ended again once they were back"),
     ("exit_code", "exit code of the drained server"),

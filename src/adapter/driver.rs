@@ -19,6 +19,9 @@ use tokio::sync::mpsc;
 /// Payloads that may wait to be published, whatever their size.
 const PARCELS_MAX: usize = 65_536;
 
+/// How much longer than it says in the settings things are held: once the broker is back, so have to be the nodes.
+const RETURN_TIME: Duration = Duration::from_secs(1);
+
 /// Time for what waits to be published when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -84,13 +87,15 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
         queue,
         waiting_bytes: Default::default(),
         bytes_max: settings.redis_hold_bytes,
-        hold_ms: u64::try_from(settings.redis_hold.as_millis()).unwrap_or(u64::MAX),
+        hold_ms: u64::try_from((settings.redis_hold + RETURN_TIME).as_millis()).unwrap_or(u64::MAX),
         numbers: format == Format::Classic && !link.is_cluster(),
         specific: settings.redis_specific_responses,
         waiting_since: Default::default(),
         receipts: Default::default(),
         heard_at: Default::default(),
         lost_at: Default::default(),
+        away_since: Default::default(),
+        subscribed: Default::default(),
         nodes: Default::default(),
         requests: Default::default(),
         inquiries: Default::default(),

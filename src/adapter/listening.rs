@@ -1,13 +1,14 @@
 //! What comes in: answers to those who asked, everything else to the node.
 
 use super::broker::{Incoming, Listener};
+use super::numbers::Numbers;
 use super::publisher::{self, Kind};
 use super::shared::Shared;
 use super::{Here, peers, reconcile, replay};
 use crate::lifecycle;
 use crate::protocol::envelope::{Content, Envelope, Limits, Place};
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,18 +16,19 @@ use std::time::{Duration, Instant};
 /// What is taken from other nodes.
 const LIMITS: Limits = Limits { bytes: 64 * 1024 * 1024, depth: 60, attachments: 1_024, entries: 1_000_000 };
 
-/// Nodes whose numbers are remembered. Numbers only matter for moments after a lost connection, so all may be forgotten.
-const NODES_MAX: usize = 1_024;
+/// How long what comes on a new connection is kept back until the others have said again what was missed, once everything
+/// is subscribed to, and after each thing that is said again. They may wait for a second themselves until all are back.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long what comes on a new connection is kept back until the others have said again what was missed.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often it is looked whether everything is subscribed to.
+const SUBSCRIBED_TICK: Duration = Duration::from_millis(100);
 
 /// Payloads that are kept back meanwhile; with one more nothing is waited for any longer.
 const KEPT_BACK_MAX: usize = 65_536;
 
 /// Reads for ever.
 pub(super) async fn run<L: Listener>(shared: Arc<Shared>, mut listener: L, here: Arc<dyn Here>) {
-    let mut ear = Ear { numbers: HashMap::new(), catching_up: None, shared, here };
+    let mut ear = Ear { numbers: Numbers::default(), catching_up: None, shared, here };
     loop {
         let until = ear.catching_up.as_ref().map(|catching_up| catching_up.until.into());
         let incoming = match until {
@@ -34,7 +36,7 @@ pub(super) async fn run<L: Listener>(shared: Arc<Shared>, mut listener: L, here:
             Some(until) => match tokio::time::timeout_at(until, listener.next()).await {
                 Ok(incoming) => incoming,
                 Err(_) => {
-                    ear.catch_up();
+                    ear.look_at_the_time();
                     continue;
                 }
             },
@@ -49,7 +51,10 @@ pub(super) async fn run<L: Listener>(shared: Arc<Shared>, mut listener: L, here:
                 ear.begin_to_catch_up();
                 reconcile::up(&ear.shared);
             }
-            Incoming::Down => reconcile::down(&ear.shared),
+            Incoming::Down => {
+                ear.interrupted();
+                reconcile::down(&ear.shared);
+            }
         }
     }
 }
@@ -57,14 +62,15 @@ pub(super) async fn run<L: Listener>(shared: Arc<Shared>, mut listener: L, here:
 struct Ear {
     shared: Arc<Shared>,
     here: Arc<dyn Here>,
-    /// The last number of each node.
-    numbers: HashMap<Box<str>, u64>,
+    numbers: Numbers,
     catching_up: Option<CatchingUp>,
 }
 
 /// A node that has a new connection, and waits for what it has missed.
 struct CatchingUp {
     until: Instant,
+    /// Whether the others can be asked since the last look.
+    was_subscribed: bool,
     /// Nodes that have said everything again.
     done: HashSet<Bytes>,
     kept_back: Vec<(String, bool, Bytes)>,
@@ -85,8 +91,27 @@ impl Ear {
                 Vec::new()
             }
         };
-        let until = lifecycle::now() + CATCH_UP_TIMEOUT;
-        self.catching_up = Some(CatchingUp { until, done: HashSet::new(), kept_back });
+        let until = lifecycle::now() + SUBSCRIBED_TICK;
+        self.catching_up = Some(CatchingUp { until, was_subscribed: false, done: HashSet::new(), kept_back });
+    }
+
+    /// The connection is lost: whoever was to say something again cannot be heard.
+    fn interrupted(&mut self) {
+        if let Some(catching_up) = &mut self.catching_up {
+            catching_up.was_subscribed = false;
+        }
+    }
+
+    /// The others have had their time, unless they could not be asked.
+    fn look_at_the_time(&mut self) {
+        match &mut self.catching_up {
+            Some(catching_up) if !catching_up.was_subscribed => {
+                catching_up.was_subscribed = self.shared.is_subscribed();
+                let wait = if catching_up.was_subscribed { CATCH_UP_TIMEOUT } else { SUBSCRIBED_TICK };
+                catching_up.until = lifecycle::now() + wait;
+            }
+            _ => self.catch_up(),
+        }
     }
 
     /// Everything has been said again, or too much has come meanwhile: what was kept back follows.
@@ -125,7 +150,7 @@ impl Ear {
         if let Some(rest) = rest.strip_prefix("-replay#") {
             match rest {
                 "" => self.asked_for_the_past(payload),
-                _ => self.hear_again(payload),
+                asker => self.hear_again(asker.trim_end_matches('#'), payload),
             }
             return true;
         }
@@ -143,13 +168,19 @@ impl Ear {
     /// Another node asks for what it could not hear.
     fn asked_for_the_past(&self, payload: &[u8]) {
         let shared = &self.shared;
-        let Some((ago, uid)) = replay::read_question(payload).filter(|(_, uid)| **uid != *shared.uid) else { return };
+        let Some((ago, asker)) =
+            replay::read_question(payload).filter(|(_, asker)| !replay::is_asker(asker, &shared.uid))
+        else {
+            return;
+        };
         // When this cannot be queued the other node waits in vain, for a moment.
-        let _unsent = shared.post(shared.replay_channel_of(uid).into(), Vec::new(), Kind::Replay { ago });
+        let _unsent = shared.post(shared.replay_channel_of(asker).into(), Vec::new(), Kind::Replay { ago });
     }
 
-    fn hear_again(&mut self, payload: &Bytes) {
+    fn hear_again(&mut self, asker: &str, payload: &Bytes) {
         match replay::read_repeat(payload) {
+            // It has an end for the connection on which it was asked for: more may be missed on a later one.
+            Some(("", _)) if !self.is_asker(asker) => {}
             Some(("", uid)) => {
                 let others = self.shared.peers.count();
                 let done = self.catching_up.as_mut().is_some_and(|catching_up| {
@@ -161,11 +192,19 @@ impl Ear {
                 }
             }
             Some((channel, payload)) => {
+                if let Some(catching_up) = &mut self.catching_up {
+                    catching_up.until = lifecycle::now() + CATCH_UP_TIMEOUT;
+                }
                 let by_prefix = self.is_own_session(channel);
                 self.hear(channel, by_prefix, &payload);
             }
             None => self.shared.stats.broken.add_shared(1),
         }
+    }
+
+    /// Whether this node has asked so on the connection that there is.
+    fn is_asker(&self, asker: &str) -> bool {
+        asker == replay::asker(&self.shared.uid, self.shared.stats.connections.get())
     }
 
     /// Whether a channel is that of a session here, which is heard by what its name begins with.
@@ -222,16 +261,7 @@ impl Ear {
 
     /// Whether a node sent this again, because it did not know that it had arrived.
     fn is_repeated(&mut self, uid: &str, payload: &[u8]) -> bool {
-        let Some(number) = publisher::number_of(payload).filter(|_| !uid.is_empty()) else { return false };
-        if let Some(last) = self.numbers.get_mut(uid) {
-            let repeated = number <= *last;
-            *last = number.max(*last);
-            return repeated;
-        }
-        if self.numbers.len() >= NODES_MAX {
-            self.numbers.clear();
-        }
-        self.numbers.insert(uid.into(), number);
-        false
+        let number = publisher::number_of(payload).filter(|_| !uid.is_empty());
+        number.is_some_and(|number| self.numbers.is_repeated(uid, number))
     }
 }

@@ -7,7 +7,7 @@
 //! | [`interest`] | which rooms are to be heard, and which are; [`reconcile`] makes the two agree |
 //! | [`outgoing`] | what waits to be published, in order; [`publisher`] publishes it, and [`receipt`] says what became of it |
 //! | [`listening`] | what comes in |
-//! | [`replay`] | what was said while a node could not listen |
+//! | [`replay`] | what was said while a node could not listen; [`numbers`] tell what was heard already |
 //! | [`requests`] | questions to the others, and their answers |
 //! | [`inquiry`] | questions to roomcast nodes alone |
 //! | [`nodes`] | the table of the other roomcast nodes; [`peers`] keeps it, and says that this one is there |
@@ -24,6 +24,7 @@ mod inquiry;
 mod interest;
 mod listening;
 mod nodes;
+mod numbers;
 mod outgoing;
 mod peers;
 mod publisher;

@@ -18,6 +18,8 @@ pub(super) struct Held {
     pub(super) since: u64,
     /// What it counts in the queue's bound.
     pub(super) cost: usize,
+    /// Whether it is counted when it is given up.
+    pub(super) is_missed: bool,
     /// Whoever waits to hear that it is sent.
     pub(super) owed: Option<Owed>,
 }
@@ -70,10 +72,11 @@ impl Outgoing {
         self.waiting.drain(..n.min(self.waiting.len())).map(|held| held.cost).sum()
     }
 
-    /// Gives up what has waited too long. Returns how many, and what they cost.
+    /// Gives up what has waited too long. Returns how many are missed, and what they cost.
     pub(super) fn expire(&mut self, now: u64) -> (u64, usize) {
         let late = self.waiting.iter().take_while(|held| held.since.saturating_add(self.hold_ms) <= now).count();
-        (late as u64, self.done(late))
+        let missed = self.waiting.iter().take(late).filter(|held| held.is_missed).count();
+        (missed as u64, self.done(late))
     }
 }
 
@@ -84,7 +87,7 @@ mod tests {
 
     fn held(payload: &'static str, since: u64) -> Held {
         let publication = Publication { channel: "c".into(), payload: Bytes::from_static(payload.as_bytes()) };
-        Held { publication, since, cost: payload.len(), owed: None }
+        Held { publication, since, cost: payload.len(), is_missed: true, owed: None }
     }
 
     fn payloads(batch: &[Publication]) -> Vec<&str> {

@@ -198,9 +198,10 @@ fn beat(shared: &Shared, here: &dyn Here, channel: &str) {
     let _given_up = write(shared, channel, Word::Beat(beat));
 }
 
-/// Queues a word; what is given up is counted.
+/// Queues a word; a question or an answer that is given up is counted.
 pub(super) fn write(shared: &Shared, channel: &str, word: Word) -> Result<(), PublishLoss> {
+    let kind = if matches!(word, Word::Beat(_) | Word::Bye) { Kind::Passing } else { Kind::Plain };
     let letter = Letter { uid: shared.uid.clone(), word };
     let text = letter.encode().map_err(|_| PublishLoss::Encoding)?;
-    shared.post(channel.into(), text, Kind::Plain)
+    shared.post(channel.into(), text, kind)
 }

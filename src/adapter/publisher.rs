@@ -51,11 +51,20 @@ pub(super) enum Kind {
     Plain,
     /// An array that takes a number at its end: it may be sent again.
     Numbered,
+    /// As it is, and again and again: nobody misses one that is given up, so it is not counted.
+    Passing,
     /// There is none: what was published in the last so many milliseconds is sent again, on this channel.
     Replay {
         /// In milliseconds.
         ago: u64,
     },
+}
+
+impl Kind {
+    /// Whether anybody misses it when it is given up.
+    pub(super) fn is_missed(self) -> bool {
+        matches!(self, Self::Plain | Self::Numbered)
+    }
 }
 
 impl Parcel {
@@ -67,7 +76,7 @@ impl Parcel {
 
 /// Publishes until everybody who could hand something in is gone.
 pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, queue: Receiver<Parcel>) {
-    let (outgoing, recent) = (Outgoing::new(shared.hold_ms), Recent::new(shared.hold_ms, shared.bytes_max));
+    let (outgoing, recent) = (Outgoing::new(shared.hold_ms), Recent::new(2 * shared.hold_ms, shared.bytes_max));
     let mut publisher = Publisher { shared, queue, outgoing, recent, number: 0, said_again: HashMap::new() };
     while publisher.wait().await {
         publisher.publish(&broker).await;
@@ -157,7 +166,7 @@ impl Publisher {
         let repeats = self.recent.since(ago, since).map(replay::repeat).chain([replay::end(&self.shared.uid)]);
         for payload in repeats {
             let publication = Publication { channel: channel.clone(), payload };
-            self.outgoing.push(Held { publication, since, cost: 0, owed: None });
+            self.outgoing.push(Held { publication, since, cost: 0, is_missed: false, owed: None });
         }
     }
 }
@@ -180,14 +189,15 @@ async fn reunion<B: Broker>(shared: &Shared, broker: &B) {
 /// it. The array's length is in its first byte; other readers look at its first three entries only.
 fn held(parcel: Parcel, number: Option<&mut u64>) -> Held {
     let cost = parcel.cost();
-    let Parcel { channel, mut payload, since, owed, .. } = parcel;
+    let Parcel { channel, mut payload, kind, since, owed } = parcel;
     if let Some(number) = number.filter(|_| payload.first() == Some(&0x93)) {
         *number += 1;
         payload[0] = 0x94;
         payload.push(0xcf);
         payload.extend_from_slice(&number.to_be_bytes());
     }
-    Held { publication: Publication { channel, payload: Bytes::from(payload) }, since, cost, owed }
+    let publication = Publication { channel, payload: Bytes::from(payload) };
+    Held { publication, since, cost, is_missed: kind.is_missed(), owed }
 }
 
 /// The number at the end of a payload, if it has one.

@@ -46,6 +46,22 @@ pub(super) fn down(shared: &Shared) {
     let waiting = shared.interest().down();
     drop(waiting);
     shared.stats.up.set(0);
+    if shared.subscribed.swap(0, Relaxed) != 0 {
+        shared.away_since.store(lifecycle::unix_millis(), Relaxed);
+        tracing::warn!("Redis is away: other nodes are not heard");
+    }
+}
+
+/// Everything is subscribed to on this connection.
+fn heard_again(shared: &Shared, connection: u64) {
+    shared.subscribed.store(connection, Relaxed);
+    shared.stats.up.set(1);
+    let since = shared.away_since.swap(0, Relaxed);
+    if since != 0 {
+        let (away_ms, rooms) = (lifecycle::unix_millis().saturating_sub(since), shared.interest().len());
+        shared.stats.away_ms.set(away_ms);
+        tracing::warn!(away_ms, rooms, "Redis is back: other nodes are heard again");
+    }
 }
 
 /// A probe has come round.
@@ -76,21 +92,22 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
         if seen != connections {
             shared.interest().up();
         }
-        if !subscribe(&shared, &broker).await {
+        if !subscribe(&shared, &broker, connections).await {
             continue;
         }
         if seen != connections {
-            match subscribe_always(&shared, &broker).await {
-                Ok(()) => {
-                    seen = connections;
+            match subscribe_always(&shared, &broker, connections).await {
+                Ok(false) => continue,
+                Ok(true) => {
+                    (seen, ask_due) = (connections, 0);
                     peers::announce(&shared, &*here);
                 }
                 Err(trouble) => tracing::debug!(%trouble, "cannot subscribe"),
             }
         }
-        if seen == connections && now >= ask_due {
+        if seen == connections && shared.is_subscribed() && now >= ask_due {
             ask_due = now + ASK_MS;
-            ask_for_the_past(&shared);
+            ask_for_the_past(&shared, connections);
         }
         unsubscribe(&shared, &broker, now, &*here).await;
         if now >= probe_due && shared.waiting_since.load(Relaxed) == 0 {
@@ -98,7 +115,7 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
             count_nodes(&shared, &broker).await;
             count_peers(&shared, &broker).await;
             // A probe that cannot be sent shows as one that does not come.
-            let _unsent = shared.post(shared.probe_channel().into(), now.to_be_bytes().to_vec(), Kind::Plain);
+            let _unsent = shared.post(shared.probe_channel().into(), now.to_be_bytes().to_vec(), Kind::Passing);
         }
         shared.stats.subscriptions.set(shared.interest().len() as u64);
         shared.stats.waiting_bytes.set(shared.waiting_bytes.load(Relaxed) as u64);
@@ -107,15 +124,15 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
 
 /// Asks the other nodes for what they have published since this one heard anything: a probe comes every second. It asks
 /// again until it has caught up, as those that lost their connections too may not have heard the question.
-fn ask_for_the_past(shared: &Shared) {
+fn ask_for_the_past(shared: &Shared, connection: u64) {
     let lost_at = shared.lost_at.load(Relaxed);
     if lost_at == 0 {
         return;
     }
     let ago = lifecycle::unix_millis().saturating_sub(lost_at) + REPLAY_MARGIN_MS;
-    let question = replay::question(ago, &shared.uid);
+    let question = replay::question(ago, &replay::asker(&shared.uid, connection));
     // Nothing is lost by asking in vain but what could not be heard, which is not lost more than it was.
-    let _unsent = shared.post(shared.replay_channel().into(), question, Kind::Plain);
+    let _unsent = shared.post(shared.replay_channel().into(), question, Kind::Passing);
 }
 
 fn batch_of(shared: &Shared) -> usize {
@@ -140,10 +157,12 @@ async fn count_peers<B: Broker>(shared: &Shared, broker: &B) {
 }
 
 /// Subscribes to what does not depend on rooms. It comes last: whoever is listened to here hears this node's rooms already.
-async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), Trouble> {
+/// Says whether the connection is still the same.
+async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B, connection: u64) -> Result<bool, Trouble> {
     let mut channels: Vec<String> =
         shared.channels.iter().flat_map(|channels| channels.always()).map(str::to_owned).collect();
-    channels.extend([shared.probe_channel(), shared.replay_channel(), shared.replay_channel_of(&shared.uid)]);
+    let asker = replay::asker(&shared.uid, connection);
+    channels.extend([shared.probe_channel(), shared.replay_channel(), shared.replay_channel_of(&asker)]);
     channels.extend([shared.peer_channels.all().to_owned(), shared.peer_channels.own().to_owned()]);
     if shared.format == Format::Classic {
         for channels in &shared.channels {
@@ -153,14 +172,18 @@ async fn subscribe_always<B: Broker>(shared: &Shared, broker: &B) -> Result<(), 
         }
     }
     broker.subscribe(channels).await?;
+    // What was subscribed to before is not on a newer connection, and nobody must be asked for the past on that yet.
+    if !shared.is_current(connection) {
+        return Ok(false);
+    }
+    heard_again(shared, connection);
     count_peers(shared, broker).await;
-    shared.stats.up.set(1);
-    Ok(())
+    Ok(true)
 }
 
-/// Subscribes to the rooms that are wanted. Says whether all are heard now.
-async fn subscribe<B: Broker>(shared: &Shared, broker: &B) -> bool {
-    loop {
+/// Subscribes to the rooms that are wanted. Says whether all are heard now, on this connection.
+async fn subscribe<B: Broker>(shared: &Shared, broker: &B, connection: u64) -> bool {
+    while shared.is_current(connection) {
         let batch = shared.interest().ask(batch_of(shared));
         if batch.is_empty() {
             return true;
@@ -178,6 +201,7 @@ async fn subscribe<B: Broker>(shared: &Shared, broker: &B) -> bool {
             return false;
         }
     }
+    false
 }
 
 async fn unsubscribe<B: Broker>(shared: &Shared, broker: &B, now: u64, here: &dyn Here) {

@@ -21,8 +21,12 @@ use tokio::sync::broadcast::error::RecvError;
 /// Time for a connection to come up, and for what is said on it first.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pause between two attempts to connect, in milliseconds: what is published meanwhile is held for a few seconds only.
-const RECONNECT_MS: u32 = 100;
+/// Pause before the first attempt to connect again, and between two later on, in milliseconds: what is published meanwhile is
+/// held for a few seconds only.
+const RECONNECT_MS: (u32, u32) = (20, 100);
+
+/// What a pause is longer by at random, at most, in milliseconds.
+const RECONNECT_JITTER_MS: u32 = 20;
 
 /// Without any answer for so long a connection counts as lost.
 const SILENCE: Duration = Duration::from_secs(6);
@@ -76,9 +80,11 @@ fn build(url: &str, unread: usize) -> Result<Client, Error> {
     let mut config = config_of(url)?;
     config.fail_fast = false;
     config.version = RespVersion::RESP3;
+    let mut reconnecting = ReconnectPolicy::new_exponential(0, RECONNECT_MS.0, RECONNECT_MS.1, 2);
+    reconnecting.set_jitter(RECONNECT_JITTER_MS);
     let mut builder = Builder::from_config(config);
     builder
-        .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_MS))
+        .set_policy(reconnecting)
         .with_connection_config(|connection| {
             connection.connection_timeout = CONNECT_TIMEOUT;
             connection.internal_command_timeout = CONNECT_TIMEOUT;

@@ -45,15 +45,26 @@ fn cost(publication: &Publication) -> usize {
     publication.payload.len() + publication.channel.len() + 64
 }
 
+/// As whom the node `uid` asks on one of its connections. It hears answers to what it asked on this one only: they hold
+/// everything that was published until this connection was subscribed to everything, and what was asked before may not.
+pub(super) fn asker(uid: &str, connection: u64) -> String {
+    format!("{uid}~{connection}")
+}
+
+/// Whether the node `uid` asks so.
+pub(super) fn is_asker(asker: &str, uid: &str) -> bool {
+    asker.rsplit_once('~').map_or(asker, |(of, _)| of) == uid
+}
+
 /// The question for what was published in the last `ago` milliseconds.
-pub(super) fn question(ago: u64, uid: &str) -> Vec<u8> {
-    [&ago.to_be_bytes(), uid.as_bytes()].concat()
+pub(super) fn question(ago: u64, asker: &str) -> Vec<u8> {
+    [&ago.to_be_bytes(), asker.as_bytes()].concat()
 }
 
 /// How far a question goes back, in milliseconds, and who asks it.
 pub(super) fn read_question(payload: &[u8]) -> Option<(u64, &str)> {
-    let (ago, uid) = payload.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*ago), std::str::from_utf8(uid).ok()?))
+    let (ago, asker) = payload.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*ago), std::str::from_utf8(asker).ok()?))
 }
 
 /// One publication, said again.
@@ -109,7 +120,8 @@ mod tests {
 
     #[test]
     fn questions_and_repetitions_are_read_as_they_are_written() {
-        assert_eq!(read_question(&question(1_234, "abc")), Some((1_234, "abc")));
+        assert_eq!(read_question(&question(1_234, &asker("abc", 7))), Some((1_234, "abc~7")));
+        assert!(is_asker(&asker("abc", 7), "abc") && !is_asker("abcd~7", "abc"));
         assert_eq!(read_question(&[1, 2, 3]), None);
         let said = repeat(&publication("hello"));
         assert_eq!(read_repeat(&said), Some(("c", Bytes::from_static(b"hello"))));

@@ -45,6 +45,7 @@ pub(super) struct Shared {
     pub(super) queue: mpsc::Sender<Parcel>,
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) bytes_max: usize,
+    /// How long what cannot be published is kept.
     pub(super) hold_ms: u64,
     /// Whether publications have numbers: they come from one server, in their order.
     pub(super) numbers: bool,
@@ -58,6 +59,10 @@ pub(super) struct Shared {
     pub(super) heard_at: AtomicU64,
     /// The same, of the connection before; 0 when nothing of it is missed any more.
     pub(super) lost_at: AtomicU64,
+    /// Since when other nodes cannot be heard, in milliseconds since 1970; 0 while they can, and before the first time.
+    pub(super) away_since: AtomicU64,
+    /// The connection, counted as in the metrics, on which everything is subscribed to.
+    pub(super) subscribed: AtomicU64,
     /// How many nodes there were when they were last counted.
     pub(super) nodes: AtomicUsize,
     pub(super) requests: Requests<Content>,
@@ -91,6 +96,16 @@ impl Shared {
         self.format == Format::Classic && room.starts_with(&self.sid_prefix)
     }
 
+    /// Whether everything is subscribed to on the connection that there is.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.is_current(self.subscribed.load(Relaxed))
+    }
+
+    /// Whether no other connection came up since this one.
+    pub(super) fn is_current(&self, connection: u64) -> bool {
+        self.stats.connections.get() == connection
+    }
+
     /// Queues an event. With `request` its recipients are to answer; `owed` is used when it is sent.
     pub(super) fn publish<S: AsRef<str>>(
         &self,
@@ -103,7 +118,7 @@ impl Shared {
         let (uid, name) = (&*self.uid, &self.namespaces[usize::from(namespace)]);
         let broadcast = Broadcast { uid, namespace: name, event, rooms, except, volatile, request };
         let mut payload = Vec::new();
-        broadcast.write(self.format, &mut payload).map_err(|_| self.lost(PublishLoss::Encoding))?;
+        broadcast.write(self.format, &mut payload).map_err(|_| self.lost(PublishLoss::Encoding, Kind::Plain))?;
         let channel = self.channels(namespace).broadcast(rooms, request.is_some());
         let kind = if self.numbers && request.is_none() { Kind::Numbered } else { Kind::Plain };
         self.queue(channel.into(), payload, kind, owed)
@@ -113,7 +128,7 @@ impl Shared {
     pub(super) fn say(&self, namespace: u16, channel: Box<str>, content: Content) -> Result<(), PublishLoss> {
         let name = self.namespaces[usize::from(namespace)].as_str();
         let envelope = Envelope { uid: self.uid.clone(), namespace: name.into(), content };
-        let payload = self.format.encode(&envelope).map_err(|_| self.lost(PublishLoss::Encoding))?;
+        let payload = self.format.encode(&envelope).map_err(|_| self.lost(PublishLoss::Encoding, Kind::Plain))?;
         self.post(channel, payload, Kind::Plain)
     }
 
@@ -126,22 +141,22 @@ impl Shared {
         let since = lifecycle::unix_millis();
         let waiting_since = self.waiting_since.load(Relaxed);
         if waiting_since != 0 && waiting_since.saturating_add(self.hold_ms) <= since {
-            return Err(self.lost(PublishLoss::Away));
+            return Err(self.lost(PublishLoss::Away, kind));
         }
         let parcel = Parcel { channel, payload, kind, since, owed };
         let cost = parcel.cost();
         if self.waiting_bytes.load(Relaxed).saturating_add(cost) > self.bytes_max {
-            return Err(self.lost(PublishLoss::Full));
+            return Err(self.lost(PublishLoss::Full, kind));
         }
         self.waiting_bytes.fetch_add(cost, Relaxed);
         self.queue.try_send(parcel).map_err(|_| {
             self.released(cost);
-            self.lost(PublishLoss::Full)
+            self.lost(PublishLoss::Full, kind)
         })
     }
 
-    fn lost(&self, why: PublishLoss) -> PublishLoss {
-        self.stats.publish_losses[why as usize].add_shared(1);
+    fn lost(&self, why: PublishLoss, kind: Kind) -> PublishLoss {
+        self.stats.publish_losses[why as usize].add_shared(u64::from(kind.is_missed()));
         why
     }
 
@@ -152,10 +167,8 @@ impl Shared {
 
     /// So many payloads were given up.
     pub(super) fn given_up(&self, why: PublishLoss, count: u64, cost: usize) {
-        if count > 0 {
-            self.stats.publish_losses[why as usize].add_shared(count);
-            self.released(cost);
-        }
+        self.stats.publish_losses[why as usize].add_shared(count);
+        self.released(cost);
     }
 
     /// How many other nodes there are.
@@ -179,9 +192,9 @@ impl Shared {
         format!("{}-replay#", self.prefix)
     }
 
-    /// The channel on which the node `uid` hears it.
-    pub(super) fn replay_channel_of(&self, uid: &str) -> String {
-        format!("{}-replay#{uid}#", self.prefix)
+    /// The channel on which whoever asked as `asker` hears it.
+    pub(super) fn replay_channel_of(&self, asker: &str) -> String {
+        format!("{}-replay#{asker}#", self.prefix)
     }
 
     /// The channel on which this node hears itself.

@@ -49,6 +49,8 @@ pub struct ClusterStats {
     pub peers_refused: Cell,
     /// Connections to the broker that came up, the first one included.
     pub connections: Cell,
+    /// For how long other nodes could not be heard, the last time, in milliseconds.
+    pub away_ms: Cell,
     /// Rooms whose channels are subscribed to, or will be.
     pub subscriptions: Cell,
     /// Payloads published.
@@ -106,6 +108,11 @@ impl ClusterStats {
             ),
             one("roomcast_nodes_silent_total", "Answers of roomcast nodes that did not come.", &self.peers_silent),
             one("roomcast_broker_connections_total", "Connections to the broker that came up.", &self.connections),
+            seconds(
+                "roomcast_broker_away_seconds",
+                "For how long other nodes could not be heard, the last time.",
+                self.away_ms.get(),
+            ),
             single_gauge("roomcast_broker_subscriptions", "Rooms that are heard from.", self.subscriptions.get()),
             seconds("roomcast_broker_probe_age_seconds", "Since a probe last came round.", self.probe_age_ms.get()),
             seconds("roomcast_broker_probe_seconds", "How long the last probe took.", self.probe_ms.get()),

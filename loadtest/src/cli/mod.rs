@@ -2,6 +2,7 @@
 
 mod drain;
 pub(crate) mod options;
+mod trouble;
 mod unrest;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use serde::Serialize;
 pub(crate) use drain::DrainCommand;
 pub(crate) use options::{IdleOptions, SearchOptions};
 use options::{LoadOptions, OutputOptions, TargetOptions};
+pub(crate) use trouble::TroubleCommand;
 pub(crate) use unrest::{AvalancheCommand, AvalancheOptions, JitterCommand};
 
 use crate::client::dialect::Wire;
@@ -31,6 +33,8 @@ Examples:
   roomcast-loadtest jitter --visitors 1000 --visits 200 --duration 60
   roomcast-loadtest drain --server 'roomcast dev --listen 127.0.0.1:{port} --admin-listen 127.0.0.1:{admin_port} \
       --drain-window 5s --drain-deadline 15s'
+  roomcast-loadtest trouble
+      two nodes and a Redis that is killed, paused, stopped and cut off under load
   roomcast-loadtest side-by-side --nodes 2 --server 'a=./a --redis-url redis://127.0.0.1:{redis_port} --port {port}'
   roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
       --server 'other=node other.js {port}' --rounds 3 --server-cpu 0 --client-cpu 1
@@ -71,6 +75,8 @@ pub(crate) enum Command {
     Jitter(Box<JitterCommand>),
     /// Starts two servers, ends the first under load and watches its clients move to the second
     Drain(Box<DrainCommand>),
+    /// Starts two nodes and their Redis, takes Redis away in several ways, and looks at what comes through
+    Trouble(Box<TroubleCommand>),
     /// Starts several servers itself and measures them in turn, round after round
     SideBySide(SideBySideCommand),
 }

@@ -1,6 +1,7 @@
 //! Runs all simulated clients on a few threads and adds up what they saw.
 
 pub(crate) mod backoff;
+pub(crate) mod diary;
 pub(crate) mod failures;
 pub(crate) mod journal;
 mod link;
@@ -70,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) comeback: Option<Comeback>,
     /// Where clients go when the server ends their connections; none: they stay away.
     pub(crate) refuge: Option<Refuge>,
+    /// Whether every delivery is remembered.
+    pub(crate) keeps_diary: bool,
 }
 
 /// Clients that come and go beside those that stay.

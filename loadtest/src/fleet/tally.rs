@@ -5,6 +5,7 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::diary::Diary;
 use super::failures::Failures;
 use super::placement::node;
 use super::spread::Spread;
@@ -84,6 +85,8 @@ pub(crate) struct Tally {
     pub(crate) visits: Visits,
     /// What the flooded room saw; it is in none of the figures above but those of what went wrong.
     pub(crate) flood: Flood,
+    /// Every delivery, if that is kept.
+    pub(crate) diary: Option<Box<Diary>>,
     window: Window,
     /// Rooms from this index on are flooded.
     calm_rooms: u32,
@@ -147,6 +150,7 @@ impl Tally {
             samples: Vec::new(),
             visits: Visits::default(),
             flood: Flood { sent: 0, expected: 0, received: 0, arrived_in_window: 0, latency: histogram(2) },
+            diary: None,
             window,
             calm_rooms,
             nodes,
@@ -156,6 +160,9 @@ impl Tally {
     /// Counts a delivery to a member on node `at`.
     #[inline]
     pub(crate) fn delivered(&mut self, mark: &Mark, arrival: Arrival, at: u32, now: u64) {
+        if let Some(diary) = &mut self.diary {
+            diary.note(mark, arrival, at, now);
+        }
         match arrival {
             Arrival::InOrder | Arrival::Ahead => {}
             Arrival::Late => self.counts.out_of_order += 1,
@@ -262,6 +269,11 @@ impl Tally {
         }
         for text in other.samples {
             self.sample(text);
+        }
+        match (&mut self.diary, other.diary) {
+            (Some(ours), Some(theirs)) => ours.add(*theirs),
+            (ours @ None, theirs) => *ours = theirs,
+            (Some(_), None) => {}
         }
         self.visits.add(other.visits);
         self.flood.add(&other.flood);

@@ -6,6 +6,7 @@ pub(crate) mod avalanche;
 pub(crate) mod drain;
 pub(crate) mod server;
 pub(crate) mod table;
+pub(crate) mod trouble;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -18,6 +19,7 @@ use crate::thresholds::{Figures, Verdict};
 use avalanche::Avalanche;
 use drain::Drain;
 pub(crate) use server::Server;
+use trouble::Troubles;
 
 /// Version of the JSON report.
 pub(crate) const SCHEMA_VERSION: u32 = 2;
@@ -65,6 +67,9 @@ pub(crate) struct Results {
     /// All clients cut off at once, and their comeback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) avalanche: Option<Avalanche>,
+    /// A cluster whose Redis was taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) troubles: Option<Troubles>,
     /// The search for the highest rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp: Option<Ramp>,
@@ -266,6 +271,9 @@ impl Results {
         }
         if let Some(avalanche) = &self.avalanche {
             avalanche.add_figures(&mut figures);
+        }
+        if let Some(troubles) = &self.troubles {
+            troubles.add_figures(&mut figures);
         }
         if let Some(ramp) = &self.ramp {
             figures.insert("max_deliveries_per_s", ramp.max_deliveries_per_s);

@@ -33,6 +33,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(drain) = &results.drain {
         drain.write(&mut |name, value| row(out, name, value))?;
     }
+    if let Some(troubles) = &results.troubles {
+        troubles.write(out)?;
+    }
     let host = &report.host;
     let machine = format!("{} × {}, {}", host.cores, host.cpu, host.kernel);
     row(out, "machine", &machine)?;

@@ -10,3 +10,4 @@ pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod setting;
 pub(crate) mod side_by_side;
+pub(crate) mod trouble;

@@ -138,7 +138,7 @@ fn spawn_on(command: &mut Command, cpu: Option<usize>) -> Result<Child> {
 }
 
 /// A port of [`PORTS`] that is free now, other than `taken`.
-fn free_port(taken: u16) -> Result<u16> {
+pub(super) fn free_port(taken: u16) -> Result<u16> {
     let start = std::process::id() as u16 % 10_000;
     let mut ports = PORTS.skip(start.into()).chain(PORTS);
     ports.find(|&port| port != taken && TcpListener::bind(("127.0.0.1", port)).is_ok()).context("no free port")

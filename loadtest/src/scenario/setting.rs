@@ -40,6 +40,8 @@ pub(crate) struct Setting {
     pub(crate) comeback: Option<Comeback>,
     /// Where clients go when the server ends their connections.
     pub(crate) refuge: Option<Refuge>,
+    /// Whether every delivery is remembered.
+    pub(crate) keeps_diary: bool,
     addresses: Vec<SocketAddr>,
     servers: Vec<u32>,
     metrics_urls: Vec<String>,
@@ -87,6 +89,7 @@ impl Setting {
             visiting: None,
             comeback: None,
             refuge: None,
+            keeps_diary: false,
             addresses,
             runs: 0,
         };
@@ -138,6 +141,7 @@ impl Setting {
             visiting: self.visiting,
             comeback: self.comeback,
             refuge: self.refuge,
+            keeps_diary: self.keeps_diary,
         }))
     }
 

@@ -180,6 +180,7 @@ impl Worker {
                     let spread =
                         self.plan.measures_spread().then(|| Spread::new(self.plan.rooms, self.plan.publishers));
                     self.tally = Tally::new(step.window, spread, self.plan.calm_rooms(), self.plan.nodes());
+                    self.tally.diary = self.plan.keeps_diary.then(Box::default);
                     self.schedule.start(step, self.plan.seed);
                     self.begin_visits(step.start);
                 }
