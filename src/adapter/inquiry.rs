@@ -50,7 +50,12 @@ impl Adapter {
     /// Asks the roomcast node whose sessions' ids begin so. `None`: there is none.
     #[must_use]
     pub fn inquire_of(&self, node: NodeId, question: Question, timeout: Duration) -> Option<Inquiry> {
-        let uid = self.peer(node)?.uid;
+        self.inquire_uid(self.peer(node)?.uid, question, timeout)
+    }
+
+    /// Asks the roomcast node `uid`. `None`: there are no others.
+    #[must_use]
+    pub fn inquire_uid(&self, uid: Box<str>, question: Question, timeout: Duration) -> Option<Inquiry> {
         self.cluster.as_ref().map(|shared| Inquiry::new(shared, vec![uid], 0, question, timeout))
     }
 

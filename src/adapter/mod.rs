@@ -49,7 +49,7 @@ use crate::lifecycle;
 use crate::metrics::{ClusterStats, PublishLoss};
 use crate::protocol::envelope::{Content, Envelope};
 use crate::protocol::event::Event;
-use crate::protocol::peers::Question;
+use crate::protocol::peers::{News, Question};
 use driver::Link;
 use shared::{Shared, random_text};
 use std::sync::Arc;
@@ -68,6 +68,15 @@ pub trait Here: Send + Sync + 'static {
 
     /// How busy the node is.
     fn load(&self) -> Load;
+
+    /// The roomcast node `uid` is there; its last news has this number.
+    fn met(&self, uid: &str, news: u64);
+
+    /// It says who came and went there.
+    fn told(&self, uid: &str, news: News);
+
+    /// It has left, or is dead: it was silent for too long.
+    fn lost(&self, uid: &str, dead: bool);
 }
 
 /// Tells nodes apart: the ids of a node's sessions begin with it.

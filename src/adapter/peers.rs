@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::{Adapter, Here, NodeId};
 use crate::lifecycle;
 use crate::metrics::PublishLoss;
-use crate::protocol::peers::{Beat, Letter, Word};
+use crate::protocol::peers::{Beat, Letter, News, Word};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -24,6 +24,8 @@ pub struct Load {
     pub sockets: u64,
     /// Rooms with members.
     pub rooms: u64,
+    /// The number of the last news about who came and went.
+    pub news: u64,
 }
 
 /// What this node says of itself and knows of the others.
@@ -85,6 +87,21 @@ impl Adapter {
         self.cluster.as_ref().map(|shared| &*shared.peers.address)
     }
 
+    /// Tells the other roomcast nodes who came and went.
+    ///
+    /// # Errors
+    /// Why it was given up.
+    pub fn tell_news(&self, news: News) -> Result<(), PublishLoss> {
+        let Some(shared) = &self.cluster else { return Ok(()) };
+        write(shared, shared.peer_channels.all(), Word::News(news))
+    }
+
+    /// Whether the other nodes can be heard, if there are any.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|shared| shared.stats.up.get() == 1)
+    }
+
     /// Who this node is to the others. `None`: there are none.
     #[must_use]
     pub fn uid(&self) -> Option<&str> {
@@ -101,6 +118,7 @@ pub(super) async fn run(shared: Arc<Shared>, here: Arc<dyn Here>) {
         let forgotten = shared.peers.write().forget(now);
         for peer in &forgotten {
             tracing::warn!(node = &*peer.uid, address = &*peer.address, "another node is silent, and forgotten");
+            here.lost(&peer.uid, true);
         }
         if !forgotten.is_empty() {
             changed(&shared);
@@ -140,10 +158,14 @@ pub(super) fn hear(shared: &Shared, here: &dyn Here, channel: &str, text: &[u8])
         }
     };
     match word {
-        Word::Beat(beat) => heard(shared, here, channel, peer(uid, beat)),
+        Word::Beat(beat) => {
+            let news = beat.news;
+            heard(shared, here, channel, peer(uid, beat), news);
+        }
         Word::Bye => {
             if let Some(peer) = shared.peers.write().bye(&uid) {
                 tracing::info!(node = &*peer.uid, address = &*peer.address, "another node has left");
+                here.lost(&uid, false);
             }
             changed(shared);
         }
@@ -152,15 +174,18 @@ pub(super) fn hear(shared: &Shared, here: &dyn Here, channel: &str, text: &[u8])
             // Whoever asked may not wait any longer.
             shared.inquiries.answer(&request, Told { uid, answer });
         }
+        Word::News(news) => here.told(&uid, news),
     }
 }
 
-fn heard(shared: &Shared, here: &dyn Here, channel: &str, peer: Peer) {
+fn heard(shared: &Shared, here: &dyn Here, channel: &str, peer: Peer, news: u64) {
     let (uid, address, node) = (peer.uid.clone(), peer.address.clone(), peer.node);
     let twin = node == shared.peers.node || shared.peers.read().get(node).is_some_and(|known| known.uid != uid);
     let heard = shared.peers.write().hear(peer);
     if heard == Heard::Full {
         shared.stats.peers_refused.add_shared(1);
+    } else {
+        here.met(&uid, news);
     }
     if heard != Heard::New {
         return;
@@ -177,7 +202,7 @@ fn heard(shared: &Shared, here: &dyn Here, channel: &str, peer: Peer) {
 }
 
 fn peer(uid: Box<str>, beat: Beat) -> Peer {
-    let Beat { node, address, tls, key, version, sockets, rooms } = beat;
+    let Beat { node, address, tls, key, version, sockets, rooms, .. } = beat;
     Peer { uid, node, address, tls, key, version, sockets, rooms, heard: lifecycle::now() }
 }
 
@@ -191,9 +216,9 @@ fn beat(shared: &Shared, here: &dyn Here, channel: &str) {
         return;
     }
     let Peers { node, address, tls, key, .. } = &shared.peers;
-    let Load { sockets, rooms } = here.load();
+    let Load { sockets, rooms, news } = here.load();
     let (address, key, version) = (address.clone(), key.clone(), env!("CARGO_PKG_VERSION").into());
-    let beat = Beat { node: *node, address, tls: *tls, key, version, sockets, rooms };
+    let beat = Beat { node: *node, address, tls: *tls, key, version, sockets, rooms, news };
     // There will be another.
     let _given_up = write(shared, channel, Word::Beat(beat));
 }

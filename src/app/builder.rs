@@ -109,9 +109,7 @@ impl Builder {
         })
         .map_err(anyhow::Error::msg)?;
         summary::warn_of_sticky_sessions(&settings, adapter.is_alone());
-        let recovers = !settings.recovery.recovery_window.is_zero();
-        let inbox_bytes = settings.delivery.inbox_bytes;
-        let (hub, inboxes) = Hub::new(names, workers, inbox_bytes, recovers, metrics.clone(), adapter);
+        let (hub, inboxes) = Hub::new(names, workers, &settings, metrics.clone(), adapter);
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let application = Arc::new(application);

@@ -159,6 +159,8 @@ impl App {
             let stop = close_cluster.clone();
             lifecycle.spawn("answers to other nodes", hub.clone().answer_others(async move { stop.cancelled().await }));
         }
+        let closing = close_cluster.clone();
+        lifecycle.spawn("presence events", hub.clone().tell_attendance(async move { closing.cancelled().await }));
         access.keep(&lifecycle);
         let rules = accept_rules(&settings);
         let stats = metrics.node();

@@ -142,6 +142,7 @@ fn meaning(who: Who) -> &'static str {
 }
 
 fn limits(rule: &RoomRule) -> Vec<(&'static str, String)> {
+    let tells = rule.presence_events.filter(|on| *on).map(|_| ("tells", "members who comes and goes".to_owned()));
     let members = rule.max_members.map(|most| ("members", format!("at most {most}")));
     let payload = rule.max_payload.map(|most| ("payload", format!("at most {most} bytes")));
     let rate = |rate: RateRule| format!("{} events per second, {} at once", rate.per_second, rate.burst);
@@ -149,7 +150,7 @@ fn limits(rule: &RoomRule) -> Vec<(&'static str, String)> {
     let session = rule.session_rate.map(|limit| ("rate", format!("{}, from one session", rate(limit))));
     let kept = (rule.history_size.is_some() || rule.history_age.is_some())
         .then(|| ("kept", "nothing: there is no history yet".to_owned()));
-    [members, payload, room, session, kept].into_iter().flatten().collect()
+    [tells, members, payload, room, session, kept].into_iter().flatten().collect()
 }
 
 fn put_between_markers(text: &str, table: &str) -> Option<String> {

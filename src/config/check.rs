@@ -86,6 +86,7 @@ impl Settings {
             ("outbox-frames", self.delivery.outbox_frames),
             ("recovery-bytes", self.recovery.recovery_bytes),
             ("recovery-sessions", self.recovery.recovery_sessions),
+            ("presence-attendees", self.presence.presence_attendees),
         ];
         for (name, _) in needed.into_iter().filter(|(_, value)| *value == 0) {
             problems.0.push(format!("{name} is 0; it has to be at least 1"));
@@ -154,6 +155,8 @@ impl Settings {
             ("rate-limit-sweep", self.abuse.rate_limit_sweep, true),
             ("tap-duration", self.taps.tap_duration, true),
             ("recovery-window", self.recovery.recovery_window, false),
+            ("presence-debounce", self.presence.presence_debounce, false),
+            ("presence-interval", self.presence.presence_interval, false),
             ("tls-reload", self.tls.tls_reload, false),
             ("drain-deadline", drain.drain_deadline, false),
         ];

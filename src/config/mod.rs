@@ -14,6 +14,7 @@ mod limits;
 mod listen;
 mod network;
 mod policy;
+mod presence;
 mod public_key;
 mod recovery;
 mod redis;
@@ -35,6 +36,7 @@ pub use limits::{DeliverySettings, HeartbeatSettings, LimitSettings, SlowConsume
 pub use listen::{DrainSettings, ListenSettings, LogFormat, LogSettings};
 pub use network::Network;
 pub use policy::{RateRule, RoomRule, RoomSettings, Who};
+pub use presence::PresenceSettings;
 pub use public_key::PublicKey;
 pub use recovery::RecoverySettings;
 pub use redis::RedisSettings;
@@ -61,6 +63,9 @@ pub struct Settings {
     /// Who may do what in which room.
     #[command(flatten)]
     pub rooms: RoomSettings,
+    /// How members are told who comes and goes.
+    #[command(flatten)]
+    pub presence: PresenceSettings,
     /// What clients may cost.
     #[command(flatten)]
     pub limits: LimitSettings,

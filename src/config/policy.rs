@@ -66,6 +66,8 @@ pub struct RoomRule {
     pub publish: Option<Who>,
     /// Who may ask who is there.
     pub presence: Option<Who>,
+    /// Whether members are told who comes and goes.
+    pub presence_events: Option<bool>,
     /// Who may ask what was said.
     pub history: Option<Who>,
     /// Most members.
@@ -91,6 +93,7 @@ impl RoomRule {
             join: None,
             publish: None,
             presence: None,
+            presence_events: None,
             history: None,
             max_members: None,
             max_payload: None,
@@ -107,6 +110,7 @@ impl RoomRule {
             "join" => put(&mut self.join, who(value, &[Who::Anyone, Who::Token, Who::Server])?),
             "publish" => put(&mut self.publish, who(value, &ALL)?),
             "presence" => put(&mut self.presence, presence(value)?),
+            "presence-events" => put(&mut self.presence_events, switch(value)?),
             "history" => put(&mut self.history, who(value, &ALL)?),
             "max-members" => put(&mut self.max_members, count(value)?),
             "max-payload" => put(&mut self.max_payload, size(value)?),
@@ -122,10 +126,11 @@ impl RoomRule {
 
 const ALL: [Who; 4] = [Who::Anyone, Who::Member, Who::Token, Who::Server];
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "join",
     "publish",
     "presence",
+    "presence-events",
     "history",
     "max-members",
     "max-payload",
@@ -154,6 +159,14 @@ fn presence(text: &str) -> Result<Who, String> {
         "on" => Ok(Who::Member),
         "off" => Ok(Who::Server),
         _ => who(text, &ALL).map_err(|words| format!("{words}, on, off")),
+    }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("there are on, off".into()),
     }
 }
 
@@ -193,6 +206,7 @@ impl std::fmt::Display for RoomRule {
             self.join.map(who),
             self.publish.map(who),
             self.presence.map(who),
+            self.presence_events.map(|on| if on { "on" } else { "off" }.to_owned()),
             self.history.map(who),
             self.max_members.map(|count| count.to_string()),
             self.max_payload.map(show_bytes),
@@ -259,8 +273,8 @@ mod tests {
 
     #[test]
     fn a_rule_is_one_line() {
-        let text = "incident:* join=token publish=server presence=server history=token max-members=1000 max-payload=4KiB \
-                    room-rate=100:200 session-rate=5:10 slow-consumer=latest history-size=50 history-age=5m";
+        let text = "incident:* join=token publish=server presence=server presence-events=on history=token \
+                    max-members=1000 max-payload=4KiB room-rate=100:200 session-rate=5:10 slow-consumer=latest history-size=50 history-age=5m";
         let rule: RoomRule = text.parse().unwrap();
         assert_eq!((rule.join, rule.publish, rule.max_payload), (Some(Who::Token), Some(Who::Server), Some(4_096)));
         assert_eq!(rule.room_rate, Some(RateRule { per_second: 100, burst: 200 }));
@@ -279,6 +293,7 @@ mod tests {
             ("a* join=member", "anyone, token, server"),
             ("a* publish=everybody", "anyone, member, token, server"),
             ("a* presence=no", "on, off"),
+            ("a* presence-events=token", "on, off"),
             ("a* joins=token", "there are join, publish"),
             ("a* join=token join=server", "twice"),
             ("a* max-members=0", "from 1 on"),

@@ -201,9 +201,9 @@ mod tests {
     /// An open API without workers: who asks one is answered at once that there is none.
     pub(super) fn api() -> Api {
         let metrics = Metrics::new(1);
-        let (hub, _no_workers) =
-            Hub::new(vec!["/".into()], 1, 1_024, false, metrics.clone(), crate::adapter::Adapter::alone());
         let settings = Defaults::parse_from(["test"]).settings;
+        let (hub, _no_workers) =
+            Hub::new(vec!["/".into()], 1, &settings, metrics.clone(), crate::adapter::Adapter::alone());
         let limiter = Limiter::new(&settings, metrics.node().clone());
         Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter }, "test")
     }

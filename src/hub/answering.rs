@@ -52,6 +52,7 @@ impl Hub {
                 members.truncate(entries(limit) + 1);
                 Answer::Members { count: count as u64, members: members.iter().map(written).collect() }
             }
+            Question::Attendance { rooms } => self.attendance_of(rooms),
             Question::Sessions { user, room, after, limit } => {
                 let room = match room {
                     Some((namespace, room)) => match self.namespace(&namespace) {

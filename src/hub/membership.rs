@@ -38,8 +38,8 @@ impl Local {
     pub fn exit(&mut self, id: MemberId) {
         let Some(member) = self.members.try_remove(id.0 as usize) else { return };
         let wire = self.outboxes.get(member.outbox.0 as usize).map_or(Wire::SocketIo, |outbox| outbox.wire);
-        for seat in member.seats {
-            self.vacate(seat, wire);
+        for seat in &member.seats {
+            self.vacate(*seat, wire, (member.sid, member.identity.as_deref()));
         }
         if let Some(lasting) = member.lasting {
             self.forget_ways_to(member.sid, &lasting);
@@ -140,6 +140,7 @@ impl Local {
         let position = self.rooms[room.0 as usize].add(Place { outbox: member.outbox, member: id }, wire);
         let granted = member.granted(name);
         member.seats.push(Seat { room, position, granted });
+        self.note_join(room, id);
         Ok(count)
     }
 
@@ -150,7 +151,8 @@ impl Local {
         let Some(at) = member.seats.iter().position(|seat| seat.room == room) else { return false };
         let seat = member.seats.swap_remove(at);
         let wire = self.outboxes.get(member.outbox.0 as usize).map_or(Wire::SocketIo, |outbox| outbox.wire);
-        self.vacate(seat, wire);
+        let (sid, identity) = (member.sid, member.identity.clone());
+        self.vacate(seat, wire, (sid, identity.as_deref()));
         true
     }
 
@@ -190,7 +192,8 @@ impl Local {
         u32::try_from(self.shared.index.members(namespace, name)).unwrap_or(u32::MAX)
     }
 
-    fn vacate(&mut self, seat: Seat, wire: Wire) {
+    fn vacate(&mut self, seat: Seat, wire: Wire, (sid, identity): (Sid, Option<&Identity>)) {
+        self.note_leave(seat.room, sid, identity);
         let room = &mut self.rooms[seat.room.0 as usize];
         let members = &mut self.members;
         room.remove(seat.position, wire, |place, position| {

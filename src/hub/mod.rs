@@ -11,6 +11,7 @@
 
 mod address;
 mod answering;
+mod attendance;
 mod broadcast;
 mod cluster;
 mod deeds;
@@ -63,9 +64,11 @@ pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, 
 
 use crate::adapter::Adapter;
 pub use crate::adapter::{NodeId, Peer, Receipt, Waiting};
+use crate::config::Settings;
 use crate::lifecycle;
 use crate::metrics::Metrics;
 use crate::protocol::refusal::{Code, Refusal};
+use attendance::Attendance;
 use index::Index;
 use questions::Asked;
 use recovery::{Aliases, Offsets};
@@ -113,10 +116,12 @@ struct Shared {
     offsets: Offsets,
     /// Where the sessions are that came back.
     aliases: Aliases,
+    /// Who comes and goes, where members are told.
+    attendance: Attendance,
 }
 
 impl Hub {
-    /// A hub for as many workers as `metrics` has cells for, and the workers' inboxes. `recovers`: sessions may come back.
+    /// A hub for so many workers, and the workers' inboxes.
     ///
     /// # Panics
     /// When the operating system has no randomness.
@@ -124,14 +129,15 @@ impl Hub {
     pub fn new(
         namespaces: Vec<String>,
         workers: usize,
-        inbox_bytes: usize,
-        recovers: bool,
+        settings: &Settings,
         metrics: Metrics,
         adapter: Adapter,
     ) -> (Self, Vec<Inbox>) {
+        let (inbox_bytes, recovers) = (settings.delivery.inbox_bytes, !settings.recovery.recovery_window.is_zero());
         let bytes_waiting = |worker| Arc::clone(&metrics.worker(worker).inbox_bytes);
         let mailboxes = (0..workers).map(|worker| worker::mailbox(inbox_bytes, bytes_waiting(worker)));
         let (mailboxes, inboxes) = mailboxes.unzip();
+        let attendance = Attendance::new(&settings.presence, namespaces.len(), adapter.is_alone());
         let index = Index::new(namespaces.len(), Arc::clone(metrics.node()));
         (
             Self {
@@ -149,6 +155,7 @@ impl Hub {
                     started: lifecycle::now(),
                     offsets: Offsets::new(recovers),
                     aliases: Aliases::default(),
+                    attendance,
                 }),
             },
             inboxes,

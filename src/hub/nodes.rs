@@ -28,7 +28,7 @@ impl Hub {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeInfo> {
         let (adapter, now) = (&self.shared.adapter, lifecycle::now());
-        let Load { sockets, rooms } = self.load();
+        let Load { sockets, rooms, .. } = self.load();
         let here = NodeInfo {
             node: Sid::prefix(adapter.node()),
             address: adapter.address().map(Into::into),

@@ -86,6 +86,8 @@ pub struct RoomPolicy {
     pub presence: Who,
     /// Who may ask what was said.
     pub history: Who,
+    /// Whether members are told who comes and goes.
+    pub presence_events: bool,
     /// Most members.
     pub max_members: Option<u32>,
     /// Largest event, in bytes of its name, its arguments and its attachments.
@@ -107,6 +109,7 @@ impl RoomPolicy {
             publish: member,
             presence: member,
             history: member,
+            presence_events: false,
             max_members: None,
             max_payload: None,
             room_rate: None,
@@ -128,6 +131,7 @@ impl RoomPolicy {
             publish: rule.publish.unwrap_or(self.publish),
             presence: rule.presence.unwrap_or(self.presence),
             history: rule.history.unwrap_or(self.history),
+            presence_events: rule.presence_events.unwrap_or(self.presence_events),
             max_members: rule.max_members,
             max_payload: rule.max_payload,
             room_rate: rule.room_rate.map(rate),

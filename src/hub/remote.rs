@@ -27,7 +27,23 @@ impl Here for Hub {
     }
 
     fn load(&self) -> Load {
-        Load { sockets: self.shared.metrics.open_sockets(), rooms: self.shared.index.rooms() }
+        Load {
+            sockets: self.shared.metrics.open_sockets(),
+            rooms: self.shared.index.rooms(),
+            news: self.shared.attendance.number(),
+        }
+    }
+
+    fn met(&self, uid: &str, news: u64) {
+        self.heard_beat(uid, news);
+    }
+
+    fn told(&self, uid: &str, news: peers::News) {
+        self.heard_news(uid, news);
+    }
+
+    fn lost(&self, uid: &str, dead: bool) {
+        self.lost_other(uid, dead);
     }
 
     fn hear(&self, namespace: u16, envelope: Envelope) {

@@ -10,6 +10,7 @@ mod doors;
 mod families;
 mod guards;
 mod http;
+mod presence;
 mod recovery;
 mod relay;
 mod samples;
@@ -21,6 +22,7 @@ pub use doors::{Handshake, Upgrade};
 pub use families::Metrics;
 pub use guards::{LimitHit, TlsFailure};
 pub use http::{HttpStats, KeyRefusal, ROUTES};
+pub use presence::PresenceStats;
 pub use recovery::Recovered;
 pub use relay::{RelayFailure, RelayStats, Relayed};
 pub use tokens::TokenRefusal;
@@ -220,6 +222,8 @@ pub struct NodeStats {
     pub tls_not_after: Cell,
     /// What goes to other nodes, and comes from them.
     pub cluster: Arc<ClusterStats>,
+    /// Who comes to rooms and goes from them.
+    pub presence: PresenceStats,
     /// Requests for sessions of other nodes.
     pub relay: RelayStats,
     /// Most of them at once.

@@ -29,7 +29,7 @@ const SOCKETIO_KEEPS: [&str; 6] =
 const SERVER_KEEPS: [&str; 2] = ["error", "open"];
 
 /// How the names of all other events begin that clients hear from the server alone.
-const SERVER_BEGINS: [&str; 2] = ["server.", "token."];
+const SERVER_BEGINS: [&str; 3] = ["server.", "token.", "presence."];
 
 /// Whether a raw event name is one that Socket.IO keeps for itself, however it is escaped.
 #[must_use]
@@ -61,11 +61,14 @@ mod tests {
 
     #[test]
     fn what_the_server_says_itself_nobody_publishes_however_it_is_written() {
-        for kept in ["connect", "newListener", "error", "open", "server.hello", "server.", "token.expiring"] {
+        for kept in
+            ["connect", "newListener", "error", "open", "server.hello", "server.", "token.expiring", "presence.left"]
+        {
             assert!(!is_published(&format!("\"{kept}\"")), "{kept}");
         }
         assert!(!is_published(r#""s\u0065rver.closing""#) && !is_published("7") && !is_published("\"\\ud800\""));
-        for free in ["message", "errors", "opened", "server", "servers.up", "tokens", "", "my.server.hello"] {
+        for free in ["message", "errors", "opened", "server", "servers.up", "tokens", "presence", "", "my.server.hello"]
+        {
             assert!(is_published(&format!("\"{free}\"")), "{free}");
         }
         assert!(is_reserved(r#""connec\u0074""#) && !is_reserved("\"error\""));

@@ -3,8 +3,10 @@
 //! Every text has a version, and says whose it is. Fields that are not known are ignored, so that nodes of two releases can
 //! meet; whatever else is not as it should be is refused as a whole.
 
+mod attendance;
 mod question;
 
+pub use attendance::{Attended, Changed, News, Somebody};
 pub use question::{Answer, Member, Order, Question, Said};
 
 use super::DecodeError;
@@ -91,6 +93,8 @@ pub enum Word {
         /// What it answers.
         answer: Answer,
     },
+    /// Who came and who went.
+    News(News),
 }
 
 /// How a node is.
@@ -112,6 +116,9 @@ pub struct Beat {
     pub sockets: u64,
     /// Rooms with members on it.
     pub rooms: u64,
+    /// The number of its last [`News`].
+    #[serde(default)]
+    pub news: u64,
 }
 
 /// Three bytes as the four characters that ids of sessions begin with.
@@ -145,6 +152,8 @@ struct Form {
     ask: Option<Asked>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answer: Option<Answered>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    news: Option<News>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -166,7 +175,7 @@ impl Letter {
     /// # Errors
     /// When it would be too long to be read.
     pub fn encode(self) -> Result<Vec<u8>, DecodeError> {
-        let empty = Form { v: VERSION, uid: self.uid, beat: None, bye: None, ask: None, answer: None };
+        let empty = Form { v: VERSION, uid: self.uid, beat: None, bye: None, ask: None, answer: None, news: None };
         let form = match self.word {
             Word::Beat(beat) => Form { beat: Some(beat), ..empty },
             Word::Bye => Form { bye: Some(true), ..empty },
@@ -175,6 +184,7 @@ impl Letter {
                 Form { ask: Some(Asked { id: request, question }), ..empty }
             }
             Word::Answer { request, answer } => Form { answer: Some(Answered { id: request, is: answer }), ..empty },
+            Word::News(news) => Form { news: Some(news), ..empty },
         };
         let text = serde_json::to_vec(&form).map_err(|_| DecodeError::Json)?;
         if text.len() > TEXT_BYTES_MAX {
@@ -200,17 +210,18 @@ impl Letter {
             return Ok(None);
         }
         let form: Form = serde_json::from_slice(text).map_err(|_| DecodeError::Packet)?;
-        let Form { uid, beat, bye, ask, answer, .. } = form;
+        let Form { uid, beat, bye, ask, answer, news, .. } = form;
         fits(&uid, UID_BYTES_MAX)?;
-        let word = match (beat, bye, ask, answer) {
-            (Some(beat), None, None, None) => Word::Beat(beat.checked()?),
-            (None, Some(true), None, None) => Word::Bye,
-            (None, None, Some(Asked { id, question }), None) => {
+        let word = match (beat, bye, ask, answer, news) {
+            (Some(beat), None, None, None, None) => Word::Beat(beat.checked()?),
+            (None, Some(true), None, None, None) => Word::Bye,
+            (None, None, Some(Asked { id, question }), None, None) => {
                 fits(&id, WORD_BYTES_MAX)?;
                 Word::Ask { request: id, question: serde_json::from_str(question.get()).ok() }
             }
-            (None, None, None, Some(Answered { id, is })) => Word::Answer { request: id, answer: is },
-            (None, None, None, None) => return Ok(None),
+            (None, None, None, Some(Answered { id, is }), None) => Word::Answer { request: id, answer: is },
+            (None, None, None, None, Some(news)) => Word::News(news),
+            (None, None, None, None, None) => return Ok(None),
             _ => return Err(DecodeError::Packet),
         };
         Ok(Some(Self { uid, word }))
@@ -245,7 +256,15 @@ mod tests {
             version: "0.1.0".into(),
             sockets: 7,
             rooms: 2,
+            news: 3,
         }
+    }
+
+    fn changed() -> Changed {
+        let somebody = || Somebody { user: Some("ada".into()), ..Somebody::default() };
+        let info = RawValue::from_string("{\"n\":1.0}".into()).ok();
+        let came = vec![somebody(), Somebody { info, ..somebody() }];
+        Changed { namespace: "/".into(), room: "r".into(), came, went: vec![somebody()] }
     }
 
     fn decode(text: &str) -> Result<Option<Letter>, DecodeError> {
@@ -262,6 +281,7 @@ mod tests {
             Word::Ask { request: request(), question: question() },
             Word::Answer { request: request(), answer: Answer::Rooms(vec![("r".into(), 7)]) },
             Word::Answer { request: request(), answer: Answer::Nothing },
+            Word::News(News { number: 7, rooms: vec![changed()] }),
         ] {
             let text = Letter { uid: "AQIDx".into(), word }.encode().unwrap();
             let read = Letter::decode(&text).unwrap().unwrap();

@@ -1,5 +1,6 @@
 //! What roomcast nodes ask each other about their sessions and rooms, and how they answer.
 
+use super::Attended;
 use crate::protocol::DecodeError;
 use crate::protocol::arguments::Arguments;
 use base64::Engine as _;
@@ -89,6 +90,11 @@ pub enum Question {
         /// Until when, in milliseconds since 1970.
         until: u64,
     },
+    /// Who is in rooms that tell of who comes and goes?
+    Attendance {
+        /// The rooms: for each the namespace's name, then its own.
+        rooms: Vec<(Box<str>, Box<str>)>,
+    },
 }
 
 /// What is done to all sessions of a user.
@@ -133,6 +139,13 @@ pub enum Answer {
     },
     /// What the session said to the event; nothing if it was not asked, or gave no answer in time.
     Emitted(Option<Said>),
+    /// Who is in rooms.
+    Attendance {
+        /// The number of the last news that this is no older than.
+        number: u64,
+        /// Those of the rooms that the node knows of.
+        rooms: Vec<Attended>,
+    },
     /// It cannot be done.
     Refused {
         /// A code of refusals.

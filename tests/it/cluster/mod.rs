@@ -1,5 +1,6 @@
 //! Several nodes, as their clients meet them: at a bus within the process, and at a Redis server.
 
+mod attendance;
 mod balancer;
 mod nodes;
 mod places;
