@@ -66,6 +66,9 @@ pub trait Here: Send + Sync + 'static {
     /// Takes what the roomcast node `uid` asks, if it can be understood; never waits.
     fn asked(&self, uid: Box<str>, request: Box<str>, question: Option<Box<Question>>);
 
+    /// Takes note of another roomcast node that was not known; never waits.
+    fn meet(&self, node: NodeId);
+
     /// How busy the node is.
     fn load(&self) -> Load;
 

@@ -199,6 +199,8 @@ fn heard(shared: &Shared, here: &dyn Here, channel: &str, peer: Peer, news: u64)
     if channel != shared.peer_channels.own() {
         beat(shared, here, &shared.peer_channels.of(&uid));
     }
+    // It knows this one by the time that it is asked something: words arrive in order.
+    here.meet(node);
 }
 
 fn peer(uid: Box<str>, beat: Beat) -> Peer {

@@ -151,6 +151,7 @@ impl App {
                 .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
                 .context("cannot start a worker thread")?;
         }
+        hub.keep_revoked(access.revoked().clone());
         let close_cluster = CancellationToken::new();
         if let Some(driver) = driver {
             let (here, stop) = (hub.clone(), close_cluster.clone());
@@ -164,7 +165,6 @@ impl App {
         access.keep(&lifecycle);
         let rules = accept_rules(&settings);
         let stats = metrics.node();
-        hub.keep_revoked(access.revoked().clone());
         let guards = Guards { keys, limiter: limiter.clone() };
         let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, &node);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));

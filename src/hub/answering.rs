@@ -2,9 +2,10 @@
 
 use super::address::Sid;
 use super::deeds::Emitted;
+use super::permission::Whom;
 use super::presence::MemberInfo;
 use super::views::written;
-use super::worker::{SessionEvent, SessionQuery, Tally, Whom};
+use super::worker::{SessionEvent, SessionQuery, Tally};
 use super::{Hub, NamespaceId};
 use crate::protocol::name::check_room_name;
 use crate::protocol::peers::{Answer, Order, Question, Said};
@@ -65,6 +66,7 @@ impl Hub {
                 let found: Vec<MemberInfo> = self.sessions_here(&SessionQuery { user, room, cursor, limit }).await;
                 Answer::Sessions(found.iter().map(written).collect())
             }
+            Question::Revoked { digest, after, limit } => self.tell_revoked(digest, after, entries(limit)),
             _ => Answer::Nothing,
         })
     }

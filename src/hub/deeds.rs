@@ -1,8 +1,9 @@
 //! What services do to sessions, wherever they are: the id of one says which node it is on, and those of a user are on any.
 
 use super::address::Sid;
+use super::permission::Whom;
 use super::views::{Reach, VIEW_TIMEOUT, View, answers_to, count};
-use super::worker::{Command, Deed, Kick, SessionEvent, Tally, Whom};
+use super::worker::{Command, Deed, Kick, SessionEvent, Tally};
 use super::{Hub, Revoked, no_answer};
 use crate::adapter::Inquiry;
 use crate::lifecycle;

@@ -19,6 +19,7 @@ mod fanout;
 mod fanout_error;
 mod gather;
 mod index;
+mod learning;
 mod limits;
 mod local;
 mod member;
@@ -52,7 +53,7 @@ pub use local::Local;
 pub use member::{Identity, MemberId};
 pub use nodes::NodeInfo;
 pub use outbox::{Frame, Outbox, OutboxId};
-pub use permission::RoomRates;
+pub use permission::{RoomRates, Whom};
 pub use policy::{Grant, Policies, PolicyId, Right, Rights, RoomPolicy};
 pub use presence::{MemberInfo, Presence};
 pub use recovery::{Awaited, Claim, Missed, Notes, RecoveryStep, Restored};
@@ -60,7 +61,7 @@ pub use responder::{NodeEvent, OnNodeEvent};
 pub use revoked::Revoked;
 pub use tap::{Direction, TapKind, TapRecord};
 pub use views::{Reach, View};
-pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally, Whom};
+pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally};
 
 use crate::adapter::Adapter;
 pub use crate::adapter::{NodeId, Peer, Receipt, Waiting};
@@ -70,6 +71,7 @@ use crate::metrics::Metrics;
 use crate::protocol::refusal::{Code, Refusal};
 use attendance::Attendance;
 use index::Index;
+use learning::Met;
 use questions::Asked;
 use recovery::{Aliases, Offsets};
 use std::sync::atomic::AtomicU32;
@@ -106,6 +108,8 @@ struct Shared {
     revoked: OnceLock<Revoked>,
     /// Questions of other nodes, for [`Hub::answer_others`].
     asked: Asked,
+    /// Nodes that have been met, for [`Hub::answer_others`].
+    met: Met,
     /// One for each question of a client to other nodes that may be open.
     client_questions: Semaphore,
     /// Numbers the broadcasts that are to be answered.
@@ -150,6 +154,7 @@ impl Hub {
                     on_node_event: OnceLock::new(),
                     revoked: OnceLock::new(),
                     asked: Asked::default(),
+                    met: Met::default(),
                     client_questions: Semaphore::new(views::CLIENT_QUESTIONS_MAX),
                     broadcast_acks: AtomicU32::new(0),
                     started: lifecycle::now(),

@@ -4,8 +4,8 @@ use super::local::Local;
 use super::member::{Identity, Member, MemberId};
 use super::outbox::OutboxId;
 use super::policy::{PolicyId, Right, Rights};
+use super::revoked::Revoked;
 use super::room::RoomId;
-use super::worker::Whom;
 use crate::config::Who;
 use crate::lifecycle;
 use crate::limiter::rate::Rate;
@@ -31,12 +31,27 @@ impl RoomRates {
     }
 }
 
+/// Whose sessions are meant.
+#[derive(Debug, Clone)]
+pub enum Whom {
+    /// Those of a user: of one issuer's, or of whichever has one of this name.
+    User(String, Option<Arc<str>>),
+    /// Those that came with a token, by its id: of one issuer, or of any.
+    Token(String, Option<Arc<str>>),
+    /// Those that came with a token of this list, at this time, in milliseconds since 1970.
+    Refused(Revoked, u64),
+}
+
 impl Whom {
     /// Whether somebody of this identity is meant.
     pub(super) fn means(&self, identity: &Identity) -> bool {
         match self {
             Self::User(user, issuer) => identity.user.as_ref() == Some(user) && identity.is_of(issuer.as_ref()),
             Self::Token(token, issuer) => identity.token.as_deref() == Some(token) && identity.is_of(issuer.as_ref()),
+            Self::Refused(revoked, now) => {
+                let issuer = identity.issuer.as_ref();
+                identity.token.as_deref().is_some_and(|token| revoked.contains(issuer, token, *now))
+            }
         }
     }
 }

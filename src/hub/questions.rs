@@ -108,7 +108,8 @@ impl Asked {
 }
 
 impl Hub {
-    /// Answers the questions of other nodes until `stop` resolves. To be run once.
+    /// Answers the questions of other nodes, and asks those that are met what they remember, until `stop` resolves. To be run
+    /// once.
     pub async fn answer_others(self, stop: impl Future<Output = ()>) {
         let Asked { all, of_clients } = &self.shared.asked;
         let (Some(questions), Some(of_clients)) = (all.take(), of_clients.take()) else { return };
@@ -116,6 +117,7 @@ impl Hub {
             () = stop => {}
             () = self.answer_all(questions) => {}
             () = self.answer_clients(of_clients) => {}
+            () = self.learn() => {}
         }
     }
 

@@ -5,7 +5,7 @@ use super::cluster::{Action, Selection};
 use super::questions::Question;
 use super::worker::Command;
 use super::{Hub, NamespaceId, Shared, overloaded};
-use crate::adapter::{Fate, Here, Load, Receipt, Said, Waiting};
+use crate::adapter::{Fate, Here, Load, NodeId, Receipt, Said, Waiting};
 use crate::metrics::PublishLoss;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::envelope::{Content, Envelope, Targets};
@@ -24,6 +24,10 @@ impl Here for Hub {
 
     fn asked(&self, uid: Box<str>, request: Box<str>, question: Option<Box<peers::Question>>) {
         self.shared.asked.push(Question::OfPeer { uid, request, question }, &self.shared.metrics);
+    }
+
+    fn meet(&self, node: NodeId) {
+        self.shared.met.push(node);
     }
 
     fn load(&self) -> Load {

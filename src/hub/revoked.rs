@@ -1,8 +1,10 @@
 //! Tokens that are refused although they are valid: a bounded list, forgotten as the tokens expire by themselves.
 
 use crate::metrics::NodeStats;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// The ids of revoked tokens, for any thread.
 #[derive(Debug, Clone)]
@@ -18,8 +20,14 @@ struct Inner {
     stats: Arc<NodeStats>,
 }
 
-/// By issuer and id; without an issuer those of all are meant.
-type List = HashMap<(Option<Arc<str>>, Box<str>), u64>;
+/// A token: its issuer and its id. Without an issuer those of all are meant.
+pub(super) type Key = (Option<Arc<str>>, Box<str>);
+
+/// A token and until when it is refused.
+pub(super) type Entry = (Key, u64);
+
+/// In order, so that it can be told page by page.
+type List = BTreeMap<Key, u64>;
 
 impl Revoked {
     /// An empty list with room for `most` tokens.
@@ -51,10 +59,43 @@ impl Revoked {
     pub fn contains(&self, issuer: Option<&Arc<str>>, token: &str, now: u64) -> bool {
         // Nearly always nothing is revoked, and a session that comes needs no lock.
         self.inner.stats.revoked_tokens.get() > 0 && {
-            let list = self.inner.until.read().unwrap_or_else(PoisonError::into_inner);
+            let list = self.read();
             let refused = |key| list.get(&key).is_some_and(|until| now < *until);
             refused((None, token.into())) || issuer.is_some_and(|issuer| refused((Some(issuer.clone()), token.into())))
         }
+    }
+
+    /// Whether this very entry is on the list.
+    pub(super) fn contains_exactly(&self, issuer: Option<&Arc<str>>, token: &str, now: u64) -> bool {
+        self.read().get(&(issuer.cloned(), token.into())).is_some_and(|until| now < *until)
+    }
+
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// The same for all who remember the same, unless their releases count in another way.
+    pub(super) fn digest(&self, now: u64) -> u64 {
+        let entries = self.read();
+        let entries = entries.iter().filter(|(_, until)| now < **until);
+        entries.fold(0, |digest, entry| {
+            let mut hasher = DefaultHasher::new();
+            entry.hash(&mut hasher);
+            digest ^ hasher.finish()
+        })
+    }
+
+    /// The first `limit` after this one that have not expired, in order.
+    pub(super) fn page(&self, after: Option<Key>, limit: usize, now: u64) -> Vec<Entry> {
+        let list = self.read();
+        let rest = list.range((after.map_or(Unbounded, Excluded), Unbounded));
+        let valid = rest.filter(|(_, until)| now < **until);
+        valid.take(limit).map(|(key, until)| (key.clone(), *until)).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, List> {
+        self.inner.until.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the tokens that have expired by now.
@@ -67,9 +108,6 @@ impl Revoked {
 
 fn sweep(list: &mut List, now: u64) {
     list.retain(|_, until| now < *until);
-    if list.capacity() > 1_024 && list.len() < list.capacity() / 4 {
-        list.shrink_to_fit();
-    }
 }
 
 #[cfg(test)]
@@ -92,6 +130,27 @@ mod tests {
         let refused = |issuer, token| revoked.contains(issuer, token, 999);
         assert!(refused(Some(&a), "t") && !refused(Some(&b), "t") && !refused(None, "t"));
         assert!(refused(Some(&a), "u") && refused(Some(&b), "u") && refused(None, "u"));
+    }
+
+    #[test]
+    fn who_remembers_the_same_has_the_same_digest_and_a_list_is_told_page_by_page() {
+        let (one, two, issuer) = (Revoked::new(10, Arc::default()), Revoked::new(10, Arc::default()), Arc::from("i"));
+        for (n, token) in ["a", "b", "c", "d"].iter().enumerate() {
+            assert!(one.add(Some(&issuer).filter(|_| n > 1), token, 1_000, 0));
+        }
+        assert!(one.add(None, "expired", 10, 0) && two.add(None, "expired", 20, 0));
+        let mut after = None;
+        for expected in [&["a", "b", "c"][..], &["d"], &[]] {
+            let page = one.page(after.clone(), 3, 100);
+            let tokens: Vec<_> = page.iter().map(|((_, token), _)| &**token).collect();
+            assert_eq!(tokens, expected);
+            for ((issuer, token), until) in page {
+                assert!(one.digest(100) != two.digest(100) && two.add(issuer.as_ref(), &token, until, 100));
+                after = Some((issuer, token));
+            }
+        }
+        assert_eq!(one.digest(100), two.digest(100));
+        assert!(two.add(None, "a", 2_000, 100) && one.digest(100) != two.digest(100), "a later end counts");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::address::Sid;
 use super::broadcast::Broadcast;
 use super::cluster::{Action, Selection, SocketInfo};
 use super::gather::Heard;
+use super::permission::Whom;
 use super::presence::MemberInfo;
 use super::recovery::RecoveryStep;
 use crate::metrics::Cell;
@@ -133,15 +134,6 @@ pub enum ReplyTo {
     Native(Box<str>),
     /// The same, of a packet that is refused after all: the answer is the refusal.
     NativeRefusal(Box<str>),
-}
-
-/// Whose sessions are meant.
-#[derive(Debug, Clone)]
-pub enum Whom {
-    /// Those of a user: of one issuer's, or of whichever has one of this name.
-    User(String, Option<Arc<str>>),
-    /// Those that came with a token, by its id: of one issuer, or of any.
-    Token(String, Option<Arc<str>>),
 }
 
 /// What a service does to sessions.

@@ -7,7 +7,8 @@ use crate::hub::broadcast::Broadcast;
 use crate::hub::cluster::{Action, Selection};
 use crate::hub::local::Local;
 use crate::hub::member::Identity;
-use crate::hub::worker::{Deed, Tally, Whom};
+use crate::hub::permission::Whom;
+use crate::hub::worker::{Deed, Tally};
 use crate::protocol::event::Event;
 use crate::protocol::request::RawEvent;
 

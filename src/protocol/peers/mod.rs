@@ -7,7 +7,7 @@ mod attendance;
 mod question;
 
 pub use attendance::{Attended, Changed, News, Somebody};
-pub use question::{Answer, Member, Order, Question, Said};
+pub use question::{Answer, Member, Order, Question, RevokedToken, Said};
 
 use super::DecodeError;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -95,6 +95,26 @@ pub enum Question {
         /// The rooms: for each the namespace's name, then its own.
         rooms: Vec<(Box<str>, Box<str>)>,
     },
+    /// Which tokens are refused?
+    Revoked {
+        /// What the asking node remembers, in short: who remembers the same need not say it.
+        digest: Option<u64>,
+        /// Only those after this one: its issuer and its id.
+        after: Option<(Option<Box<str>>, Box<str>)>,
+        /// Most entries.
+        limit: usize,
+    },
+}
+
+/// A token that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedToken {
+    /// Of this issuer's token alone.
+    pub issuer: Option<Box<str>>,
+    /// Its id.
+    pub token: Box<str>,
+    /// Until when, in milliseconds since 1970.
+    pub until: u64,
 }
 
 /// What is done to all sessions of a user.
@@ -146,6 +166,8 @@ pub enum Answer {
         /// Those of the rooms that the node knows of.
         rooms: Vec<Attended>,
     },
+    /// Tokens that are refused, in order; fewer than asked for are the last.
+    Revoked(Vec<RevokedToken>),
     /// It cannot be done.
     Refused {
         /// A code of refusals.

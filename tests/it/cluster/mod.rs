@@ -5,6 +5,7 @@ mod balancer;
 mod nodes;
 mod places;
 mod relay;
+mod revocations;
 mod trouble;
 mod views;
 

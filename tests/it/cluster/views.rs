@@ -11,10 +11,10 @@ use roomcast::session::Claims;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const LATER: u64 = 4_000_000_000;
-const KEY: &str = "0123456789abcdef";
+pub(super) const LATER: u64 = 4_000_000_000;
+pub(super) const KEY: &str = "0123456789abcdef";
 
-async fn ask(server: &TestServer, method: &str, path: &str, body: Value) -> (u16, Value) {
+pub(super) async fn ask(server: &TestServer, method: &str, path: &str, body: Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let headers = format!("Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n");
     let answer = request(server.public, method, &format!("/api/v1{path}"), &headers, &body).await;
@@ -61,7 +61,7 @@ async fn guarded(nodes: usize) -> Vec<TestServer> {
     nodes
 }
 
-async fn user(server: &TestServer, name: &str, token: &str) -> Client {
+pub(super) async fn user(server: &TestServer, name: &str, token: &str) -> Client {
     let claims = Claims { sub: name.into(), exp: LATER, jti: Some(token.into()), ..Claims::default() };
     let mut client = NativeClient::open(server, &format!("?token={}", signed(&claims)), Wire::Json).await.unwrap();
     client.hello().await.unwrap();
