@@ -42,7 +42,7 @@ impl Local {
             self.vacate(*seat, wire, (member.sid, member.identity.as_deref()));
         }
         if let Some(lasting) = member.lasting {
-            self.forget_ways_to(member.sid, &lasting);
+            self.forget_ways_to(member.sid, *lasting);
         }
     }
 
@@ -140,6 +140,7 @@ impl Local {
         let position = self.rooms[room.0 as usize].add(Place { outbox: member.outbox, member: id }, wire);
         let granted = member.granted(name);
         member.seats.push(Seat { room, position, granted });
+        self.note_since(id, room);
         self.note_join(room, id);
         Ok(count)
     }
@@ -150,6 +151,7 @@ impl Local {
         let Some(&room) = self.names[usize::from(member.namespace.0)].get(name) else { return false };
         let Some(at) = member.seats.iter().position(|seat| seat.room == room) else { return false };
         let seat = member.seats.swap_remove(at);
+        member.lasting.iter_mut().for_each(|lasting| lasting.joins.retain(|(joined, _)| *joined != room));
         let wire = self.outboxes.get(member.outbox.0 as usize).map_or(Wire::SocketIo, |outbox| outbox.wire);
         let (sid, identity) = (member.sid, member.identity.clone());
         self.vacate(seat, wire, (sid, identity.as_deref()));

@@ -56,7 +56,7 @@ pub use outbox::{Frame, Outbox, OutboxId};
 pub use permission::{RoomRates, Whom};
 pub use policy::{Grant, Policies, PolicyId, Right, Rights, RoomPolicy};
 pub use presence::{MemberInfo, Presence};
-pub use recovery::{Awaited, Claim, Missed, Notes, RecoveryStep, Restored};
+pub use recovery::{Awaited, Claim, Missed, Notes, RecoveryStep, Restored, StillIn};
 pub use responder::{NodeEvent, OnNodeEvent};
 pub use revoked::Revoked;
 pub use tap::{Direction, TapKind, TapRecord};

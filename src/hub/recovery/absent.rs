@@ -1,6 +1,6 @@
 //! What services and applications do to sessions while they are away.
 
-use super::parking::{Parked, concerns};
+use super::parking::{LATEST, Parked};
 use crate::hub::NamespaceId;
 use crate::hub::address::Sid;
 use crate::hub::broadcast::Broadcast;
@@ -17,13 +17,15 @@ impl Local {
     pub fn kick_parked(&mut self, sid: Sid) -> bool {
         let found = self.parked(|parked| parked.sid == sid);
         found.iter().for_each(|pid| self.forget_parked(*pid));
-        !found.is_empty()
+        // One that moves is parked elsewhere still, and its id leads here.
+        self.kick_expected(sid) || !found.is_empty()
     }
 
     /// Does something to the sessions of a user or of a token that are away: they end, or do not come back to a room.
     pub fn each_parked(&mut self, whom: &Whom, deed: &Deed) -> Tally {
         let meant = |parked: &Parked| parked.identity.as_deref().is_some_and(|identity| whom.means(identity));
         let mut tally = Tally::default();
+        self.each_expected(whom, deed);
         for pid in self.parked(meant) {
             let expires_at = self.parked_identity(pid).and_then(|identity| identity.expires_at).unwrap_or(0);
             let done = match deed {
@@ -49,7 +51,9 @@ impl Local {
         let event = Event { raw, attachments: &[], ack: None, offset: None };
         // Whoever would miss a broadcast to them is meant.
         let said = Broadcast::new(namespace, rooms, except, event);
-        for pid in self.parked(|parked| concerns(&said, parked.namespace, parked.sid, &parked.rooms)) {
+        let leave = if let Action::Leave(rooms) = action { Some(&rooms[..]) } else { None };
+        self.regroup_expected(&said, leave);
+        for pid in self.parked(|parked| parked.misses(LATEST, &said)) {
             match action {
                 Action::Leave(rooms) => rooms.iter().for_each(|room| {
                     self.leave_parked(pid, selection.namespace, room);

@@ -1,8 +1,9 @@
 //! The new worker of a session that comes back: it waits for the session, and takes it in.
 
 use super::Lasting;
+use super::awaiting::Expected;
 use super::moving::{Awaited, Claim, Missed, Restored, is_fine};
-use super::parking::concerns;
+use super::parking::{LATEST, concerns};
 use crate::hub::NamespaceId;
 use crate::hub::address::{Address, Sid};
 use crate::hub::local::{Local, key};
@@ -16,8 +17,9 @@ use std::sync::Arc;
 impl Local {
     /// Has this worker hear what concerns a session that is to come here. Returns from where on in the log, and from which
     /// number on.
-    pub fn await_session(&mut self, claim: &Claim) -> (u64, u64) {
+    pub fn await_session(&mut self, claim: &Claim, identity: Option<&Arc<Identity>>) -> (u64, u64) {
         let Some(recovery) = &mut self.recovery else { return (0, 0) };
+        recovery.expected.insert(claim.pid, Expected::new(claim, identity));
         for room in &claim.rooms {
             if recovery.parking.watch(claim.namespace, &room.name) {
                 self.shared.index.watch(claim.namespace, &room.name, self.worker);
@@ -33,17 +35,19 @@ impl Local {
     #[must_use]
     pub fn join_missed(&self, claim: Claim, mut missed: Missed, (position, number): (u64, u64)) -> Box<Restored> {
         if let Some(recovery) = &self.recovery {
-            let rest = recovery.log.since(position, claim.sid);
-            let mine =
-                rest.filter(|(at, said)| *at >= number && concerns(said, claim.namespace, claim.sid, &claim.rooms));
-            missed.events.extend(mine.map(|(at, said)| (at, Arc::clone(said))));
+            let rest = recovery.log.since(position).filter(|(_, at, _)| *at >= number);
+            missed.events.extend(rest.map(|(_, at, said)| (at, Arc::clone(said))));
         }
+        missed.events.retain(|(_, said)| concerns(said, LATEST, claim.namespace, claim.sid, &claim.rooms));
         Box::new(Restored { claim, missed, from_afar: true })
     }
 
     /// The session is here, or does not come after all.
     pub fn await_no_more(&mut self, awaited: &Awaited, came: bool) {
         self.unwatch_all(awaited.namespace, &awaited.rooms);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.expected.remove(&awaited.pid);
+        }
         if !came {
             self.shared.aliases.remove(awaited.sid, self.worker);
         }
@@ -78,20 +82,16 @@ impl Local {
         }
         let here = Address { worker: self.worker, place: id.0 };
         [pid, sid].into_iter().for_each(|id| self.shared.aliases.set(id, here));
-        let sure = self.settle_log(sid, missed, from_afar);
-        self.members[id.0 as usize].lasting = Some(Box::new(Lasting { pid, sure, pinged: sure, moved: true }));
+        // From afar all of it stands in no log here, so that it can lose the connection again at once.
+        let log_end = self.recovery.as_ref().map_or(0, |recovery| recovery.log_end());
+        let (sure, brought) =
+            if from_afar { (log_end, missed.events.len()) } else { (missed.position, missed.brought) };
+        let brought = self.bring(pid, missed.events[..brought].to_vec());
+        let late = rooms.iter().filter(|room| !from_afar && room.since > sure);
+        let joins = late.filter_map(|room| Some((self.room(namespace, &room.name)?, room.since))).collect();
+        let lasting = Lasting { pid, sure, pinged: sure, moved: true, joins, brought };
+        self.members[id.0 as usize].lasting = Some(Box::new(lasting));
         Ok((id, sid, self.missed_frame(namespace, outbox, missed)))
-    }
-
-    /// Logs what a session from another worker gets now, so that it can lose the connection again at once. Returns up to where
-    /// its client has got everything.
-    fn settle_log(&mut self, sid: Sid, missed: &Missed, from_afar: bool) -> u64 {
-        let Some(recovery) = self.recovery.as_mut().filter(|_| from_afar) else { return missed.position };
-        let sure = recovery.log_end();
-        for (number, said) in &missed.events {
-            recovery.log.push(*number, Arc::clone(said), Some(sid), recovery.now);
-        }
-        sure
     }
 
     fn missed_frame(&self, namespace: NamespaceId, outbox: OutboxId, missed: &Missed) -> Option<Rc<Frame>> {

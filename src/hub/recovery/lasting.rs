@@ -1,5 +1,6 @@
 //! What a session has while it may lose its connection and come back, and how it is parked then.
 
+use super::brought::Brought;
 use super::log::Log;
 use super::parking::{Notes, OwnRoom, Parked};
 use super::{Aliases, Recovery};
@@ -9,7 +10,7 @@ use crate::hub::local::Local;
 use crate::hub::member::{Identity, MemberId};
 use crate::hub::outbox::{Frame, OutboxId};
 use crate::hub::policy::{Right, Rights};
-use crate::hub::room::Backlog;
+use crate::hub::room::{Backlog, RoomId};
 use crate::hub::{Address, NamespaceId};
 use crate::metrics::WorkerStats;
 use crate::protocol::DecodeError;
@@ -27,6 +28,10 @@ pub(in crate::hub) struct Lasting {
     pub(super) pinged: u64,
     /// Whether it came back, so that its ids name another place than this.
     pub(super) moved: bool,
+    /// The rooms that it joined since then, and where the log ended: nothing before is for it.
+    pub(in crate::hub) joins: Vec<(RoomId, u64)>,
+    /// What it brought from another worker, until it is certain that its client has got it.
+    pub(super) brought: Option<Box<Brought>>,
 }
 
 impl Recovery {
@@ -38,14 +43,14 @@ impl Recovery {
     fn log_said(&mut self, said: &Arc<Broadcast>) {
         match said.offset {
             Some(offset) if said.volatile => self.log.mark(offset.number, self.now),
-            Some(offset) => self.log.push(offset.number, Arc::clone(said), None, self.now),
+            Some(offset) => self.log.push(offset.number, Arc::clone(said), self.now),
             None => {}
         }
     }
 
     pub(in crate::hub) fn publish_gauges(&self, stats: &WorkerStats) {
         stats.parked.set(self.parking.len() as u64);
-        stats.recovery_log_bytes.set(Log::bytes(&self.log) as u64);
+        stats.recovery_log_bytes.set((Log::bytes(&self.log) + self.luggage.bytes()) as u64);
     }
 }
 
@@ -61,7 +66,8 @@ impl Local {
         let sure = self.recovery.as_ref()?.log_end();
         let member = self.members.get_mut(id.0 as usize)?;
         let pid = Sid::new(self.shared.node(), Address { worker: self.worker, place: id.0 });
-        member.lasting = Some(Box::new(Lasting { pid, sure, pinged: sure, moved: false }));
+        member.lasting =
+            Some(Box::new(Lasting { pid, sure, pinged: sure, moved: false, joins: Vec::new(), brought: None }));
         Some(pid)
     }
 
@@ -77,6 +83,7 @@ impl Local {
         let Some(recovery) = &self.recovery else { return };
         if let Some(lasting) = self.members.get_mut(id.0 as usize).and_then(|member| member.lasting.as_mut()) {
             lasting.pinged = recovery.log_end();
+            lasting.brought.iter_mut().for_each(|brought| brought.pinged = true);
         }
     }
 
@@ -84,6 +91,18 @@ impl Local {
     pub fn ponged(&mut self, id: MemberId) {
         if let Some(lasting) = self.members.get_mut(id.0 as usize).and_then(|member| member.lasting.as_mut()) {
             lasting.sure = lasting.sure.max(lasting.pinged);
+            let sure = lasting.sure;
+            lasting.joins.retain(|(_, since)| *since > sure);
+            let brought = lasting.brought.take_if(|brought| brought.pinged);
+            self.put_away(brought);
+        }
+    }
+
+    /// Notes where the log ends when a session joins a room.
+    pub(in crate::hub) fn note_since(&mut self, id: MemberId, room: RoomId) {
+        let Some(recovery) = &self.recovery else { return };
+        if let Some(lasting) = self.members.get_mut(id.0 as usize).and_then(|member| member.lasting.as_mut()) {
+            lasting.joins.push((room, recovery.log_end()));
         }
     }
 
@@ -140,15 +159,17 @@ impl Local {
     fn about_to_park(&mut self, id: MemberId, notes: Option<Notes>) -> Option<(Sid, Parked)> {
         let recovery = self.recovery.as_ref()?;
         let until = recovery.now.saturating_add(recovery.limits.window_ms);
-        let Lasting { pid, sure, moved, .. } = *self.members.get_mut(id.0 as usize)?.lasting.take()?;
+        let Lasting { pid, sure, moved, joins, brought, .. } = *self.members.get_mut(id.0 as usize)?.lasting.take()?;
         let member = self.members.get(id.0 as usize)?;
         let (sid, namespace, identity) = (member.sid, member.namespace, member.identity.clone());
-        let own_room = |name: Box<str>| {
+        let own_room = |id: RoomId| {
+            let name = self.rooms[id.0 as usize].name.clone();
             let by_right = self.admits(namespace, &name, identity.as_deref());
-            OwnRoom { name, by_right }
+            let since = joins.iter().find(|(room, _)| *room == id).map_or(0, |(_, since)| *since);
+            OwnRoom { name, by_right, since }
         };
-        let rooms = member.seats.iter().map(|seat| own_room(self.rooms[seat.room.0 as usize].name.clone())).collect();
-        Some((pid, Parked { sid, namespace, rooms, identity, notes, sure, until, claimed: false, moved }))
+        let rooms = member.seats.iter().map(|seat| own_room(seat.room)).collect();
+        Some((pid, Parked { sid, namespace, rooms, identity, notes, brought, sure, until, claimed: false, moved }))
     }
 
     /// Whether whoever is in no room may join this one.
@@ -181,6 +202,7 @@ impl Local {
     pub(super) fn forget_parked(&mut self, pid: Sid) {
         let Some(parked) = self.recovery.as_mut().and_then(|recovery| recovery.parking.remove(pid)) else { return };
         self.unwatch_all(parked.namespace, &parked.rooms);
+        self.put_away(parked.brought);
         let aliases: &Aliases = &self.shared.aliases;
         [pid, parked.sid].into_iter().for_each(|id| aliases.remove(id, self.worker));
     }
@@ -197,7 +219,8 @@ impl Local {
     }
 
     /// Forgets where a session was that ends for good.
-    pub(in crate::hub) fn forget_ways_to(&self, sid: Sid, lasting: &Lasting) {
+    pub(in crate::hub) fn forget_ways_to(&mut self, sid: Sid, lasting: Lasting) {
+        self.put_away(lasting.brought);
         if lasting.moved {
             [lasting.pid, sid].into_iter().for_each(|id| self.shared.aliases.remove(id, self.worker));
         }

@@ -1,6 +1,7 @@
 //! The old worker of a session that comes back: who may have it, and what it missed.
 
-use super::moving::{Claim, Missed, is_fine};
+use super::moving::{Claim, Missed, StillIn, is_fine};
+use super::parking::LATEST;
 use crate::hub::NamespaceId;
 use crate::hub::address::{Address, Sid};
 use crate::hub::broadcast::Broadcast;
@@ -55,10 +56,16 @@ impl Local {
         let offsets = &self.shared.offsets;
         let recovery = self.recovery.as_mut().ok_or(Recovered::Unknown)?;
         let parked = recovery.parking.get_mut(pid).ok_or(Recovered::Unknown)?;
-        let (log, sid, sure) = (&recovery.log, parked.sid, parked.sure);
+        let (log, sure) = (&recovery.log, parked.sure);
         let known = offset.is_none_or(|offset| offsets.knows(offset));
-        let heard = offset.and_then(|offset| log.after(offset.number, sid));
+        let heard = offset.and_then(|offset| log.after(offset.number));
         let position = heard.map_or(sure, |heard| heard.max(sure));
+        // What it brought was heard before all that is in the log here.
+        let brought = parked.brought.as_deref().filter(|_| heard.is_none_or(|heard| heard <= sure));
+        let unheard = brought.map_or(&[][..], |brought| {
+            let at = offset.and_then(|heard| brought.events.iter().position(|(number, _)| *number == heard.number));
+            &brought.events[at.map_or(0, |at| at + 1)..]
+        });
         let mut left = recovery.limits.missed_bytes;
         let mut fits = |said: &Broadcast| {
             let enough = left.checked_sub(said.cost());
@@ -66,18 +73,25 @@ impl Local {
             enough.is_some()
         };
         let mut events = Vec::new();
-        let mut whole = known && position >= log.start();
-        let logged = log.since(position, sid).chain(unsaid.iter().map(|(number, said)| (*number, said)));
+        let mut whole = known && position >= log.start() && brought.is_none_or(|brought| !brought.lost);
+        let latest = |(number, said)| (LATEST, number, said);
+        let pending = unsaid.iter().map(|(number, said)| latest((*number, said)));
+        let first = unheard.iter().map(|(number, said)| latest((*number, said)));
         let below = |number| before.is_none_or(|before| number < before);
-        for (number, said) in logged.filter(|(number, said)| below(*number) && parked.misses(said)) {
+        let mut brought = 0;
+        for (i, (at, number, said)) in first.chain(log.since(position)).chain(pending).enumerate() {
+            if !below(number) || !parked.misses(at, said) {
+                continue;
+            }
             whole = whole && fits(said);
             if !whole {
                 break;
             }
+            brought += usize::from(i < unheard.len());
             events.push((number, Arc::clone(said)));
         }
         is_fine(whole, Recovered::Gap)?;
-        Ok(Missed { events, position, notes: parked.notes.take() })
+        Ok(Missed { events, brought, position, notes: parked.notes.take() })
     }
 
     /// What large rooms of a session that moves to another worker have not handed out yet.
@@ -95,10 +109,17 @@ impl Local {
         said.filter_map(|said| Some((said.offset?.number, said)))
     }
 
+    /// The rooms that a claimed session is still in: it may have been put out of some since, or have been ended.
+    #[must_use]
+    pub fn settle(&self, pid: Sid) -> Option<StillIn> {
+        Some(StillIn(self.recovery.as_ref()?.parking.get(pid)?.rooms.clone()))
+    }
+
     /// A parked session lives elsewhere now.
     pub fn release(&mut self, pid: Sid) {
         let Some(parked) = self.recovery.as_mut().and_then(|recovery| recovery.parking.remove(pid)) else { return };
         self.unwatch_all(parked.namespace, &parked.rooms);
+        self.put_away(parked.brought);
     }
 
     /// A claimed session did not come back after all.

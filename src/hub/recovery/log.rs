@@ -1,6 +1,5 @@
 //! What one worker has handed out of late, in that order.
 
-use crate::hub::address::Sid;
 use crate::hub::broadcast::Broadcast;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,8 +22,6 @@ pub(super) struct Log {
 struct Entry {
     /// The lowest and the highest number in it: two only for events of which nothing but their numbers is kept.
     numbers: (u64, u64),
-    /// The only session that it is for, if it has been handed out to others elsewhere.
-    only: Option<Sid>,
     /// Nothing for what is worth nothing later.
     said: Option<Arc<Broadcast>>,
     at: u64,
@@ -50,10 +47,10 @@ impl Log {
         self.bytes
     }
 
-    /// Notes what has been handed out, to one session only if one is named.
-    pub(super) fn push(&mut self, number: u64, said: Arc<Broadcast>, only: Option<Sid>, now: u64) {
+    /// Notes what has been handed out.
+    pub(super) fn push(&mut self, number: u64, said: Arc<Broadcast>, now: u64) {
         let bytes = ENTRY_BYTES + said.cost();
-        self.add(Entry { numbers: (number, number), only, said: Some(said), at: now, bytes });
+        self.add(Entry { numbers: (number, number), said: Some(said), at: now, bytes });
     }
 
     /// Notes an event that is not worth keeping: clients remember its number all the same. A run of them is one entry.
@@ -62,7 +59,7 @@ impl Log {
             (*numbers, *at) = ((numbers.0.min(number), numbers.1.max(number)), now);
             return;
         }
-        self.add(Entry { numbers: (number, number), only: None, said: None, at: now, bytes: ENTRY_BYTES });
+        self.add(Entry { numbers: (number, number), said: None, at: now, bytes: ENTRY_BYTES });
     }
 
     fn add(&mut self, entry: Entry) {
@@ -90,12 +87,12 @@ impl Log {
         }
     }
 
-    /// The position behind the event of this number that a session has got.
-    pub(super) fn after(&self, number: u64, sid: Sid) -> Option<u64> {
+    /// The position behind the event of this number.
+    pub(super) fn after(&self, number: u64) -> Option<u64> {
         let mut run = None;
         for (i, entry) in self.entries.iter().enumerate().rev() {
             let (low, high) = entry.numbers;
-            if low == number && high == number && entry.only.is_none_or(|only| only == sid) {
+            if low == number && high == number {
                 return Some(self.first + i as u64 + 1);
             }
             if entry.said.is_none() && (low..=high).contains(&number) {
@@ -105,11 +102,11 @@ impl Log {
         run
     }
 
-    /// What a session may have to hear, from a position on, with its number.
-    pub(super) fn since(&self, position: u64, sid: Sid) -> impl Iterator<Item = (u64, &Arc<Broadcast>)> {
+    /// What a session may have to hear, from a position on: its position, its number, and itself.
+    pub(super) fn since(&self, position: u64) -> impl Iterator<Item = (u64, u64, &Arc<Broadcast>)> {
         let skip = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let mine = move |entry: &&Entry| entry.only.is_none_or(|only| only == sid);
-        self.entries.iter().skip(skip).filter(mine).filter_map(|entry| Some((entry.numbers.0, entry.said.as_ref()?)))
+        let entries = (self.first..).zip(&self.entries).skip(skip);
+        entries.filter_map(|(at, entry)| Some((at, entry.numbers.0, entry.said.as_ref()?)))
     }
 }
 
@@ -117,7 +114,6 @@ impl Log {
 mod tests {
     use super::*;
     use crate::hub::NamespaceId;
-    use crate::hub::address::Address;
     use crate::protocol::event::Event;
     use crate::protocol::request::RawEvent;
 
@@ -127,56 +123,43 @@ mod tests {
         Arc::new(Broadcast::new(NamespaceId::DEFAULT, Vec::new(), Vec::new(), event))
     }
 
-    fn sid() -> Sid {
-        Sid::new([0; 3], Address { worker: 0, place: 0 })
-    }
-
-    fn numbers(log: &Log, position: u64, sid: Sid) -> Vec<u64> {
-        log.since(position, sid).map(|(number, _)| number).collect()
+    fn numbers(log: &Log, position: u64) -> Vec<u64> {
+        log.since(position).map(|(_, number, _)| number).collect()
     }
 
     #[test]
     fn an_event_is_found_by_its_number_whatever_the_order_of_numbers() {
-        let (mut log, me) = (Log::new(1 << 20, 100), sid());
+        let mut log = Log::new(1 << 20, 100);
         for number in [1, 4, 2, 5] {
-            log.push(number, said(), None, 0);
+            log.push(number, said(), 0);
         }
-        let position = log.after(4, me).unwrap();
-        assert_eq!((numbers(&log, position, me), log.after(3, me)), (vec![2, 5], None));
+        let position = log.after(4).unwrap();
+        assert_eq!((numbers(&log, position), log.after(3)), (vec![2, 5], None));
     }
 
     #[test]
     fn what_is_not_worth_keeping_is_one_entry_and_can_be_come_back_from() {
-        let (mut log, me) = (Log::new(1 << 20, 100), sid());
-        log.push(1, said(), None, 0);
+        let mut log = Log::new(1 << 20, 100);
+        log.push(1, said(), 0);
         for number in [3, 2, 9] {
             log.mark(number, 0);
         }
-        log.push(4, said(), None, 0);
+        log.push(4, said(), 0);
         assert_eq!(log.end(), 3);
         for number in [2, 3, 9] {
-            assert_eq!(numbers(&log, log.after(number, me).unwrap(), me), [4]);
+            assert_eq!(numbers(&log, log.after(number).unwrap()), [4]);
         }
-        assert_eq!(log.after(4, me), Some(3), "a number of its own is better than a run around it");
-    }
-
-    #[test]
-    fn what_is_for_one_session_is_for_no_other() {
-        let (mut log, me, other) = (Log::new(1 << 20, 100), sid(), sid());
-        log.push(1, said(), Some(other), 0);
-        log.push(2, said(), None, 0);
-        assert_eq!((numbers(&log, 0, me), log.after(1, me)), (vec![2], None));
-        assert_eq!((numbers(&log, 0, other), log.after(1, other)), (vec![1, 2], Some(1)));
+        assert_eq!(log.after(4), Some(3), "a number of its own is better than a run around it");
     }
 
     #[test]
     fn the_oldest_is_forgotten_by_bytes_and_by_age_and_positions_stay() {
         let each = ENTRY_BYTES + said().cost();
-        let (mut log, me) = (Log::new(2 * each, 100), sid());
+        let mut log = Log::new(2 * each, 100);
         for number in 1..=3 {
-            log.push(number, said(), None, number);
+            log.push(number, said(), number);
         }
-        assert_eq!((log.start(), log.end(), log.after(1, me), log.after(2, me)), (1, 3, None, Some(2)));
+        assert_eq!((log.start(), log.end(), log.after(1), log.after(2)), (1, 3, None, Some(2)));
         assert_eq!(log.bytes(), 2 * each);
         log.trim(102);
         assert_eq!((log.start(), log.end()), (1, 3));

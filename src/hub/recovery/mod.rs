@@ -14,6 +14,8 @@
 mod absent;
 mod aliases;
 mod arriving;
+mod awaiting;
+mod brought;
 mod lasting;
 mod leaving;
 mod log;
@@ -21,7 +23,7 @@ mod moving;
 mod offsets;
 mod parking;
 
-pub use moving::{Awaited, Claim, Missed, RecoveryStep, Restored};
+pub use moving::{Awaited, Claim, Missed, RecoveryStep, Restored, StillIn};
 pub use parking::Notes;
 
 pub(super) use aliases::Aliases;
@@ -29,8 +31,12 @@ pub(super) use lasting::Lasting;
 pub(super) use offsets::Offsets;
 
 use crate::config::Settings;
+use crate::hub::address::Sid;
+use awaiting::Expected;
+use brought::Luggage;
 use log::Log;
 use parking::Parking;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// How much is kept for those who are away.
@@ -67,6 +73,9 @@ pub(super) struct Recovery {
     limits: RecoveryLimits,
     log: Log,
     parking: Parking,
+    luggage: Luggage,
+    /// Sessions of other workers that are on their way here, by pid.
+    expected: HashMap<Sid, Expected>,
     /// Milliseconds, as of the worker's last tick.
     now: u64,
 }
@@ -74,7 +83,7 @@ pub(super) struct Recovery {
 impl Recovery {
     pub(super) fn new(limits: RecoveryLimits) -> Box<Self> {
         let (log, parking) = (Log::new(limits.bytes, limits.age_ms), Parking::default());
-        Box::new(Self { limits, log, parking, now: 0 })
+        Box::new(Self { limits, log, parking, luggage: Luggage::default(), expected: HashMap::new(), now: 0 })
     }
 }
 

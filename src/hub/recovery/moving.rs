@@ -43,6 +43,13 @@ pub enum RecoveryStep {
         /// What it missed.
         reply: oneshot::Sender<Result<Missed, Recovered>>,
     },
+    /// Is it still to come back, and to which rooms? The last look before it lives elsewhere.
+    Settle {
+        /// The session, which has been claimed.
+        pid: Sid,
+        /// Nothing, if it has been ended.
+        reply: oneshot::Sender<Option<StillIn>>,
+    },
     /// It is answered once everything that was posted before has been handed out.
     Mark(oneshot::Sender<()>),
     /// It lives elsewhere now.
@@ -60,9 +67,14 @@ pub struct Claim {
     pub(super) rooms: Vec<OwnRoom>,
 }
 
+/// The rooms that a session is in that is about to live elsewhere.
+#[derive(Debug)]
+pub struct StillIn(pub(super) Vec<OwnRoom>);
+
 /// A session that a worker waits for.
 #[derive(Debug)]
 pub struct Awaited {
+    pub(super) pid: Sid,
     pub(super) sid: Sid,
     pub(super) namespace: NamespaceId,
     pub(super) rooms: Vec<OwnRoom>,
@@ -72,6 +84,8 @@ pub struct Awaited {
 #[derive(Debug)]
 pub struct Missed {
     pub(super) events: Vec<(u64, Arc<Broadcast>)>,
+    /// How many of them, the first ones, stand in no log here.
+    pub(super) brought: usize,
     /// Up to where its client has got everything.
     pub(super) position: u64,
     pub(super) notes: Option<Notes>,
@@ -138,7 +152,7 @@ impl Claim {
     /// What is needed to end the wait for it.
     #[must_use]
     pub fn awaited(&self) -> Awaited {
-        Awaited { sid: self.sid, namespace: self.namespace, rooms: self.rooms.clone() }
+        Awaited { pid: self.pid, sid: self.sid, namespace: self.namespace, rooms: self.rooms.clone() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sessions that are away: what they need to come back, until their time is up.
 
+use super::brought::Brought;
 use crate::hub::NamespaceId;
 use crate::hub::address::Sid;
 use crate::hub::broadcast::Broadcast;
@@ -18,6 +19,8 @@ pub(super) struct OwnRoom {
     /// Whether the session could have joined by itself. If so it must be able to still when it comes back; otherwise somebody
     /// has put it there.
     pub(super) by_right: bool,
+    /// Where the log of this worker ended when it joined: nothing before is for it.
+    pub(super) since: u64,
 }
 
 /// A session that is away.
@@ -28,6 +31,8 @@ pub(super) struct Parked {
     pub(super) rooms: Vec<OwnRoom>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) notes: Option<Notes>,
+    /// What it brought from another worker, until it is certain that its client has got it.
+    pub(super) brought: Option<Box<Brought>>,
     /// Up to this position of the log its client has got everything for certain.
     pub(super) sure: u64,
     pub(super) until: u64,
@@ -38,15 +43,19 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    /// Whether this concerns the session.
-    pub(super) fn misses(&self, said: &Broadcast) -> bool {
-        concerns(said, self.namespace, self.sid, &self.rooms)
+    /// Whether what stands at this position of the log concerns the session.
+    pub(super) fn misses(&self, at: u64, said: &Broadcast) -> bool {
+        concerns(said, at, self.namespace, self.sid, &self.rooms)
     }
 }
 
-/// Whether a broadcast is for a session in these rooms: its own id is one of them.
-pub(super) fn concerns(said: &Broadcast, namespace: NamespaceId, sid: Sid, rooms: &[OwnRoom]) -> bool {
-    let is_in = |name: &str| name == sid.as_str() || rooms.iter().any(|room| *room.name == *name);
+/// What stands in no log was said when the session was in all its rooms.
+pub(super) const LATEST: u64 = u64::MAX;
+
+/// Whether a broadcast that was handed out when the log ended at `at` is for a session in these rooms: its own id is one of
+/// them.
+pub(super) fn concerns(said: &Broadcast, at: u64, namespace: NamespaceId, sid: Sid, rooms: &[OwnRoom]) -> bool {
+    let is_in = |name: &str| name == sid.as_str() || rooms.iter().any(|room| room.since <= at && *room.name == *name);
     said.namespace == namespace
         && said.sender != Some(sid)
         && (said.rooms.is_empty() || said.rooms.iter().any(|name| is_in(name)))

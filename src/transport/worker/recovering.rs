@@ -53,6 +53,9 @@ impl Worker {
             RecoveryStep::Collect { pid, offset, before, reply } => {
                 let _gone = reply.send(self.hub.collect(pid, offset, before));
             }
+            RecoveryStep::Settle { pid, reply } => {
+                let _gone = reply.send(self.hub.settle(pid));
+            }
             RecoveryStep::Mark(reply) => {
                 let _gone = reply.send(());
             }
@@ -118,8 +121,10 @@ async fn recover_from_afar(hub: Hub, home: usize, returning: Returning, generati
         Err(why) => return drop(with(|worker| worker.greet_again(&returning, generation, Err(why)))),
     };
     let awaited = claim.awaited();
-    let since = with(|worker| worker.hub.await_session(&claim));
+    let since = with(|worker| worker.hub.await_session(&claim, returning.identity.as_ref()));
     let missed = gather(&hub, home, &returning, since.1).await;
+    // What is done to it from now on is done here.
+    let still_in = hub.ask_of_parked(home, |reply| RecoveryStep::Settle { pid, reply }).await.flatten();
     let mut found = Some((returning, missed.map(|missed| (claim, missed))));
     let mut tries = 0;
     let back = loop {
@@ -128,13 +133,17 @@ async fn recover_from_afar(hub: Hub, home: usize, returning: Returning, generati
             let ready = worker.hub.catch_up_rooms(&awaited);
             let (returning, found) = found.take_if(|_| ready || tries == CATCH_UP_TRIES)?;
             let (found, notes) = match found {
-                Ok((claim, missed)) if ready => (Ok(worker.hub.join_missed(claim, missed, since)), None),
+                Ok((claim, missed)) if ready => match worker.hub.as_it_is_now(claim, still_in.as_ref()) {
+                    Some(claim) => (Ok(worker.hub.join_missed(claim, missed, since)), None),
+                    None => (Err(Recovered::Unknown), None),
+                },
                 Ok((_, missed)) => (Err(Recovered::Gap), missed.into_notes()),
                 Err(why) => (Err(why), None),
             };
+            let ended = worker.hub.has_ended(&awaited);
             let back = worker.greet_again(&returning, generation, found);
             worker.hub.await_no_more(&awaited, back.is_ok());
-            Some(back.map_err(|given_back| given_back.or(notes)))
+            Some(if ended { Ok(()) } else { back.map_err(|given_back| given_back.or(notes)) })
         });
         match finished {
             Some(back) => break back,

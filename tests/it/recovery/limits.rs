@@ -1,6 +1,7 @@
 //! What is kept for those who are away has bounds, and ends.
 
 use super::{member, numbers, parked, publish, recoveries, recovering};
+use crate::http::post;
 use crate::support::{SocketIoClient, eventually};
 use serde_json::json;
 use std::time::Duration;
@@ -109,4 +110,54 @@ async fn a_session_of_a_quiet_room_comes_back_although_its_last_event_is_forgott
         assert!(memory.is_back(&client));
         assert_eq!(numbers(&client), [2]);
     }
+}
+
+#[tokio::test]
+async fn whoever_has_heard_nothing_does_not_get_what_was_said_before_it_joined() {
+    let server = recovering(|settings| settings.delivery.workers = 1);
+    let mut speaker = SocketIoClient::connect(&server).await;
+    let (_there, _) = member(&server, "r", false).await;
+    let (mut client, memory) = member(&server, "quiet", false).await;
+    publish(&mut speaker, "r", 1).await;
+    client.call("join", json!({"room": "r"})).await.unwrap();
+    drop(client);
+    parked(&server, 1).await;
+    publish(&mut speaker, "r", 2).await;
+    // It says each time that it has heard nothing.
+    for _ in 0..2 {
+        let client = memory.back(&server, 0, false).await;
+        assert!(memory.is_back(&client));
+        assert_eq!(numbers(&client), [2]);
+        drop(client);
+        parked(&server, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_from_another_worker_takes_nobodys_history() {
+    let server = recovering(|settings| settings.recovery.recovery_bytes = 64 * 1024);
+    let (waits, memory) = member(&server, "r", false).await;
+    let (moves, moving) = member(&server, "m", false).await;
+    drop((waits, moves));
+    parked(&server, 2).await;
+    let say = async |room: &str, text: &str| {
+        let said = json!({"event": "e", "data": {"n": 1, "text": text}});
+        assert_eq!(post(&server, &format!("/api/v1/rooms/{room}/events"), said).await.status, 202);
+    };
+    say("r", "").await;
+    for _ in 0..3 {
+        say("m", &"x".repeat(10_000)).await;
+    }
+    // Connections go to the workers in turn, so it comes to the other one each time, and loses the connection at once.
+    for _ in 0..8 {
+        let client = moving.back(&server, 0, false).await;
+        assert!(moving.is_back(&client));
+        assert_eq!(numbers(&client), [1, 1, 1]);
+        drop(client);
+        parked(&server, 2).await;
+    }
+    assert!(server.metric("roomcast_recovery_log_bytes", "").await <= 4 * 64 * 1024);
+    let client = memory.back(&server, 0, false).await;
+    assert!(memory.is_back(&client));
+    assert_eq!(numbers(&client), [1]);
 }
