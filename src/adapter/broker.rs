@@ -72,6 +72,12 @@ pub(super) trait Broker: Clone + Send + Sync + 'static {
     /// Takes subscriptions back.
     fn unsubscribe(&self, channels: Vec<String>) -> impl Future<Output = Result<(), Trouble>> + Send;
 
+    /// Looks whether channels have moved to other servers. If they have, what is subscribed to there comes as on a new
+    /// connection: it is not any more.
+    fn follow(&self) -> impl Future<Output = Result<(), Trouble>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// How many connections are subscribed to a channel.
     fn subscribers(&self, channel: &str) -> impl Future<Output = Result<usize, Trouble>> + Send;
 }

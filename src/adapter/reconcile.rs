@@ -32,6 +32,9 @@ const REPLAY_MARGIN_MS: u64 = 1_000;
 /// How often a node asks for it until it has been answered, in milliseconds.
 const ASK_MS: u64 = 90;
 
+/// How often it is looked whether channels have moved to other servers, in milliseconds.
+const LOOK_MS: u64 = 500;
+
 /// How often a probe is sent, in milliseconds.
 const PROBE_MS: u64 = 1_000;
 
@@ -79,7 +82,7 @@ pub(super) fn probed(shared: &Shared, payload: &[u8]) {
 /// Reconciles for ever.
 pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn Here>) {
     let mut seen = 0;
-    let (mut probe_due, mut ask_due, started) = (0, 0, lifecycle::unix_millis());
+    let (mut probe_due, mut ask_due, mut look_due, started) = (0, 0, 0, lifecycle::unix_millis());
     loop {
         let _tick = tokio::time::timeout(TICK, shared.wake.notified()).await;
         let connections = shared.stats.connections.get();
@@ -110,6 +113,13 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
             ask_for_the_past(&shared, connections);
         }
         unsubscribe(&shared, &broker, now, &*here).await;
+        if now >= look_due {
+            look_due = now + LOOK_MS;
+            let followed = tokio::time::timeout(SUBSCRIBE_TIMEOUT, broker.follow());
+            if let Ok(Err(trouble)) = followed.await {
+                tracing::debug!(%trouble, "cannot look where channels are");
+            }
+        }
         if now >= probe_due && shared.waiting_since.load(Relaxed) == 0 {
             probe_due = now + PROBE_MS;
             count_nodes(&shared, &broker).await;

@@ -14,6 +14,7 @@ use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
 use fred::types::{Builder, ClusterStateChange, Message, MessageKind, RespVersion, Value};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -49,13 +50,15 @@ pub(super) struct Redis {
     publisher: Client,
     subscriber: Client,
     sharded: bool,
+    /// What the servers of a Cluster said of their slots the last time.
+    slots: Arc<Mutex<Option<Value>>>,
 }
 
 impl Redis {
     /// The clients; they connect when they are told to.
     pub(super) fn new(url: &Secret, sharded: bool) -> Result<Self, String> {
         let client = |unread| build(url.expose(), unread).map_err(|error| format!("redis-url: {}", error.details()));
-        Ok(Self { publisher: client(EVENTS_MAX)?, subscriber: client(UNREAD_MAX)?, sharded })
+        Ok(Self { publisher: client(EVENTS_MAX)?, subscriber: client(UNREAD_MAX)?, sharded, slots: Arc::default() })
     }
 
     /// Whether it is a Cluster, whose servers pass publications on to each other.
@@ -70,6 +73,7 @@ impl Redis {
             ups: self.subscriber.reconnect_rx(),
             errors: self.subscriber.error_rx(),
             changes: self.subscriber.cluster_change_rx(),
+            moves: self.publisher.cluster_change_rx(),
         };
         drop((self.publisher.connect(), self.subscriber.connect()));
         listener
@@ -178,6 +182,18 @@ impl Broker for Redis {
         Ok(())
     }
 
+    async fn follow(&self) -> Result<(), Trouble> {
+        if !(self.sharded && self.is_cluster()) {
+            return Ok(());
+        }
+        let slots: Value = self.publisher.cluster_slots().await?;
+        let before = self.slots.lock().unwrap_or_else(PoisonError::into_inner).replace(slots.clone());
+        if before.is_some_and(|before| before != slots) {
+            self.subscriber.sync_cluster().await?;
+        }
+        Ok(())
+    }
+
     async fn subscribers(&self, channel: &str) -> Result<usize, Trouble> {
         if self.sharded {
             return Ok(first(&self.publisher.pubsub_shardnumsub::<Counts, _>(channel).await?));
@@ -241,6 +257,8 @@ pub(super) struct RedisListener {
     ups: Receiver<Server>,
     errors: Receiver<(Error, Option<Server>)>,
     changes: Receiver<Vec<ClusterStateChange>>,
+    /// Whoever publishes is told by the server that a channel is elsewhere; whoever listens is not.
+    moves: Receiver<Vec<ClusterStateChange>>,
 }
 
 impl Listener for RedisListener {
@@ -249,9 +267,8 @@ impl Listener for RedisListener {
             tokio::select! {
                 biased;
                 _ = self.ups.recv() => return Incoming::Up,
-                changed = self.changes.recv() => if changed.is_ok() {
-                    return Incoming::Up;
-                },
+                Ok(_) = self.changes.recv() => return Incoming::Up,
+                Ok(_) = self.moves.recv() => return Incoming::Up,
                 error = self.errors.recv() => {
                     if let Ok((error, _)) = error {
                         tracing::debug!(%error, "the subscribing connection");

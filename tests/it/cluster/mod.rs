@@ -2,6 +2,8 @@
 
 mod attendance;
 mod balancer;
+mod churn;
+mod failover;
 mod nodes;
 mod places;
 mod relay;
