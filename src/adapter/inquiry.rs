@@ -1,4 +1,5 @@
-//! Questions to roomcast nodes: the nodes of the table are expected to answer, and those that do not are counted.
+//! Questions to roomcast nodes: the nodes of the table are expected to answer, and those that do not are counted. One that has
+//! not answered is asked, but not waited for, until it is heard again: it may be dead, and not forgotten yet.
 
 use super::peers::write;
 use super::shared::{Shared, random_text};
@@ -39,12 +40,21 @@ impl Adapter {
     #[must_use]
     pub fn inquire(&self, question: Question, timeout: Duration) -> Option<Inquiry> {
         let shared = self.cluster.as_ref()?;
-        let uids: Vec<_> = shared.peers.read().all().iter().map(|peer| peer.uid.clone()).collect();
+        let table = shared.peers.read();
+        let known = table.all().len();
+        let awaited = table.all().iter().filter(|peer| !table.is_silent(&peer.uid));
+        let uids: Vec<_> = awaited.map(|peer| peer.uid.clone()).collect();
+        drop(table);
         // Some may listen that have not said yet who they are, and while the broker is away nobody knows how many there are.
         let others = shared.listening.load(Relaxed).saturating_sub(1);
-        let unknown = others.saturating_sub(uids.len());
-        let missing = if shared.stats.up.get() == 0 { unknown.max(1) } else { unknown };
-        (missing > 0 || !uids.is_empty()).then(|| Inquiry::new(shared, uids, missing, question, timeout))
+        let unknown = others.saturating_sub(known);
+        let unheard = if shared.stats.up.get() == 0 { unknown.max(1) } else { unknown };
+        let missing = unheard + known - uids.len();
+        let channel = match &*uids {
+            [one] if known == 1 => shared.peer_channels.of(one),
+            _ => shared.peer_channels.all().to_owned(),
+        };
+        (missing > 0 || !uids.is_empty()).then(|| Inquiry::new(shared, uids, missing, (&channel, question), timeout))
     }
 
     /// Asks the roomcast node whose sessions' ids begin so. `None`: there is none.
@@ -56,7 +66,9 @@ impl Adapter {
     /// Asks the roomcast node `uid`. `None`: there are no others.
     #[must_use]
     pub fn inquire_uid(&self, uid: Box<str>, question: Question, timeout: Duration) -> Option<Inquiry> {
-        self.cluster.as_ref().map(|shared| Inquiry::new(shared, vec![uid], 0, question, timeout))
+        let shared = self.cluster.as_ref()?;
+        let channel = shared.peer_channels.of(&uid);
+        Some(Inquiry::new(shared, vec![uid], 0, (&channel, question), timeout))
     }
 
     /// Answers the roomcast node `uid`.
@@ -70,18 +82,20 @@ impl Adapter {
 }
 
 impl Inquiry {
-    fn new(shared: &Arc<Shared>, uids: Vec<Box<str>>, missing: usize, question: Question, timeout: Duration) -> Self {
+    fn new(
+        shared: &Arc<Shared>,
+        uids: Vec<Box<str>>,
+        missing: usize,
+        (channel, question): (&str, Question),
+        timeout: Duration,
+    ) -> Self {
         let id: Box<str> = random_text(8).into();
-        let channel = match &*uids {
-            [one] => shared.peer_channels.of(one),
-            _ => shared.peer_channels.all().to_owned(),
-        };
         // While the broker is away nobody hears it in time, and what is asked is not to be done later.
-        let audible = !uids.is_empty() && shared.stats.up.get() == 1;
+        let audible = shared.peers.count() > 0 && shared.stats.up.get() == 1;
         let receiver = audible.then(|| shared.inquiries.open(&id)).flatten();
         let asked = || {
             let word = Word::Ask { request: id.clone(), question: Some(Box::new(question)) };
-            write(shared, &channel, word).is_ok()
+            write(shared, channel, word).is_ok()
         };
         let receiver = receiver.filter(|_| asked());
         let deadline = lifecycle::now() + timeout;
@@ -92,7 +106,14 @@ impl Inquiry {
     /// leaves, is waited for no longer.
     pub async fn all(mut self) -> (Vec<Answer>, usize) {
         let answers = match self.receiver.take() {
-            Some(receiver) => self.gather(receiver).await,
+            Some(receiver) => {
+                let answers = self.gather(receiver).await;
+                // While the broker is away nobody can answer.
+                if !self.waiting.is_empty() && self.shared.stats.up.get() == 1 {
+                    self.shared.peers.did_not_answer(&self.waiting);
+                }
+                answers
+            }
             None => Vec::new(),
         };
         let missing = self.missing + self.waiting.len();

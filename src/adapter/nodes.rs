@@ -1,13 +1,14 @@
 //! The table of the other roomcast nodes. Pure: `now` is an argument.
 
 use super::NodeId;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// How often a node says that it is there.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 
-/// A node that has missed so many beats is forgotten.
-const BEATS_MISSED_MAX: u32 = 3;
+/// A node that has not been heard for so long is forgotten: right before its third beat is due, so that it is gone within 15 s.
+const SILENCE_MAX: Duration = Duration::from_millis(14_500);
 
 /// Nodes that are known at once; one more is not listened to.
 const NODES_MAX: usize = 256;
@@ -50,6 +51,8 @@ pub(super) enum Heard {
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     peers: Vec<Peer>,
+    /// Those that have not answered a question, and not been heard since: they are not waited for again.
+    silent: HashSet<Box<str>>,
 }
 
 impl Nodes {
@@ -68,8 +71,26 @@ impl Nodes {
         self.peers.iter().find(|peer| peer.node == node)
     }
 
+    /// Whether it has left a question without an answer, and not been heard since.
+    pub(super) fn is_silent(&self, uid: &str) -> bool {
+        self.silent.contains(uid)
+    }
+
+    /// It has not answered in time.
+    pub(super) fn did_not_answer(&mut self, uid: &str) {
+        if self.has(uid) {
+            self.silent.insert(uid.into());
+        }
+    }
+
+    /// It has answered.
+    pub(super) fn answered(&mut self, uid: &str) {
+        self.silent.remove(uid);
+    }
+
     /// A node says how it is.
     pub(super) fn hear(&mut self, peer: Peer) -> Heard {
+        self.silent.remove(&peer.uid);
         if let Some(known) = self.peers.iter_mut().find(|known| known.uid == peer.uid) {
             *known = peer;
             return Heard::Known;
@@ -83,14 +104,19 @@ impl Nodes {
 
     /// A node says that it leaves. Returns it if it was known.
     pub(super) fn bye(&mut self, uid: &str) -> Option<Peer> {
+        self.silent.remove(uid);
         let place = self.peers.iter().position(|peer| *peer.uid == *uid)?;
         Some(self.peers.remove(place))
     }
 
     /// Forgets and returns those that have not been heard for too long.
     pub(super) fn forget(&mut self, now: Instant) -> Vec<Peer> {
-        let silent = |peer: &mut Peer| now.saturating_duration_since(peer.heard) >= BEAT * BEATS_MISSED_MAX;
-        self.peers.extract_if(.., silent).collect()
+        let silent = |peer: &mut Peer| now.saturating_duration_since(peer.heard) >= SILENCE_MAX;
+        let forgotten: Vec<_> = self.peers.extract_if(.., silent).collect();
+        for peer in &forgotten {
+            self.silent.remove(&peer.uid);
+        }
+        forgotten
     }
 }
 
@@ -119,8 +145,8 @@ mod tests {
         let (mut nodes, start) = (Nodes::default(), lifecycle::now());
         assert_eq!((nodes.hear(peer(1, start)), nodes.hear(peer(2, start))), (Heard::New, Heard::New));
         assert_eq!(nodes.hear(Peer { sockets: 9, ..peer(1, start + BEAT) }), Heard::Known);
-        assert_eq!(nodes.forget(start + BEAT * 3 - Duration::from_millis(1)), []);
-        assert_eq!(nodes.forget(start + BEAT * 3), [peer(2, start)]);
+        assert_eq!(nodes.forget(start + SILENCE_MAX - Duration::from_millis(1)), []);
+        assert_eq!(nodes.forget(start + SILENCE_MAX), [peer(2, start)]);
         assert_eq!(nodes.get([0, 0, 1]).map(|peer| peer.sockets), Some(9));
         assert_eq!((nodes.get([0, 0, 2]), nodes.all().len()), (None, 1));
     }
@@ -131,6 +157,26 @@ mod tests {
         nodes.hear(peer(1, start));
         assert_eq!(nodes.bye("node-1"), Some(peer(1, start)));
         assert_eq!((nodes.bye("node-1"), nodes.get([0, 0, 1])), (None, None));
+    }
+
+    #[test]
+    fn whoever_does_not_answer_is_silent_until_it_is_heard() {
+        let (mut nodes, start) = (Nodes::default(), lifecycle::now());
+        nodes.did_not_answer("node-1");
+        assert!(!nodes.is_silent("node-1"), "it is not known");
+        let unheard: [fn(&mut Nodes, Instant); 4] = [
+            |nodes, now| assert_eq!(nodes.hear(peer(1, now)), Heard::Known),
+            |nodes, _| nodes.answered("node-1"),
+            |nodes, _| drop(nodes.bye("node-1")),
+            |nodes, now| drop(nodes.forget(now + BEAT * 3)),
+        ];
+        for heard in unheard {
+            nodes.hear(peer(1, start));
+            nodes.did_not_answer("node-1");
+            assert!(nodes.is_silent("node-1"));
+            heard(&mut nodes, start);
+            assert!(nodes.silent.is_empty());
+        }
     }
 
     #[test]

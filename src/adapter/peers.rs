@@ -57,6 +57,12 @@ impl Peers {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A question was not answered in time by these.
+    pub(super) fn did_not_answer(&self, uids: &[Box<str>]) {
+        let mut table = self.write();
+        uids.iter().for_each(|uid| table.did_not_answer(uid));
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Nodes> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,6 +177,9 @@ pub(super) fn hear(shared: &Shared, here: &dyn Here, channel: &str, text: &[u8])
         }
         Word::Ask { request, question } => here.asked(uid, request, question),
         Word::Answer { request, answer } => {
+            if shared.peers.read().is_silent(&uid) {
+                shared.peers.write().answered(&uid);
+            }
             // Whoever asked may not wait any longer.
             shared.inquiries.answer(&request, Told { uid, answer });
         }

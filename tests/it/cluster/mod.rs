@@ -4,6 +4,7 @@ mod attendance;
 mod balancer;
 mod churn;
 mod failover;
+mod killed;
 mod nodes;
 mod places;
 mod relay;
