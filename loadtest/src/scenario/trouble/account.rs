@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(rows[0].back_us, [Some(300_000), Some(200_000)], "to node 0 and to node 1");
         assert_eq!((rows[0].caught_up_us, rows[0].longest_us), (300_000, 700_000));
         assert_eq!(rows[1].back_us, [None, Some(102_000)]);
-        assert_eq!(rows[0].local[1].max_us, 3_000);
+        assert!((3_000..3_010).contains(&rows[0].local[1].max_us), "three digits are kept");
     }
 
     #[test]
