@@ -22,6 +22,7 @@ mod bus;
 mod driver;
 mod inquiry;
 mod interest;
+mod ledger;
 mod listening;
 mod nodes;
 mod numbers;
@@ -39,6 +40,7 @@ pub use bus::Bus;
 pub use driver::Driver;
 pub use inquiry::{Inquiry, Told};
 pub use interest::Waiting;
+pub use ledger::{Entry, Ledger, NoAnswer, Owed};
 pub use nodes::Peer;
 pub use peers::Load;
 pub use receipt::{Fate, Receipt};
@@ -51,7 +53,7 @@ use crate::protocol::envelope::{Content, Envelope};
 use crate::protocol::event::Event;
 use crate::protocol::peers::{News, Question};
 use driver::Link;
-use shared::{Shared, random_text};
+use shared::{Line, Shared, random_text};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,6 +159,16 @@ impl Adapter {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.cluster.is_none()
+    }
+
+    /// Where all nodes count together. `None`: there are no others, or they have no such place.
+    #[must_use]
+    pub fn ledger(&self) -> Option<Ledger> {
+        let shared = self.cluster.as_ref()?;
+        match &shared.line {
+            Line::Redis(redis) => Some(Ledger::new(redis, &shared.prefix, &shared.stats)),
+            Line::Bus(_) => None,
+        }
     }
 
     /// Hands an event to the other nodes, if there are any.

@@ -61,6 +61,11 @@ impl Redis {
         Ok(Self { publisher: client(EVENTS_MAX)?, subscriber: client(UNREAD_MAX)?, sharded, slots: Arc::default() })
     }
 
+    /// The connection for everything but subscriptions.
+    pub(super) fn publisher(&self) -> &Client {
+        &self.publisher
+    }
+
     /// Whether it is a Cluster, whose servers pass publications on to each other.
     pub(super) fn is_cluster(&self) -> bool {
         self.publisher.is_clustered()

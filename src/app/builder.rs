@@ -1,6 +1,6 @@
 //! A server in the making.
 
-use super::{App, Mode, accept_rules, advertise, cannot_listen, summary};
+use super::{App, Mode, accept_rules, advertise, cannot_listen, ledger, summary};
 use crate::adapter::{Adapter, Bus, Meeting};
 use crate::config::Settings;
 use crate::http::ApiKeys;
@@ -109,6 +109,7 @@ impl Builder {
         })
         .map_err(anyhow::Error::msg)?;
         summary::warn_of_sticky_sessions(&settings, adapter.is_alone());
+        let ledger = ledger::of(&adapter);
         let (hub, inboxes) = Hub::new(names, workers, &settings, metrics.clone(), adapter);
         let origins = Origins::new(&settings.listen.allow_origins, mode == Mode::Open);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -117,6 +118,7 @@ impl Builder {
         hub.on_node_event(OnNodeEvent::new(move |hub, event| heard.hear_node(hub, event)));
         Ok(App {
             driver,
+            ledger,
             settings,
             application,
             access,

@@ -3,6 +3,7 @@
 mod advertise;
 mod builder;
 mod drain;
+mod ledger;
 mod summary;
 
 use crate::adapter::Driver;
@@ -10,7 +11,7 @@ use crate::config::{AuthSettings, Settings};
 use crate::http::{self, Api, ApiKeys, Guards};
 use crate::hub::{Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
-use crate::limiter::Limiter;
+use crate::limiter::{Ledger, Limiter};
 use crate::metrics::Metrics;
 use crate::session::{Access, Application, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front, HTTP_CONNECTION_LIFE};
@@ -54,6 +55,7 @@ pub struct App {
     admin: TcpListener,
     hub: Hub,
     driver: Option<Driver>,
+    ledger: Option<Arc<dyn Ledger>>,
     inboxes: Vec<Inbox>,
     metrics: Metrics,
     origins: Origins,
@@ -129,6 +131,7 @@ impl App {
             admin,
             hub,
             driver,
+            ledger,
             inboxes,
             metrics,
             origins,
@@ -137,7 +140,7 @@ impl App {
         } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
-        let limiter = Limiter::new(&settings, metrics.node().clone());
+        let limiter = Limiter::new(&settings, metrics.node().clone(), ledger);
         let mut workers = Vec::new();
         for (index, inbox) in (0u8..).zip(inboxes) {
             let (errand, errands) = mpsc::channel::<Errand>(ERRANDS_MAX);
@@ -168,6 +171,7 @@ impl App {
         let guards = Guards { keys, limiter: limiter.clone() };
         let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, &node);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
+        lifecycle.spawn("shared rate limits", limiter.clone().tell(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
         let doors = Doors::new(&settings, gate, hub.clone(), workers, metrics.clone(), lifecycle.clone())
             .for_application(&application);

@@ -25,6 +25,12 @@ pub struct AbuseSettings {
     /// HTTP requests that may be made at once with one key
     #[arg(long, env = "ROOMCAST_REQUESTS_BURST_PER_KEY", value_name = "N", default_value_t = 2_000)]
     pub requests_burst_per_key: u32,
+    /// Packets per second that all sessions of one user may send together; 0 = no limit
+    #[arg(long, env = "ROOMCAST_PACKETS_PER_SECOND_PER_USER", value_name = "N", default_value_t = 0)]
+    pub packets_per_second_per_user: u32,
+    /// Packets that all sessions of one user may send at once
+    #[arg(long, env = "ROOMCAST_PACKETS_BURST_PER_USER", value_name = "N", default_value_t = 100)]
+    pub packets_burst_per_user: u32,
     /// Rooms per second that one session may create by joining them first; 0 = no limit
     #[arg(long, env = "ROOMCAST_ROOM_CREATIONS_PER_SECOND_PER_SESSION", value_name = "N", default_value_t = 5)]
     pub room_creations_per_second_per_session: u32,

@@ -106,6 +106,7 @@ impl Settings {
         for (name, of, rate, burst) in [
             ("handshakes", "-per-address", abuse.handshakes_per_second_per_address, abuse.handshakes_burst_per_address),
             ("requests", "-per-key", abuse.requests_per_second_per_key, abuse.requests_burst_per_key),
+            ("packets", "-per-user", abuse.packets_per_second_per_user, abuse.packets_burst_per_user),
             (
                 "room-creations",
                 "-per-session",
@@ -159,6 +160,7 @@ impl Settings {
             ("presence-interval", self.presence.presence_interval, false),
             ("tls-reload", self.tls.tls_reload, false),
             ("drain-deadline", drain.drain_deadline, false),
+            ("shared-limits-timeout", self.redis.shared_limits_timeout, false),
         ];
         for (name, time, needed) in times {
             problems.unless(!needed || !time.is_zero(), || format!("{name} is 0; it has to be longer"));
@@ -251,6 +253,8 @@ mod tests {
             ("--packets-burst 0", "packets-burst is 0"),
             ("--handshakes-burst-per-address 0", "handshakes-burst-per-address is 0"),
             ("--requests-burst-per-key 0", "requests-burst-per-key is 0"),
+            ("--packets-per-second-per-user 1 --packets-burst-per-user 0", "packets-burst-per-user is 0"),
+            ("--shared-limits-timeout 25h", "shared-limits-timeout is longer than 24h"),
             ("--room-creations-burst-per-session 0", "room-creations-burst-per-session is 0"),
             ("--room-creations-burst 0", "set room-creations-per-second to 0"),
             ("--max-rate-limit-keys 0", "max-rate-limit-keys is 0"),

@@ -37,4 +37,8 @@ pub struct RedisSettings {
     /// How long other nodes have to answer
     #[arg(long, env = "ROOMCAST_CLUSTER_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub cluster_timeout: Duration,
+    /// How long a request or a new session waits for Redis to say what all nodes have counted for its key or address; then this
+    /// node's own count decides; 0 = each node counts for itself
+    #[arg(long, env = "ROOMCAST_SHARED_LIMITS_TIMEOUT", value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
+    pub shared_limits_timeout: Duration,
 }

@@ -147,7 +147,7 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
         return Err(Problem::unauthenticated());
     }
     let visitor = api.guards.keys.find(key_of(request.headers()));
-    let taken = Taken::by(&request, visitor.digest(), &api);
+    let taken = Taken::by(&request, visitor.digest(), &api).await;
     if let Some(refusal) = taken.refusal() {
         return Ok(refusal);
     }

@@ -204,7 +204,7 @@ mod tests {
         let settings = Defaults::parse_from(["test"]).settings;
         let (hub, _no_workers) =
             Hub::new(vec!["/".into()], 1, &settings, metrics.clone(), crate::adapter::Adapter::alone());
-        let limiter = Limiter::new(&settings, metrics.node().clone());
+        let limiter = Limiter::new(&settings, metrics.node().clone(), None);
         Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter }, "test")
     }
 

@@ -8,6 +8,7 @@ use crate::protocol::refusal::Refusal;
 use axum::extract::Request;
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
+use std::future::Future;
 use std::time::Duration;
 
 /// The fields of the IETF's draft "RateLimit header fields for HTTP": what is allowed, and what is left of it.
@@ -23,16 +24,18 @@ pub(super) struct Taken {
 
 impl Taken {
     /// Counts a request: against the key that opened the API for it, or else against its address.
-    pub(super) fn by(request: &Request, key: Option<[u8; 32]>, api: &Api) -> Self {
-        let (limiter, now) = (&api.guards.limiter, lifecycle::now());
+    pub(super) fn by(request: &Request, key: Option<[u8; 32]>, api: &Api) -> impl Future<Output = Self> + use<> {
+        let (limiter, now) = (api.guards.limiter.clone(), lifecycle::now());
         let peer = request.extensions().get::<Peer>();
         let caller: Option<Caller> = peer.map(|peer| limiter.caller(peer.0.ip(), request.headers()));
-        let verdict = match (key, caller) {
-            (Some(digest), caller) => limiter.check_key(Scope::Requests, Key::of_digest(digest), caller, now),
-            (None, Some(caller)) => limiter.check_caller(Scope::Requests, caller, now),
-            (None, None) => Verdict::UNLIMITED,
-        };
-        Self { verdict, window: limiter.window(Scope::Requests) }
+        async move {
+            let verdict = match (key, caller) {
+                (Some(digest), _) => limiter.ask_key(Scope::Requests, Key::of_digest(digest), caller, now).await,
+                (None, Some(caller)) => limiter.ask_caller(Scope::Requests, caller, now).await,
+                (None, None) => Verdict::UNLIMITED,
+            };
+            Self { verdict, window: limiter.window(Scope::Requests) }
+        }
     }
 
     /// The answer when it is too much.

@@ -6,6 +6,7 @@ use super::outbox::OutboxId;
 use super::policy::{Grant, Right, Rights};
 use super::recovery::Lasting;
 use super::room::RoomId;
+use crate::limiter::Key;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -36,6 +37,12 @@ impl Identity {
     pub fn granted(&self, room: &str) -> Rights {
         let matching = self.grants.iter().filter(|grant| grant.pattern.matches(room));
         matching.fold(Rights::default(), |sum, grant| sum.or(grant.allow))
+    }
+
+    /// What the user's rate is counted by, on all nodes; `None`: nobody by name.
+    #[must_use]
+    pub fn rate_key(&self) -> Option<Key> {
+        Some(Key::of_user(self.issuer.as_deref(), self.user.as_deref()?))
     }
 
     /// Whether its token comes from this issuer; everybody's does when none is named.

@@ -1,6 +1,7 @@
 //! A table of rate limits, one for each key. A key takes memory only while it owes something.
 
 use super::Verdict;
+use super::ledger::Standing;
 use super::rate::{Limit, Rate};
 use super::sharded::{Sharded, give_back};
 use std::hash::Hash;
@@ -9,9 +10,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Rate limits by key, bounded in number.
 #[derive(Debug)]
 pub struct KeyedLimits<K> {
-    limits: Sharded<K, Limit>,
+    limits: Sharded<K, Entry>,
     keys: AtomicUsize,
     most: usize,
+}
+
+/// What one key owes, and what of it others have not been told.
+#[derive(Debug, Default)]
+struct Entry {
+    limit: Limit,
+    untold: u32,
 }
 
 impl<K: Eq + Hash> KeyedLimits<K> {
@@ -23,25 +31,53 @@ impl<K: Eq + Hash> KeyedLimits<K> {
 
     /// Takes one unit of a key's rate. `None`: the table is full of keys that owe something, and this is none of them.
     pub fn check(&self, key: K, now_ms: u64, rate: Rate) -> Option<Verdict> {
+        self.with(key, |entry| entry.limit.check(now_ms, rate))
+    }
+
+    /// The same, of which others have to be told: says whether it is time to, as it is after every so many units.
+    pub fn check_and_note(&self, key: K, now_ms: u64, rate: Rate, told_after: u32) -> Option<(Verdict, bool)> {
+        self.with(key, |entry| {
+            let verdict = entry.limit.check(now_ms, rate);
+            entry.untold = entry.untold.saturating_add(u32::from(verdict.allowed));
+            (verdict, verdict.allowed && entry.untold.is_multiple_of(told_after))
+        })
+    }
+
+    /// What others have not been told of a key; it counts as told from now on.
+    pub fn take_untold(&self, key: &K) -> u32 {
+        self.limits.of(key).get_mut(key).map_or(0, |entry| std::mem::take(&mut entry.untold))
+    }
+
+    /// Takes over how all nodes together stood at the moment `then_ms` or later. A unit that was refused is not owed here either.
+    pub fn settle(&self, key: &K, then_ms: u64, rate: Rate, standing: Standing) {
+        if let Some(entry) = self.limits.of(key).get_mut(key) {
+            if !standing.taken {
+                entry.limit.give_back(rate);
+            }
+            entry.limit.owes(then_ms, standing.owed_us);
+        }
+    }
+
+    fn with<T>(&self, key: K, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let mut shard = self.limits.of(&key);
-        if let Some(limit) = shard.get_mut(&key) {
-            return Some(limit.check(now_ms, rate));
+        if let Some(entry) = shard.get_mut(&key) {
+            return Some(act(entry));
         }
         if self.keys.load(Relaxed) >= self.most {
             return None;
         }
-        let mut limit = Limit::default();
-        let verdict = limit.check(now_ms, rate);
-        shard.insert(key, limit);
+        let mut entry = Entry::default();
+        let outcome = act(&mut entry);
+        shard.insert(key, entry);
         self.keys.fetch_add(1, Relaxed);
-        Some(verdict)
+        Some(outcome)
     }
 
     /// Forgets the keys that owe nothing any more, part by part: between two parts others get their turn.
     pub fn sweep(&self, now_ms: u64) -> impl Iterator<Item = usize> {
         self.limits.each().map(move |mut shard| {
             let before = shard.len();
-            shard.retain(|_, limit| !limit.is_paid(now_ms));
+            shard.retain(|_, entry| !entry.limit.is_paid(now_ms));
             let forgotten = before - shard.len();
             self.keys.fetch_sub(forgotten, Relaxed);
             give_back(&mut shard);

@@ -5,15 +5,18 @@
 //! | [`rate`] | one rate limit in eight bytes |
 //! | [`keyed`] | a table of them, swept |
 //! | [`verdict`] | what is asked, for whom, and what the answer says |
+//! | [`asking`] | one unit of a rate: by what this node knows, or by what all nodes have counted |
+//! | [`ledger`] | where all nodes count together, and when it is not asked |
 //! | [`held`] | how many of something an address has |
 //! | [`address`] | whose request it is, behind proxies too |
 //!
-//! Whoever asks gets a [`Verdict`] and does not know where it was found: [`Limiter::check`] is the one place that would
-//! ask other nodes.
+//! Whoever asks gets a [`Verdict`] and does not know where it was found.
 
 pub mod address;
+mod asking;
 mod held;
 mod keyed;
+mod ledger;
 pub mod rate;
 mod sharded;
 mod verdict;
@@ -21,6 +24,7 @@ mod verdict;
 pub use address::{AddressKey, Peer};
 pub use held::{Hold, Holders};
 pub use keyed::KeyedLimits;
+pub use ledger::{Answer, Ledger, Standing, Taking, Unanswered};
 pub use verdict::{Caller, Key, Scope, Verdict};
 
 use crate::config::{Network, Settings};
@@ -28,6 +32,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::{LimitHit, NodeStats};
 use crate::telemetry::Throttle;
 use axum::http::HeaderMap;
+use ledger::Together;
 use rate::{Rate, SharedLimit};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -53,6 +58,8 @@ pub struct Limiter {
 struct Inner {
     rates: [Rate; Scope::ALL.len()],
     limits: KeyedLimits<(Scope, Key)>,
+    /// Where all nodes count together, if they do.
+    together: Option<Together>,
     rooms: SharedLimit,
     sockets: Counted,
     connections: Counted,
@@ -78,21 +85,25 @@ struct Counted {
 }
 
 impl Limiter {
-    /// The limits that the settings name.
+    /// The limits that the settings name; with a ledger all nodes count together what is kept by key.
     #[must_use]
-    pub fn new(settings: &Settings, stats: Arc<NodeStats>) -> Self {
+    pub fn new(settings: &Settings, stats: Arc<NodeStats>, ledger: Option<Arc<dyn Ledger>>) -> Self {
         let abuse = &settings.abuse;
+        let timeout = settings.redis.shared_limits_timeout;
+        let ledger = ledger.filter(|_| !timeout.is_zero());
         let counted = |most, hit| Counted { holders: Holders::new(), most, hit };
         let rates = Scope::ALL.map(|scope| match scope {
             Scope::Handshakes => {
                 Rate::per_second(abuse.handshakes_per_second_per_address, abuse.handshakes_burst_per_address)
             }
             Scope::Requests => Rate::per_second(abuse.requests_per_second_per_key, abuse.requests_burst_per_key),
+            Scope::Packets => Rate::per_second(abuse.packets_per_second_per_user, abuse.packets_burst_per_user),
         });
         let rooms = Rate::per_second(abuse.room_creations_per_second, abuse.room_creations_burst);
         let inner = Inner {
             rates,
             limits: KeyedLimits::new(abuse.max_rate_limit_keys),
+            together: ledger.map(|ledger| Together::new(ledger, timeout, Arc::clone(&stats))),
             rooms: SharedLimit::new(rooms),
             sockets: counted(abuse.max_sockets_per_address, LimitHit::SocketsPerAddress),
             connections: counted(abuse.max_http_connections_per_address, LimitHit::ConnectionsPerAddress),
@@ -132,46 +143,6 @@ impl Limiter {
                 "an exempt address sends X-Forwarded-For, so it is limited as one client; name it as trusted-proxy"
             );
         }
-    }
-
-    /// Takes one unit of a rate.
-    #[must_use]
-    pub fn check(&self, scope: Scope, key: Key, now: Instant) -> Verdict {
-        let rate = self.inner.rates[scope as usize];
-        if rate.is_unlimited() {
-            return Verdict::UNLIMITED;
-        }
-        let verdict = self.inner.limits.check((scope, key), self.millis(now), rate);
-        self.inner.stats.rate_limit_keys.set(self.inner.limits.len() as u64);
-        // Whoever can fill the table has so many addresses that a rate for each stops nobody; to refuse those that come
-        // later would only hit the others. The limits of the node still hold.
-        verdict.unwrap_or_else(|| {
-            self.note(LimitHit::RateLimitKeys, None, now);
-            Verdict::UNLIMITED
-        })
-    }
-
-    /// Takes one unit of a caller's rate.
-    #[must_use]
-    pub fn check_caller(&self, scope: Scope, caller: Caller, now: Instant) -> Verdict {
-        if self.is_exempt(caller) {
-            return Verdict::UNLIMITED;
-        }
-        let verdict = self.check(scope, AddressKey::of(caller.address).into(), now);
-        if !verdict.allowed {
-            self.note(scope.hit(), Some(caller), now);
-        }
-        verdict
-    }
-
-    /// Takes one unit of the rate of a service's key, with which `caller` asks.
-    #[must_use]
-    pub fn check_key(&self, scope: Scope, key: Key, caller: Option<Caller>, now: Instant) -> Verdict {
-        let verdict = self.check(scope, key, now);
-        if !verdict.allowed {
-            self.note(scope.hit(), caller, now);
-        }
-        verdict
     }
 
     /// How long a whole burst of a rate takes to come back.

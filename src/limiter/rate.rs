@@ -34,6 +34,37 @@ impl Rate {
         Duration::from_micros(self.tolerance_us)
     }
 
+    /// Microseconds that one unit costs; 0 = no limit.
+    #[must_use]
+    pub const fn interval_us(self) -> u64 {
+        self.interval_us
+    }
+
+    /// Microseconds that may be owed.
+    #[must_use]
+    pub const fn tolerance_us(self) -> u64 {
+        self.tolerance_us
+    }
+
+    /// How many units may be taken at once.
+    #[must_use]
+    pub fn burst(self) -> u32 {
+        self.units(self.tolerance_us)
+    }
+
+    /// How things stand with somebody who owes so much, after one unit was taken or refused.
+    #[must_use]
+    pub fn verdict(self, allowed: bool, owed_us: u64) -> Verdict {
+        let short_us = (owed_us + self.interval_us).saturating_sub(self.tolerance_us);
+        Verdict {
+            allowed,
+            limit: self.burst(),
+            remaining: self.units(self.tolerance_us.saturating_sub(owed_us)),
+            reset_after: Duration::from_micros(owed_us),
+            retry_after: Duration::from_millis(if allowed { 0 } else { short_us.div_ceil(1_000) }),
+        }
+    }
+
     fn units(self, us: u64) -> u32 {
         u32::try_from(us.checked_div(self.interval_us).unwrap_or_default()).unwrap_or(u32::MAX)
     }
@@ -64,15 +95,13 @@ impl Limit {
 
     /// Takes one unit if it is there, and says how things stand then.
     pub fn check(&mut self, now_ms: u64, rate: Rate) -> Verdict {
-        let outcome = self.take(now_ms, 1, rate);
-        let owed = self.paid_at_us.saturating_sub(now_ms.saturating_mul(1_000));
-        Verdict {
-            allowed: outcome.is_ok(),
-            limit: rate.units(rate.tolerance_us),
-            remaining: rate.units(rate.tolerance_us.saturating_sub(owed)),
-            reset_after: Duration::from_micros(owed),
-            retry_after: Duration::from_millis(outcome.err().unwrap_or_default()),
-        }
+        let allowed = self.take(now_ms, 1, rate).is_ok();
+        rate.verdict(allowed, self.paid_at_us.saturating_sub(now_ms.saturating_mul(1_000)))
+    }
+
+    /// At the moment `then_ms` at least so much was owed, as others know.
+    pub fn owes(&mut self, then_ms: u64, owed_us: u64) {
+        self.paid_at_us = self.paid_at_us.max(then_ms.saturating_mul(1_000).saturating_add(owed_us));
     }
 
     /// Whether nothing is owed any more: then it is as if it were new.

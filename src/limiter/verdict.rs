@@ -1,7 +1,8 @@
 //! What is asked of a limiter, for whom, and what the answer says.
 
 use super::address::AddressKey;
-use crate::metrics::LimitHit;
+use crate::metrics::{LimitHit, SharedLimit};
+use aws_lc_rs::digest::{Context, SHA256};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,15 +13,33 @@ pub enum Scope {
     Handshakes,
     /// Requests to the HTTP API.
     Requests,
+    /// What the clients of one user say.
+    Packets,
 }
 
 impl Scope {
-    pub(super) const ALL: [Self; 2] = [Self::Handshakes, Self::Requests];
+    /// Every rate by key.
+    pub const ALL: [Self; 3] = [Self::Handshakes, Self::Requests, Self::Packets];
+
+    /// Its name, where all nodes count together.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.shared().label()
+    }
+
+    pub(super) const fn shared(self) -> SharedLimit {
+        match self {
+            Self::Handshakes => SharedLimit::Handshakes,
+            Self::Requests => SharedLimit::Requests,
+            Self::Packets => SharedLimit::Packets,
+        }
+    }
 
     pub(super) const fn hit(self) -> LimitHit {
         match self {
             Self::Handshakes => LimitHit::HandshakesPerAddress,
             Self::Requests => LimitHit::Requests,
+            Self::Packets => LimitHit::PacketsPerUser,
         }
     }
 }
@@ -34,6 +53,30 @@ impl Key {
     #[must_use]
     pub fn of_digest(digest: [u8; 32]) -> Self {
         Self(u64::from_be_bytes(*digest.first_chunk().expect("32 bytes are more than 8")))
+    }
+
+    /// A user, who is one of an issuer's if there are several. It is the same on every node.
+    #[must_use]
+    pub fn of_user(issuer: Option<&str>, user: &str) -> Self {
+        let mut digest = Context::new(&SHA256);
+        // The length says where one name ends and the other begins.
+        let issuer = issuer.unwrap_or_default();
+        digest.update(&(issuer.len() as u64).to_be_bytes());
+        digest.update(issuer.as_bytes());
+        digest.update(user.as_bytes());
+        let first = digest.finish().as_ref().first_chunk().copied();
+        Self(u64::from_be_bytes(first.expect("32 bytes are more than 8")))
+    }
+
+    #[cfg(test)]
+    pub(super) const fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The key as a number.
+    #[must_use]
+    pub const fn id(self) -> u64 {
+        self.0
     }
 }
 

@@ -101,6 +101,7 @@ impl Collector for Families {
         families.extend(recovery::families(&self.workers));
         families.extend(self.node.doors());
         families.extend(self.node.guards());
+        families.extend(self.node.shared_limits());
         families.extend(self.node.tls());
         families.extend(self.node.tokens());
         families.extend(self.node.requests());

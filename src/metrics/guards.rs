@@ -1,7 +1,7 @@
 //! What keeps strangers within bounds, and how often it had to.
 
 use super::NodeStats;
-use super::samples::{counters, gauges, single_gauge};
+use super::samples::{counters, gauges, labelled_counters, single_gauge};
 use prometheus::proto::MetricFamily;
 
 /// A limit against abuse that was hit.
@@ -15,6 +15,8 @@ pub enum LimitHit {
     ConnectionsPerAddress,
     /// HTTP requests came too fast with one key, or from one address.
     Requests,
+    /// The sessions of one user sent too much.
+    PacketsPerUser,
     /// A session created rooms too fast.
     RoomCreationsPerSession,
     /// All sessions together created rooms too fast.
@@ -33,11 +35,12 @@ pub enum LimitHit {
 
 impl LimitHit {
     /// Every limit.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::HandshakesPerAddress,
         Self::SocketsPerAddress,
         Self::ConnectionsPerAddress,
         Self::Requests,
+        Self::PacketsPerUser,
         Self::RoomCreationsPerSession,
         Self::RoomCreations,
         Self::Rooms,
@@ -55,6 +58,7 @@ impl LimitHit {
             Self::SocketsPerAddress => "sockets-per-address",
             Self::ConnectionsPerAddress => "http-connections-per-address",
             Self::Requests => "requests",
+            Self::PacketsPerUser => "packets-per-user",
             Self::RoomCreationsPerSession => "room-creations-per-session",
             Self::RoomCreations => "room-creations",
             Self::Rooms => "rooms",
@@ -62,6 +66,61 @@ impl LimitHit {
             Self::Taps => "taps",
             Self::HttpConnections => "http-connections",
             Self::RateLimitKeys => "rate-limit-keys",
+        }
+    }
+}
+
+/// A rate that all nodes count together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedLimit {
+    /// New sessions of an address.
+    Handshakes,
+    /// HTTP requests with a key, or of an address without one.
+    Requests,
+    /// What the sessions of a user send.
+    Packets,
+}
+
+impl SharedLimit {
+    /// Every rate.
+    pub const ALL: [Self; 3] = [Self::Handshakes, Self::Requests, Self::Packets];
+
+    /// Its name, in metrics and at the broker.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Handshakes => "handshakes",
+            Self::Requests => "requests",
+            Self::Packets => "packets",
+        }
+    }
+}
+
+/// Why a node decided alone where all nodes should have counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// There is no connection to the broker, or it has not answered of late.
+    Away,
+    /// It did not answer in time.
+    TimedOut,
+    /// It does not do what it is asked for.
+    Refused,
+    /// As many questions were under way, or waited, as may be.
+    Full,
+}
+
+impl Fallback {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Away, Self::TimedOut, Self::Refused, Self::Full];
+
+    /// Its name, in metrics and in the log.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::TimedOut => "timed-out",
+            Self::Refused => "refused",
+            Self::Full => "full",
         }
     }
 }
@@ -94,6 +153,35 @@ impl TlsFailure {
 }
 
 impl NodeStats {
+    /// Counts that this node decided alone.
+    pub fn shared_limits_fell_back(&self, limit: SharedLimit, why: Fallback) {
+        self.shared_limits_fallbacks[limit as usize][why as usize].add_shared(1);
+    }
+
+    /// The metrics about rates that all nodes count together.
+    pub(super) fn shared_limits(&self) -> Vec<MetricFamily> {
+        let asked = SharedLimit::ALL.map(|limit| (limit.label(), self.shared_limits_asked[limit as usize].get()));
+        let fallbacks = SharedLimit::ALL.into_iter().flat_map(|limit| {
+            Fallback::ALL.map(|why| {
+                let count = self.shared_limits_fallbacks[limit as usize][why as usize].get();
+                (vec![("limit", limit.label()), ("reason", why.label())], count)
+            })
+        });
+        vec![
+            counters(
+                "roomcast_shared_limits_asks_total",
+                "Times that the broker said what all nodes count.",
+                "limit",
+                asked,
+            ),
+            labelled_counters(
+                "roomcast_shared_limits_fallbacks_total",
+                "Times that this node decided by its own count instead.",
+                fallbacks,
+            ),
+        ]
+    }
+
     /// The metrics about limits against abuse.
     pub(super) fn guards(&self) -> Vec<MetricFamily> {
         vec![

@@ -20,7 +20,7 @@ pub use cells::{Cell, Histogram};
 pub use cluster::{ClusterStats, PublishLoss};
 pub use doors::{Handshake, Upgrade};
 pub use families::Metrics;
-pub use guards::{LimitHit, TlsFailure};
+pub use guards::{Fallback, LimitHit, SharedLimit, TlsFailure};
 pub use http::{HttpStats, KeyRefusal, ROUTES};
 pub use presence::PresenceStats;
 pub use recovery::Recovered;
@@ -206,6 +206,10 @@ pub struct NodeStats {
     pub limit_hits: [Cell; LimitHit::ALL.len()],
     /// Keys and addresses whose rates are remembered.
     pub rate_limit_keys: Cell,
+    /// Answers of the broker about rates that all nodes count together, by rate.
+    pub shared_limits_asked: [Cell; SharedLimit::ALL.len()],
+    /// Decisions without one, by rate and reason.
+    pub shared_limits_fallbacks: [[Cell; Fallback::ALL.len()]; SharedLimit::ALL.len()],
     /// Messages that those who watch a session were not shown.
     pub tap_missed: Cell,
     /// Sessions that are watched.

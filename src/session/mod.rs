@@ -25,6 +25,7 @@ mod socketio;
 mod speaking;
 mod sse;
 mod token;
+mod user_rate;
 mod vocabulary;
 
 pub use crate::hub::ReplyTo;

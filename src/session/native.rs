@@ -140,6 +140,10 @@ impl Session {
             }
             return Ok(());
         }
+        if let Some(refusal) = Self::may_say(member, cx) {
+            self.native_refuse(packet.id, &refusal, cx);
+            return Ok(());
+        }
         let mut argument = String::new();
         let (event, fields) = match Self::native_event(&packet, text, &mut argument, cx) {
             Ok(asked) => asked,

@@ -102,7 +102,10 @@ impl Session {
         message: RawMessage<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Disconnect> {
-        if let Some(refusal) = self.admit(cx)? {
+        let refused = self.admit(cx)?;
+        let is_counted = !entrance.unlimited && refused.is_none();
+        let of_user = is_counted.then(|| Self::may_say_as(self.identity.as_deref(), cx)).flatten();
+        if let Some(refusal) = refused.or(of_user) {
             // There are no words here in which a client could be told.
             Self::count_refusal(&refusal, cx);
             return Ok(());

@@ -61,13 +61,17 @@ impl Gate {
     }
 
     /// Counts a handshake against its address's rate, whatever becomes of it: guessing tokens costs too.
-    pub(super) fn take_handshake(&self, caller: Option<Caller>) -> Result<(), Refused> {
-        let check = |caller| self.limiter.check_caller(Scope::Handshakes, caller, lifecycle::now());
-        let verdict = caller.map_or(Verdict::UNLIMITED, check);
-        if verdict.allowed {
-            return Ok(());
+    pub(super) async fn take_handshake(&self, caller: Option<Caller>) -> Result<(), Refused> {
+        match caller {
+            Some(caller) => allowed(self.limiter.ask_caller(Scope::Handshakes, caller, lifecycle::now()).await),
+            None => Ok(()),
         }
-        Err(too_many("Too many handshakes from this address", verdict.retry_after))
+    }
+
+    /// Counts a guess at the id of a session against the same rate. Nobody waits for other nodes: they are told later.
+    pub(super) fn take_guess(&self, caller: Option<Caller>) -> Result<(), Refused> {
+        let check = |caller| self.limiter.check_caller(Scope::Handshakes, caller, lifecycle::now());
+        caller.map_or(Ok(()), |caller| allowed(check(caller)))
     }
 
     /// Who the token in a handshake says this is, after waiting for its key if that has to be fetched. A wrong one is
@@ -97,6 +101,11 @@ impl Gate {
         let held = self.limiter.hold_socket(caller, lifecycle::now());
         held.ok_or_else(|| too_many("This address has too many sockets", Duration::from_secs(FULL_RETRY_SECONDS)))
     }
+}
+
+fn allowed(verdict: Verdict) -> Result<(), Refused> {
+    let refused = || too_many("Too many handshakes from this address", verdict.retry_after);
+    if verdict.allowed { Ok(()) } else { Err(refused()) }
 }
 
 fn too_many(text: &'static str, retry_after: Duration) -> Refused {

@@ -198,7 +198,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<(), Disconnect> {
         let (_, member, _) = request.whom;
-        if let Some(refusal) = self.admit(cx)? {
+        if let Some(refusal) = self.admit(cx)?.or_else(|| Self::may_say(member, cx)) {
             self.socketio_refuse(member, id, &refusal, cx);
             return Ok(());
         }

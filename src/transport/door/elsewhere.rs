@@ -101,7 +101,7 @@ fn astray<'a>(owner: &'a Peer, head: &'a Parts, caller: Option<Caller>, patience
 /// To guess the ids of sessions of other nodes costs an address what a handshake costs, as it does with those of this one.
 fn charge(doors: &Doors, answer: Response<Bytes>, caller: Option<Caller>) -> Result<Response<Body>, Refused> {
     if is_unknown_session(&answer) {
-        doors.inner.gate.take_handshake(caller)?;
+        doors.inner.gate.take_guess(caller)?;
     }
     Ok(answer.map(Body::from))
 }

@@ -150,7 +150,7 @@ impl Doors {
     ) -> Result<(Box<Handshake>, Place), Refused> {
         self.check_origin(&request.headers)?;
         let caller = self.inner.gate.caller(request);
-        self.inner.gate.take_handshake(caller)?;
+        self.inner.gate.take_handshake(caller).await?;
         let identity = self.inner.gate.identify(token_of(request)).await?;
         // Whoever comes to the other doors may show a token later.
         let now_or_never = transport == Transport::Sse || entrance.as_ref().is_some_and(|entrance| !entrance.open);
@@ -211,7 +211,7 @@ impl Doors {
         let caller = self.inner.gate.caller(request);
         if refused.is_unknown_session()
             && request.extensions.get::<Vouched>().is_none()
-            && let Err(too_many) = self.inner.gate.take_handshake(caller)
+            && let Err(too_many) = self.inner.gate.take_guess(caller)
         {
             refused = too_many;
         }

@@ -5,6 +5,7 @@ mod balancer;
 mod churn;
 mod failover;
 mod killed;
+mod limits;
 mod nodes;
 mod places;
 mod relay;
