@@ -4,7 +4,7 @@
 //! came. Pure code takes `now` as an argument instead.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +14,14 @@ use tokio_util::task::TaskTracker;
 #[expect(clippy::disallowed_methods, reason = "the one home of the clock")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Microseconds since a moment of this process. Unlike the time of day it is never set.
+#[must_use]
+pub fn monotonic_micros() -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let since = now().saturating_duration_since(*BEGAN.get_or_init(now));
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Seconds since 1970, for what leaves the process.

@@ -6,7 +6,7 @@ use super::peers::Peers;
 use super::publisher::Parcel;
 use super::redis::Redis;
 use super::shared::{Line, Shared, random_text};
-use super::{Here, Meeting, NodeId, listening, peers, publisher, reconcile};
+use super::{Here, Meeting, NodeId, listening, peers, publisher, reconcile, servers};
 use crate::config::RedisSettings;
 use crate::protocol::envelope::{Channels, Format, Mode};
 use crate::protocol::peers::PeerChannels;
@@ -129,7 +129,8 @@ async fn drive<B: Broker>(
 ) {
     let publishing = publisher::run(Arc::clone(&shared), broker.clone(), queue);
     let listening = listening::run(Arc::clone(&shared), listener, Arc::clone(&here));
-    let beating = peers::run(Arc::clone(&shared), Arc::clone(&here));
+    let (beating, looking) = (peers::run(Arc::clone(&shared), Arc::clone(&here)), servers::run(Arc::clone(&shared)));
+    let beating = async { ((), ()) = tokio::join!(beating, looking) };
     let reconciling = reconcile::run(Arc::clone(&shared), broker, here);
     let stopped = async {
         stop.await;

@@ -34,6 +34,7 @@ mod reconcile;
 mod redis;
 mod replay;
 mod requests;
+mod servers;
 mod shared;
 
 pub use bus::Bus;

@@ -69,10 +69,12 @@ fn heard_again(shared: &Shared, connection: u64) {
 
 /// A probe has come round.
 pub(super) fn probed(shared: &Shared, payload: &[u8]) {
-    let sent = payload.try_into().map_or(0, u64::from_be_bytes);
-    let now = lifecycle::unix_millis();
-    shared.stats.probed_at_ms.set(now);
-    shared.stats.probe_ms.set(now.saturating_sub(sent));
+    if let Ok(sent) = payload.try_into() {
+        let took = lifecycle::monotonic_micros().saturating_sub(u64::from_be_bytes(sent));
+        shared.stats.probe_us.set(took);
+        shared.stats.lag.observe_shared(took);
+    }
+    shared.stats.probed_at_ms.set(lifecycle::unix_millis());
     // Something comes in although the connection is said to be lost: it is looked after like a new one.
     if shared.stats.up.get() == 0 && shared.stats.connections.get() > 0 {
         up(shared);
@@ -122,10 +124,12 @@ pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, here: Arc<dyn
         }
         if now >= probe_due && shared.waiting_since.load(Relaxed) == 0 {
             probe_due = now + PROBE_MS;
+            // A probe that cannot be sent shows as one that does not come.
+            let sent = lifecycle::monotonic_micros().to_be_bytes().to_vec();
+            let _unsent = shared.post(shared.probe_channel().into(), sent, Kind::Passing);
+            // Only then: a slow answer would hide how slow it is.
             count_nodes(&shared, &broker).await;
             count_peers(&shared, &broker).await;
-            // A probe that cannot be sent shows as one that does not come.
-            let _unsent = shared.post(shared.probe_channel().into(), now.to_be_bytes().to_vec(), Kind::Passing);
         }
         shared.stats.subscriptions.set(shared.interest().len() as u64);
         shared.stats.waiting_bytes.set(shared.waiting_bytes.load(Relaxed) as u64);

@@ -1,7 +1,7 @@
 //! What goes to other nodes, and what comes from them.
 
-use super::Cell;
-use super::samples::{counters, family, seconds_gauge, single_gauge};
+use super::samples::{counters, family, histogram, seconds_gauge, single_gauge};
+use super::{BrokerServers, Cell, Histogram};
 use prometheus::proto::{MetricFamily, MetricType};
 
 /// Why a payload did not reach other nodes.
@@ -85,10 +85,14 @@ pub struct ClusterStats {
     pub client_questions_refused: Cell,
     /// When a probe last came round, in milliseconds since 1970.
     pub probed_at_ms: Cell,
-    /// How long it took, in milliseconds.
-    pub probe_ms: Cell,
+    /// How long it took, in microseconds.
+    pub probe_us: Cell,
+    /// How long all of them took.
+    pub lag: Histogram,
     /// For how long no probe has come round, in milliseconds.
     pub probe_age_ms: Cell,
+    /// How the servers of the broker are.
+    pub servers: BrokerServers,
 }
 
 impl ClusterStats {
@@ -115,7 +119,18 @@ impl ClusterStats {
             ),
             single_gauge("roomcast_broker_subscriptions", "Rooms that are heard from.", self.subscriptions.get()),
             seconds("roomcast_broker_probe_age_seconds", "Since a probe last came round.", self.probe_age_ms.get()),
-            seconds("roomcast_broker_probe_seconds", "How long the last probe took.", self.probe_ms.get()),
+            family(
+                "roomcast_broker_probe_seconds",
+                "How long the last probe took.",
+                MetricType::GAUGE,
+                vec![seconds_gauge(self.probe_us.get())],
+            ),
+            histogram(
+                "roomcast_broker_lag_seconds",
+                "From publishing to hearing it: probes that go through the queues of this node and the broker and back, one a second, by this \
+                 node's clock alone. What is published here and heard on another node takes this node's way out and the other's way in.",
+                [(Vec::new(), vec![&self.lag])],
+            ),
             one("roomcast_broker_published_total", "Payloads published to other nodes.", &self.published),
             one("roomcast_broker_published_bytes_total", "Their bytes.", &self.bytes_published),
             single_gauge("roomcast_broker_waiting_bytes", "Bytes that wait to be published.", self.waiting_bytes.get()),

@@ -106,6 +106,7 @@ impl Collector for Families {
         families.extend(self.node.tokens());
         families.extend(self.node.requests());
         families.extend(self.node.cluster.families());
+        families.extend(self.node.cluster.servers.families());
         families.extend(self.node.presence.families());
         families.extend(self.node.relay.families());
         families

@@ -4,6 +4,7 @@
 //! summed when scraped: no shared cache line, no label lookup. What happens rarely is counted for the whole node
 //! ([`NodeStats`]). No metric has a room, a user or an address as a label.
 
+mod broker;
 mod cells;
 mod cluster;
 mod doors;
@@ -16,6 +17,7 @@ mod relay;
 mod samples;
 mod tokens;
 
+pub use broker::{BrokerServer, BrokerServers};
 pub use cells::{Cell, Histogram};
 pub use cluster::{ClusterStats, PublishLoss};
 pub use doors::{Handshake, Upgrade};

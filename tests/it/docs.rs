@@ -1,7 +1,7 @@
 //! Goal: the documentation says what is there. Method: its tables are read as text and held against the code.
 
 use crate::support::{TestServer, http_get};
-use roomcast::metrics::Metrics;
+use roomcast::metrics::{BrokerServer, Metrics};
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::refusal::Code;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// Labels whose values are in tables of the code.
-const LABELS: [&str; 14] = [
+const LABELS: [&str; 15] = [
     "code",
     "issuer",
     "kind",
@@ -21,6 +21,7 @@ const LABELS: [&str; 14] = [
     "reason",
     "result",
     "route",
+    "server",
     "status",
     "transport",
     "version",
@@ -98,10 +99,12 @@ async fn the_readme_names_the_paths_of_the_api() {
     assert_eq!(expected, named);
 }
 
-/// Every metric of a server with one worker and one issuer.
+/// Every metric of a server with one worker, one issuer and one server of the broker.
 fn metrics() -> String {
     let metrics = Metrics::new(1);
     drop(metrics.node().new_key_set());
+    let server = BrokerServer { name: "redis:6379".into(), operations: 1, memory: 1, memory_max: 0, clients: 1 };
+    metrics.node().cluster.servers.replace(vec![server]);
     metrics.render()
 }
 

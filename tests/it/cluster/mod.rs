@@ -10,6 +10,7 @@ mod nodes;
 mod places;
 mod relay;
 mod revocations;
+mod servers;
 mod trouble;
 mod views;
 
