@@ -3,11 +3,12 @@
 use super::moving::{Awaited, Claim, StillIn};
 use super::parking::{LATEST, OwnRoom, concerns};
 use crate::hub::NamespaceId;
+use crate::hub::Whom;
 use crate::hub::address::Sid;
 use crate::hub::broadcast::Broadcast;
 use crate::hub::local::Local;
 use crate::hub::member::Identity;
-use crate::hub::worker::{Deed, Whom};
+use crate::hub::worker::Deed;
 use std::sync::Arc;
 
 /// A session on its way here.
