@@ -112,6 +112,16 @@ pub fn spawn_on_worker(future: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(future));
 }
 
+/// Starts a task on a worker's own runtime. What is returned resolves when it has ended, for a worker that waits for it.
+pub fn spawn_with_worker(future: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> {
+    #[expect(clippy::disallowed_methods, reason = "the one home of tasks; the worker's runtime owns this one")]
+    let task = tokio::spawn(future);
+    async move {
+        // One that panicked has ended as well.
+        let _ended = task.await;
+    }
+}
+
 /// A name on the list of what runs.
 #[derive(Debug)]
 struct Running {

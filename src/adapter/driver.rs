@@ -2,6 +2,7 @@
 
 use super::broker::Broker;
 use super::bus::{Bus, BusClient, BusListener};
+use super::direct::Direct;
 use super::peers::Peers;
 use super::publisher::Parcel;
 use super::redis::Redis;
@@ -10,7 +11,10 @@ use super::{Here, Meeting, NodeId, listening, peers, publisher, reconcile, serve
 use crate::config::RedisSettings;
 use crate::protocol::envelope::{Channels, Format, Mode};
 use crate::protocol::peers::PeerChannels;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -36,7 +40,10 @@ pub struct Driver {
 /// The connection to a broker.
 #[derive(Debug)]
 pub(super) enum Link {
+    /// A Cluster.
     Redis(Redis),
+    /// One server.
+    Direct(Redis),
     Bus(BusClient, BusListener),
 }
 
@@ -47,18 +54,18 @@ impl Link {
             let (client, listener) = bus.connect();
             return Ok(Some(Self::Bus(client, listener)));
         }
-        let redis = settings.redis_url.as_ref().map(|url| Redis::new(url, settings.redis_sharded));
-        Ok(redis.transpose()?.map(Self::Redis))
+        let redis = settings.redis_url.as_ref().map(|url| Redis::new(url, settings.redis_sharded)).transpose()?;
+        Ok(redis.map(|redis| if redis.is_cluster() { Self::Redis(redis) } else { Self::Direct(redis) }))
     }
 
     /// Whether publications take several ways, on which one may overtake another.
     fn is_cluster(&self) -> bool {
-        matches!(self, Self::Redis(redis) if redis.is_cluster())
+        matches!(self, Self::Redis(_))
     }
 
     fn line(&self) -> Line {
         match self {
-            Self::Redis(redis) => Line::Redis(redis.clone()),
+            Self::Redis(redis) | Self::Direct(redis) => Line::Redis(redis.clone()),
             Self::Bus(client, _) => Line::Bus(client.clone()),
         }
     }
@@ -88,6 +95,7 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
         waiting_bytes: Default::default(),
         bytes_max: settings.redis_hold_bytes,
         hold_ms: u64::try_from((settings.redis_hold + RETURN_TIME).as_millis()).unwrap_or(u64::MAX),
+        linger: settings.redis_linger,
         numbers: format == Format::Classic && !link.is_cluster(),
         specific: settings.redis_specific_responses,
         waiting_since: Default::default(),
@@ -108,31 +116,43 @@ pub(super) fn prepare(node: NodeId, meeting: Meeting<'_>, link: Link) -> (Arc<Sh
 
 impl Driver {
     /// Publishes and listens until `stop` resolves, and then until nothing waits to be published, for a moment.
-    pub async fn run(self, here: Arc<dyn Here>, stop: impl Future<Output = ()>) {
+    pub async fn run(self, here: Arc<dyn Here>, stop: impl Future<Output = ()> + Send + 'static) {
         let Self { shared, queue, link } = self;
         match link {
             Link::Redis(redis) => {
                 let listener = redis.connect();
                 Box::pin(drive(shared, queue, (redis, listener), here, stop)).await;
             }
+            Link::Direct(redis) => {
+                redis.connect_for_questions();
+                let (direct, listener) = Direct::connect(&redis, &shared.uid);
+                Box::pin(drive(shared, queue, (direct, listener), here, stop)).await;
+            }
             Link::Bus(client, listener) => drive(shared, queue, (client, listener), here, stop).await,
         }
     }
 }
+
+/// One of the things that go on until the process ends.
+type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 async fn drive<B: Broker>(
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Parcel>,
     (broker, listener): (B, B::Listener),
     here: Arc<dyn Here>,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let publishing = publisher::run(Arc::clone(&shared), broker.clone(), queue);
     let listening = listening::run(Arc::clone(&shared), listener, Arc::clone(&here));
-    let (beating, looking) = (peers::run(Arc::clone(&shared), Arc::clone(&here)), servers::run(Arc::clone(&shared)));
-    let beating = async { ((), ()) = tokio::join!(beating, looking) };
+    let beating = peers::run(Arc::clone(&shared), Arc::clone(&here));
+    let looking = servers::run(Arc::clone(&shared));
+    let looking = async {
+        looking.await;
+        std::future::pending().await // within a process there is nothing to look at
+    };
     let reconciling = reconcile::run(Arc::clone(&shared), broker, here);
-    let stopped = async {
+    let stopped = async move {
         stop.await;
         peers::leave(&shared);
         let flushed = async {
@@ -142,11 +162,14 @@ async fn drive<B: Broker>(
         };
         let _late = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     };
-    tokio::select! {
-        () = publishing => {}
-        () = listening => {}
-        () = reconciling => {}
-        () = beating => {}
-        () = stopped => {}
-    }
+    // Each part is looked at only when it has something to do.
+    let parts: [Part; 6] = [
+        Box::pin(publishing),
+        Box::pin(listening),
+        Box::pin(reconciling),
+        Box::pin(beating),
+        Box::pin(looking),
+        Box::pin(stopped),
+    ];
+    let _first_to_end = FuturesUnordered::from_iter(parts).next().await;
 }

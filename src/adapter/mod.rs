@@ -3,7 +3,7 @@
 //! | | |
 //! |---|---|
 //! | [`Adapter`] | the handle, for any thread; what it does never waits for the broker |
-//! | [`broker`] | what is needed of a pub/sub server; [`redis`] and, within one process, [`bus`] are ones |
+//! | [`broker`] | what is needed of a pub/sub server: [`direct`] is one server, [`redis`] a Cluster by way of a [`client`] library, [`bus`] is within one process |
 //! | [`interest`] | which rooms are to be heard, and which are; [`reconcile`] makes the two agree |
 //! | [`outgoing`] | what waits to be published, in order; [`publisher`] publishes it, and [`receipt`] says what became of it |
 //! | [`listening`] | what comes in |
@@ -19,6 +19,8 @@
 
 mod broker;
 mod bus;
+mod client;
+mod direct;
 mod driver;
 mod inquiry;
 mod interest;

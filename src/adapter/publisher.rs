@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 
 /// Payloads, and bytes, that are published at once.
@@ -77,7 +77,9 @@ impl Parcel {
 /// Publishes until everybody who could hand something in is gone.
 pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, queue: Receiver<Parcel>) {
     let (outgoing, recent) = (Outgoing::new(shared.hold_ms), Recent::new(2 * shared.hold_ms, shared.bytes_max));
-    let mut publisher = Publisher { shared, queue, outgoing, recent, number: 0, said_again: HashMap::new() };
+    let next_batch = lifecycle::now();
+    let mut publisher =
+        Publisher { shared, queue, outgoing, recent, number: 0, next_batch, said_again: HashMap::new() };
     while publisher.wait().await {
         publisher.publish(&broker).await;
     }
@@ -90,6 +92,8 @@ struct Publisher {
     recent: Recent,
     /// Of the last publication.
     number: u64,
+    /// When what comes next is published at the earliest, if nothing waits by then.
+    next_batch: Instant,
     /// Who has been told again of late what was published, and when.
     said_again: HashMap<Box<str>, u64>,
 }
@@ -100,6 +104,10 @@ impl Publisher {
         if self.outgoing.is_empty() {
             let Some(parcel) = self.queue.recv().await else { return false };
             self.hold(parcel);
+            // Soon after the last batch others follow at once: they go together.
+            if lifecycle::now() < self.next_batch {
+                tokio::time::sleep_until(self.next_batch.into()).await;
+            }
         }
         self.take_all();
         true
@@ -110,6 +118,7 @@ impl Publisher {
         let shared = Arc::clone(&self.shared);
         shared.waiting_since.store(self.outgoing.oldest(), Relaxed);
         let batch = self.outgoing.batch(BATCH_MAX, BATCH_BYTES);
+        self.next_batch = lifecycle::now() + self.shared.linger;
         let published = broker.publish(&batch).await;
         self.taken(&batch[..published.taken]);
         shared.receipts.away.store(published.taken < batch.len() && !published.refused, Relaxed);
@@ -178,7 +187,8 @@ async fn reunion<B: Broker>(shared: &Shared, broker: &B) {
     let Some(channels) = shared.channels.first() else { return };
     let before = shared.nodes.load(Relaxed);
     let all_back = async {
-        while broker.subscribers(channels.question()).await.is_ok_and(|nodes| nodes < before) {
+        // Whoever is asked may be back a little later than the connection that publishes.
+        while !broker.subscribers(channels.question()).await.is_ok_and(|nodes| nodes >= before) {
             tokio::time::sleep(REUNION_TICK).await;
         }
     };

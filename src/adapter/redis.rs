@@ -1,50 +1,23 @@
-//! Redis or Valkey as the broker: one connection to publish, one to subscribe.
+//! Redis or Valkey by way of a client library: a Cluster as the broker, and whatever is asked of a server of any kind.
 //!
-//! Every setting of the client that has a say in what happens to payloads is explicit: its defaults never reconnect, wait
-//! for ever, and lose what comes in bursts.
+//! A server that is no Cluster has its publications carried by [`super::direct`].
 
 #![expect(clippy::large_futures, reason = "the client's own are; few of them live at once, and none for each session")]
 
 use super::broker::{Broker, Incoming, Listener, Publication, Published, Trouble};
+use super::client::{EVENTS_MAX, PING_TIMEOUT, UNREAD_MAX, build};
 use crate::config::Secret;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface};
-use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
-};
-use fred::types::{Builder, ClusterStateChange, Message, MessageKind, RespVersion, Value};
+use fred::types::config::Server;
+use fred::types::{ClusterStateChange, Message, MessageKind, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-/// Time for a connection to come up, and for what is said on it first.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Pause before the first attempt to connect again, and between two later on, in milliseconds: what is published meanwhile is
-/// held for a few seconds only.
-const RECONNECT_MS: (u32, u32) = (20, 100);
-
-/// What a pause is longer by at random, at most, in milliseconds.
-const RECONNECT_JITTER_MS: u32 = 20;
-
-/// Without any answer for so long a connection counts as lost.
-const SILENCE: Duration = Duration::from_secs(6);
-
-/// How long an answer may take of a connection that is asked whether it is there.
-const PING_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// Commands that may wait inside the client.
-const COMMANDS_MAX: usize = 8_192;
-
-/// Payloads that may wait between the client and whoever reads them; more are lost, and counted.
-const UNREAD_MAX: usize = 8_192;
-
-/// Events of a connection that may wait; a missed one is made up for by the next.
-const EVENTS_MAX: usize = 64;
-
-/// Handles of both connections.
+/// Handles of both connections; that of a single server listens elsewhere.
 #[derive(Debug, Clone)]
 pub(super) struct Redis {
     publisher: Client,
@@ -66,6 +39,16 @@ impl Redis {
         &self.publisher
     }
 
+    /// Whether the commands of sharded publications are used.
+    pub(super) fn is_sharded(&self) -> bool {
+        self.sharded
+    }
+
+    /// Starts to connect for questions only, and goes on for ever.
+    pub(super) fn connect_for_questions(&self) {
+        drop(self.publisher.connect());
+    }
+
     /// Whether it is a Cluster, whose servers pass publications on to each other.
     pub(super) fn is_cluster(&self) -> bool {
         self.publisher.is_clustered()
@@ -83,47 +66,6 @@ impl Redis {
         drop((self.publisher.connect(), self.subscriber.connect()));
         listener
     }
-}
-
-fn build(url: &str, unread: usize) -> Result<Client, Error> {
-    let mut config = config_of(url)?;
-    config.fail_fast = false;
-    config.version = RespVersion::RESP3;
-    let mut reconnecting = ReconnectPolicy::new_exponential(0, RECONNECT_MS.0, RECONNECT_MS.1, 2);
-    reconnecting.set_jitter(RECONNECT_JITTER_MS);
-    let mut builder = Builder::from_config(config);
-    builder
-        .set_policy(reconnecting)
-        .with_connection_config(|connection| {
-            connection.connection_timeout = CONNECT_TIMEOUT;
-            connection.internal_command_timeout = CONNECT_TIMEOUT;
-            connection.max_command_attempts = 1;
-            connection.max_command_buffer_len = COMMANDS_MAX;
-            connection.unresponsive =
-                UnresponsiveConfig { max_timeout: Some(SILENCE), interval: Duration::from_secs(1) };
-            connection.reconnect_on_auth_error = true;
-            connection.auto_client_setname = true;
-            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
-        })
-        .with_performance_config(|performance| {
-            performance.default_command_timeout = SILENCE;
-            performance.broadcast_channel_capacity = unread;
-        });
-    builder.build()
-}
-
-/// Several addresses are those of a Cluster.
-fn config_of(urls: &str) -> Result<Config, Error> {
-    let mut urls = urls.split(',').map(str::trim);
-    let mut config = Config::from_url(urls.next().unwrap_or_default())?;
-    let mut hosts = config.server.hosts();
-    for url in urls {
-        hosts.extend(Config::from_url(url)?.server.hosts());
-    }
-    if hosts.len() > 1 && !config.server.is_sentinel() {
-        config.server = ServerConfig::Clustered { hosts, policy: ClusterDiscoveryPolicy::default() };
-    }
-    Ok(config)
 }
 
 impl Broker for Redis {
@@ -232,7 +174,7 @@ impl Redis {
 }
 
 /// The pattern that all names match which begin so.
-fn pattern(prefix: &str) -> String {
+pub(super) fn pattern(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 1);
     for c in prefix.chars() {
         if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {

@@ -18,6 +18,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 /// A way to the broker, for questions from any thread.
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub(super) bytes_max: usize,
     /// How long what cannot be published is kept.
     pub(super) hold_ms: u64,
+    /// The least time between two batches of publications, while there are many.
+    pub(super) linger: Duration,
     /// Whether publications have numbers: they come from one server, in their order.
     pub(super) numbers: bool,
     /// Whether answers go to who asked alone.

@@ -5,6 +5,7 @@ mod builder;
 mod drain;
 mod ledger;
 mod summary;
+mod threads;
 
 use crate::adapter::Driver;
 use crate::config::{AuthSettings, Settings};
@@ -15,7 +16,7 @@ use crate::limiter::{Ledger, Limiter};
 use crate::metrics::Metrics;
 use crate::session::{Access, Application, TokenKey};
 use crate::transport::listener::{self, AcceptRules, Front, HTTP_CONNECTION_LIFE};
-use crate::transport::{self, Doors, Errand, Gate, Origins, Tls, WorkerSeat};
+use crate::transport::{Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
 use drain::Running;
 use std::future::Future;
@@ -141,25 +142,24 @@ impl App {
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
         let limiter = Limiter::new(&settings, metrics.node().clone(), ledger);
-        let mut workers = Vec::new();
+        let close_cluster = CancellationToken::new();
+        let has_others = driver.is_some();
+        let drive = driver.map(|driver| {
+            let (here, stop) = (hub.clone(), close_cluster.clone());
+            Box::pin(async move { driver.run(Arc::new(here), stop.cancelled_owned()).await })
+        });
+        let (mut workers, mut seats) = (Vec::new(), Vec::new());
         for (index, inbox) in (0u8..).zip(inboxes) {
             let (errand, errands) = mpsc::channel::<Errand>(ERRANDS_MAX);
             workers.push(errand);
             let (hub, access, application, node) =
                 (hub.clone(), access.clone(), Arc::clone(&application), node.clone());
             let (limiter, stats) = (limiter.clone(), Arc::clone(metrics.node()));
-            let seat = WorkerSeat { index, hub, inbox, errands, access, application, limiter, stats, node };
-            let settings = settings.clone();
-            lifecycle
-                .spawn_runtime(format!("worker-{index}"), move || transport::run(seat, settings))
-                .context("cannot start a worker thread")?;
+            seats.push(WorkerSeat { index, hub, inbox, errands, access, application, limiter, stats, node });
         }
         hub.keep_revoked(access.revoked().clone());
-        let close_cluster = CancellationToken::new();
-        if let Some(driver) = driver {
-            let (here, stop) = (hub.clone(), close_cluster.clone());
-            let drive = move || Box::pin(async move { driver.run(Arc::new(here), stop.cancelled()).await });
-            lifecycle.spawn_runtime("cluster".to_owned(), drive).context("cannot start a thread for other nodes")?;
+        threads::start(&lifecycle, seats, &settings, drive)?;
+        if has_others {
             let stop = close_cluster.clone();
             lifecycle.spawn("answers to other nodes", hub.clone().answer_others(async move { stop.cancelled().await }));
         }
@@ -190,7 +190,7 @@ impl App {
 
         stop.await;
         let running = Running { hub, metrics, lifecycle, close_public, close_cluster, close_admin };
-        Ok(running.drain(&settings.drain).await)
+        Ok(Box::pin(running.drain(&settings.drain)).await)
     }
 }
 

@@ -13,6 +13,9 @@ const OUTBOX_HEADROOM_BYTES: usize = 4 << 10;
 /// Longest time that makes sense for any of the settings.
 const TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 
+/// Longest time for which events for other nodes are collected: whoever waits for one should not notice.
+const LINGER_MAX: Duration = Duration::from_millis(100);
+
 /// Longest host name, RFC 1035.
 const HOST_BYTES_MAX: usize = 253;
 
@@ -128,6 +131,7 @@ impl Settings {
             let advertise = advertise.unwrap_or_default();
             format!("advertise {advertise:?} is no host with a port; write for example 10.0.0.7:3000 or [fd00::7]:3000")
         });
+        problems.unless(self.redis.redis_linger <= LINGER_MAX, || "redis-linger is longer than 100ms".into());
     }
 
     fn check_delivery(&self, problems: &mut Problems) {

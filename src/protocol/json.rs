@@ -206,17 +206,9 @@ impl<'a> Scanner<'a> {
 
     /// The rest of a string after its opening quote.
     fn string_rest(&mut self) -> Result<()> {
-        const STEP: usize = 32;
         let bytes = self.text.as_bytes();
         loop {
-            // Without an early exit inside the step the compiler uses vector instructions: 1 KiB in about 40 ns.
-            while let Some(step) = bytes.get(self.at..self.at + STEP) {
-                let special = |&b: &u8| (b == b'"') | (b == b'\\') | (b < 0x20);
-                if step.iter().fold(false, |found, b| found | special(b)) {
-                    break;
-                }
-                self.at += STEP;
-            }
+            self.at += plain_steps(&bytes[self.at..]);
             loop {
                 match bytes.get(self.at) {
                     Some(b'"') => {
@@ -294,16 +286,26 @@ pub fn unquote(raw: &str) -> Result<Cow<'_, str>> {
     }
 }
 
+/// Whether a byte cannot stand in a JSON string as it is.
+fn is_special(byte: &u8) -> bool {
+    (*byte == b'"') | (*byte == b'\\') | (*byte < 0x20)
+}
+
+/// How many bytes there are before the first step that has one that is special, or is not whole. Without an early exit inside
+/// the step the compiler uses vector instructions: 1 KiB in about 40 ns.
+fn plain_steps(bytes: &[u8]) -> usize {
+    const STEP: usize = 32;
+    let plain = |step: &&[u8]| !step.iter().fold(false, |found, byte| found | is_special(byte));
+    bytes.chunks_exact(STEP).take_while(plain).count() * STEP
+}
+
 /// Appends `text` as a JSON string with quotes.
 pub fn write_string(text: &str, out: &mut String) {
-    let plain = text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\');
-    if plain {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&serde_json::Value::from(text).to_string());
+    let bytes = text.as_bytes();
+    if bytes[plain_steps(bytes)..].iter().any(is_special) {
+        return out.push_str(&serde_json::Value::from(text).to_string());
     }
+    out.extend(["\"", text, "\""]);
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! holds binary values, which nodes read as well, and always for types 7 and 9. Answers say neither who gives them nor, but
 //! for some, what they answer: that follows from the keys they have.
 
-use super::fields::{Text, count, keys, needed, nullable, optional};
+use super::fields::{PACKET, Text, count, keys, needed, nullable, optional, packet_of};
 use super::text::{Object, opts};
 use super::{Broadcast, Content, Envelope, Format, Limits, Place, Targets};
 use crate::protocol::DecodeError;
@@ -39,9 +39,9 @@ fn broadcast(text: &Text<'_>) -> Result<Envelope> {
     // Some nodes say more behind these three, which others do not look at.
     let [uid, packet, opts, ..] = text.entries(text.raw())?[..] else { return Err(DecodeError::Packet) };
     let uid = optional(Some(uid).filter(|uid| *uid != "null"))?;
-    let [namespace] = keys(packet, ["\"nsp\""])?;
+    let packet @ [.., namespace] = keys(packet, PACKET)?;
     let namespace = optional(namespace)?.unwrap_or_else(|| "/".into());
-    let content = text.broadcast(Some(packet), Some(opts), None)?;
+    let content = text.broadcast(packet, Some(opts), None)?;
     Ok(Envelope { uid: uid.unwrap_or_default(), namespace, content })
 }
 
@@ -63,7 +63,7 @@ fn request(text: &Text<'_>, namespace: &str) -> Result<Envelope> {
             let (name, arguments) = text.event(data)?;
             Content::ServerEmit { name, arguments, request: optional(request)? }
         }
-        BROADCAST => text.broadcast(packet, opts, Some(id()?))?,
+        BROADCAST => text.broadcast(packet_of(packet)?, opts, Some(id()?))?,
         _ => return Err(DecodeError::PacketType),
     };
     Ok(Envelope { uid: optional(uid)?.unwrap_or_default(), namespace: namespace.into(), content })

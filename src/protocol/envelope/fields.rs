@@ -16,6 +16,17 @@ type Result<T> = std::result::Result<T, DecodeError>;
 /// Levels of nesting around an event's data, or a session's.
 const LEVELS: u8 = 4;
 
+/// What a packet holds: see [`PACKET`].
+pub(super) type Packet<'a> = [Option<&'a str>; 3];
+
+/// The keys of a packet.
+pub(super) const PACKET: [&str; 3] = ["\"type\"", "\"data\"", "\"nsp\""];
+
+/// What a packet that has to be there holds.
+pub(super) fn packet_of(raw: Option<&str>) -> Result<Packet<'_>> {
+    keys(raw.ok_or(DecodeError::Packet)?, PACKET)
+}
+
 /// One payload as JSON text, known to be valid.
 pub(super) struct Text<'a> {
     json: Cow<'a, str>,
@@ -93,11 +104,10 @@ impl<'a> Text<'a> {
     /// they are binary events.
     pub(super) fn broadcast(
         &self,
-        packet: Option<&str>,
+        [kind, data, _]: Packet<'_>,
         opts: Option<&str>,
         request: Option<Box<str>>,
     ) -> Result<Content> {
-        let [kind, data] = keys(packet.ok_or(DecodeError::Packet)?, ["\"type\"", "\"data\""])?;
         if !matches!(kind, Some("2" | "5")) {
             return Err(DecodeError::PacketType);
         }
@@ -105,8 +115,8 @@ impl<'a> Text<'a> {
         if is_reserved(&name) {
             return Err(DecodeError::Packet);
         }
-        let targets = self.targets(opts)?;
-        let [flags] = keys(opts.unwrap_or("{}"), ["\"flags\""])?;
+        let [rooms, except, flags] = keys(opts.ok_or(DecodeError::Packet)?, ["\"rooms\"", "\"except\"", "\"flags\""])?;
+        let targets = Targets { rooms: self.names(rooms)?, except: self.names(except)? };
         let [volatile] = keys(flags.unwrap_or("{}"), ["\"volatile\""])?;
         Ok(Content::Broadcast { targets, volatile: volatile == Some("true"), name, arguments, request })
     }

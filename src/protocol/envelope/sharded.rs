@@ -1,7 +1,7 @@
 //! The format of `createShardedAdapter` of `@socket.io/redis-adapter` 8: an object `{type, data, uid, nsp}`, in JSON, or in
 //! MessagePack where it holds binary values.
 
-use super::fields::{Text, count, keys, needed, nullable, optional};
+use super::fields::{Text, count, keys, needed, nullable, optional, packet_of};
 use super::text::{Object, opts};
 use super::{Broadcast, Content, Envelope, Format, Limits, Targets};
 use crate::protocol::DecodeError;
@@ -42,7 +42,7 @@ fn content(text: &Text<'_>, kind: u8, data: &str) -> Result<Content> {
     let answer = || text.answer(nullable(data, "\"packet\"")?);
     Ok(match kind {
         INITIAL_HEARTBEAT | HEARTBEAT | CLOSE => Content::Heartbeat,
-        BROADCAST => text.broadcast(packet, opts, optional(request)?)?,
+        BROADCAST => text.broadcast(packet_of(packet)?, opts, optional(request)?)?,
         JOIN => Content::Join { targets: text.targets(opts)?, rooms: text.names(rooms)?, request: None },
         LEAVE => Content::Leave { targets: text.targets(opts)?, rooms: text.names(rooms)?, request: None },
         DISCONNECT => Content::Disconnect { targets: text.targets(opts)?, close: close == Some("true"), request: None },

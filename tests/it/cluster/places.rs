@@ -55,10 +55,11 @@ async fn a_session_asks_other_nodes_one_question_at_a_time() {
     let refused = client.packet().await;
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(17), &json!("unavailable")));
     assert!(began.elapsed() < Duration::from_millis(900));
-    for id in 1..=2_u32 {
+    for id in 1..=16 {
         let answer = client.packet().await;
         assert_eq!((&answer["id"], &answer["ok"]["partial"]), (&json!(id), &json!(true)));
-        assert!(began.elapsed() > Duration::from_millis(950) * id, "{:?}", began.elapsed());
+        // Only the first waits for the silent node, which is not waited for again.
+        assert!(began.elapsed() > Duration::from_millis(950), "{:?}", began.elapsed());
     }
 }
 
