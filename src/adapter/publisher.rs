@@ -185,7 +185,8 @@ impl Publisher {
 async fn reunion<B: Broker>(shared: &Shared, broker: &B) {
     broker.ready().await;
     let Some(channels) = shared.channels.first() else { return };
-    let before = shared.nodes.load(Relaxed);
+    // Nodes are counted once a second; those of this kind say at once that they are there.
+    let before = shared.nodes.load(Relaxed).max(shared.peers.count() + 1);
     let all_back = async {
         // Whoever is asked may be back a little later than the connection that publishes.
         while !broker.subscribers(channels.question()).await.is_ok_and(|nodes| nodes >= before) {

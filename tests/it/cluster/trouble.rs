@@ -1,5 +1,6 @@
 //! What happens to a cluster when Redis is away.
 
+use super::nodes::acquainted;
 use super::on_redis;
 use crate::http::request;
 use crate::support::redis::Redis;
@@ -73,6 +74,7 @@ async fn answers_while_away(
 async fn an_ack_waits_while_redis_is_away_and_comes_when_it_is_back() {
     let Some(mut redis) = Redis::start().await else { return };
     let nodes = on_redis(&redis, 2).await;
+    acquainted(&nodes).await;
     let mut listener = Client::member(&nodes[1], Wire::SocketIo, "lobby").await;
     redis.kill();
     eventually!(nodes[0].metric("roomcast_broker_up", "").await == 0);
