@@ -73,6 +73,8 @@ fn left(name: &str) -> (String, Vec<String>) {
 async fn members_are_told_once_of_each_user(nodes: &[TestServer]) {
     let mut eve = user(&nodes[0], "eve", Wire::SocketIo).await;
     assert_eq!(told(&mut eve).await, joined("eve"));
+    // Nodes gather such news for 100 ms: whoever comes before is told of both.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let mut zoe = user(&nodes[1], "zoe", Wire::Json).await;
     assert_eq!(told(&mut zoe).await, joined("zoe"), "eve was there before");
     assert_eq!(told(&mut eve).await, joined("zoe"));
