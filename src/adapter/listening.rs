@@ -244,16 +244,11 @@ impl Ear {
             self.shared.stats.repeated.add_shared(1);
             return;
         }
-        let request = match &envelope.content {
-            Content::Rooms { request, .. }
-            | Content::Found { request, .. }
-            | Content::Sids { request, .. }
-            | Content::Count { request, .. }
-            | Content::Answer { request, .. }
-            | Content::ServerAnswer { request, .. }
-            | Content::Done { request } => request.clone(),
-            Content::Heartbeat => return,
-            _ => return self.here.hear(namespace, envelope),
+        if matches!(envelope.content, Content::Heartbeat) {
+            return;
+        }
+        let Some(request) = envelope.content.answers().map(Box::<str>::from) else {
+            return self.here.hear(namespace, envelope);
         };
         // Answers to other nodes come on the same channel: nobody here waits for them.
         self.shared.requests.answer(&request, envelope.content);

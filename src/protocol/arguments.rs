@@ -36,6 +36,11 @@ impl Arguments {
         Self { args: text.into(), arity: 1, attachments: Vec::new() }
     }
 
+    /// So many arguments that are known to be valid JSON, separated by commas.
+    pub(super) fn known(args: String, arity: u32) -> Self {
+        Self { args, arity, attachments: Vec::new() }
+    }
+
     /// Arguments that came from a client, as they came: valid JSON, separated by commas.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 use super::fields::{PACKET, Text, count, keys, needed, nullable, optional, packet_of};
 use super::text::{Object, opts};
-use super::{Broadcast, Content, Envelope, Format, Limits, Place, Targets};
+use super::{Broadcast, Content, Envelope, Format, Limits, Place, Targets, plain};
 use crate::protocol::DecodeError;
 use crate::protocol::msgpack::from_json;
 
@@ -29,13 +29,16 @@ const ANSWER: u8 = 9;
 /// When it is broken, of an unknown kind, or beyond a limit.
 pub fn decode(place: Place<'_>, namespace: &str, payload: &[u8], limits: &Limits) -> Result<Envelope> {
     match place {
-        Place::Main | Place::Room(_) => broadcast(&Text::unpack(payload, limits)?),
+        Place::Main | Place::Room(_) => match plain::broadcast(payload, limits) {
+            Some(envelope) => Ok(envelope),
+            None => broadcast(&Text::unpack(payload, limits)?),
+        },
         Place::Request => request(&Text::read(payload, limits)?, namespace),
         Place::Response => response(&Text::read(payload, limits)?, namespace),
     }
 }
 
-fn broadcast(text: &Text<'_>) -> Result<Envelope> {
+pub(super) fn broadcast(text: &Text<'_>) -> Result<Envelope> {
     // Some nodes say more behind these three, which others do not look at.
     let [uid, packet, opts, ..] = text.entries(text.raw())?[..] else { return Err(DecodeError::Packet) };
     let uid = optional(Some(uid).filter(|uid| *uid != "null"))?;

@@ -149,6 +149,23 @@ pub enum Content {
     Heartbeat,
 }
 
+impl Content {
+    /// The id of the request that it answers, if it is an answer.
+    #[must_use]
+    pub fn answers(&self) -> Option<&str> {
+        match self {
+            Self::Rooms { request, .. }
+            | Self::Found { request, .. }
+            | Self::Sids { request, .. }
+            | Self::Count { request, .. }
+            | Self::Answer { request, .. }
+            | Self::ServerAnswer { request, .. }
+            | Self::Done { request } => Some(request),
+            _ => None,
+        }
+    }
+}
+
 /// A session on another node, as [`Content::Found`] describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteSocket {

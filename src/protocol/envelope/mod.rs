@@ -15,6 +15,7 @@ pub mod channels;
 pub mod classic;
 mod content;
 mod fields;
+mod plain;
 pub mod sharded;
 #[cfg(test)]
 mod tests;

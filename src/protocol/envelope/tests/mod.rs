@@ -165,3 +165,12 @@ fn binary_values_of_sessions_become_text_and_count_once() {
     forged.splice(at..at, [&[0x92][..], &fake].concat());
     assert_eq!(sharded(&forged), Err(DecodeError::Placeholder), "a small payload must not stand for a huge one");
 }
+
+#[test]
+fn what_nodes_say_most_is_read_in_one_pass() {
+    let payload = Format::Classic.encode(&hello()).unwrap();
+    assert_eq!(plain::broadcast(&payload, &LIMITS), Some(hello()));
+    let numbered = [&[0x94], &payload[1..], &[0xcf, 0, 0, 0, 0, 0, 0, 0, 7]].concat();
+    assert_eq!(plain::broadcast(&numbered, &LIMITS), Some(hello()));
+    assert_eq!(classic(Place::Main, &numbered).unwrap(), hello());
+}

@@ -1,6 +1,9 @@
 //! Whatever is written is read as it was, and nothing that is read makes either format panic.
 
 use super::*;
+use crate::protocol::envelope::classic::broadcast as classic_broadcast;
+use crate::protocol::envelope::fields::Text;
+use crate::protocol::msgpack::from_json;
 use proptest::prelude::*;
 
 fn raw() -> impl Strategy<Value = Value> {
@@ -101,13 +104,7 @@ fn of_classic() -> impl Strategy<Value = Content> {
 fn place(content: &Content) -> (Place<'_>, bool) {
     match content {
         Content::Broadcast { request: None, .. } => (Place::Main, true),
-        Content::Rooms { .. }
-        | Content::Found { .. }
-        | Content::Sids { .. }
-        | Content::Count { .. }
-        | Content::Answer { .. }
-        | Content::ServerAnswer { .. }
-        | Content::Done { .. } => (Place::Response, false),
+        answer if answer.answers().is_some() => (Place::Response, false),
         _ => (Place::Request, true),
     }
 }
@@ -141,5 +138,39 @@ proptest! {
             let _outcome = classic(place, &bytes);
         }
         let _outcome = sharded(&bytes);
+    }
+
+    #[test]
+    fn what_is_read_in_one_pass_is_what_the_general_way_reads(
+        content in common(), cut in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let Content::Broadcast { request: None, .. } = &content else { return Ok(()) };
+        let envelope = Envelope { uid: "aB3xYz".into(), namespace: "/".into(), content };
+        let mut payload = Format::Classic.encode(&envelope).unwrap();
+        agree(&payload)?;
+        let at = cut.index(payload.len());
+        payload[at] = byte;
+        agree(&payload)?;
+        agree(&payload[..at])?;
+    }
+}
+
+/// Whatever is read in one pass at all is read in the same way otherwise.
+fn agree(payload: &[u8]) -> Result<(), TestCaseError> {
+    if let Some(envelope) = plain::broadcast(payload, &LIMITS) {
+        let general = Text::unpack(payload, &LIMITS).and_then(|text| classic_broadcast(&text));
+        prop_assert_eq!(general, Ok(envelope));
+    }
+    Ok(())
+}
+
+#[test]
+fn both_ways_end_at_the_same_depth() {
+    for depth in 28..36 {
+        let nested = "[".repeat(depth) + &"]".repeat(depth);
+        let event = from_json(&format!(r#"{{"type":2,"data":["e",{nested}],"nsp":"/"}}"#), &[]).unwrap();
+        let payload = [&[0x93, 0xa1, b'u'], &event[..], &[0x80]].concat();
+        assert_eq!(plain::broadcast(&payload, &LIMITS).is_some(), depth < usize::from(LIMITS.depth), "{depth}");
+        agree(&payload).unwrap();
     }
 }
