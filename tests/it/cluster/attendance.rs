@@ -69,12 +69,22 @@ fn left(name: &str) -> (String, Vec<String>) {
     ("presence.left".into(), vec![name.into()])
 }
 
+/// Waits until a node has heard all that another has said by now: what that says next comes behind it.
+async fn has_heard(node: &TestServer, other: &TestServer) {
+    let mut listener = Client::with_token(node, Wire::Json, &token("listener", LATER)).await;
+    let mut speaker = Client::with_token(other, Wire::Json, &token("speaker", LATER)).await;
+    for client in [&mut listener, &mut speaker] {
+        client.join("corner").await.unwrap();
+    }
+    speaker.publish(json!({"room": "corner", "event": "said", "data": {"n": 1}})).await.unwrap();
+    assert_eq!(listener.heard().await.event, "said");
+}
+
 /// Two tabs, a change of nodes, and the end.
 async fn members_are_told_once_of_each_user(nodes: &[TestServer]) {
     let mut eve = user(&nodes[0], "eve", Wire::SocketIo).await;
     assert_eq!(told(&mut eve).await, joined("eve"));
-    // Nodes gather such news for 100 ms: whoever comes before is told of both.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    has_heard(&nodes[1], &nodes[0]).await;
     let mut zoe = user(&nodes[1], "zoe", Wire::Json).await;
     assert_eq!(told(&mut zoe).await, joined("zoe"), "eve was there before");
     assert_eq!(told(&mut eve).await, joined("zoe"));
