@@ -11,6 +11,7 @@
 //! | [`transport`] | sockets: the only place that reads from and writes to clients |
 //! | [`adapter`] | the other nodes: what they are told and asked, and what comes from them |
 //! | [`limiter`] | what strangers may cost, by address and by key |
+//! | [`store`] | what lasts: the only place with SQL |
 //! | [`http`] | REST for services and operators |
 //! | [`app`] | wires, runs, drains; the only one that knows everyone |
 //! | [`cli`] | the commands of the program |
@@ -29,6 +30,7 @@ pub mod limiter;
 pub mod metrics;
 pub mod protocol;
 pub mod session;
+pub mod store;
 pub mod telemetry;
 pub mod transport;
 

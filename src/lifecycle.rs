@@ -39,6 +39,14 @@ pub fn unix_millis() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Microseconds since 1970, as the database counts time.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one home of the clock")]
+pub fn unix_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// An answer that takes longer than others: an extension of a response, for whoever ends connections that take too long.
 #[derive(Debug, Clone, Copy)]
 pub struct LongAnswer(pub Duration);
@@ -74,6 +82,20 @@ impl Lifecycle {
         #[expect(clippy::disallowed_methods, reason = "the one home of threads")]
         std::thread::Builder::new().name(name).spawn(move || {
             runtime.block_on(future());
+            drop(guard);
+        })?;
+        Ok(())
+    }
+
+    /// Starts a thread without a runtime, for what waits in ways of its own. It ends by itself; the drain waits for it.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn spawn_thread(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let guard = (Running::new(name, Arc::clone(&self.running)), self.tasks.token());
+        #[expect(clippy::disallowed_methods, reason = "the one home of threads")]
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            run();
             drop(guard);
         })?;
         Ok(())
@@ -120,6 +142,12 @@ pub fn spawn_with_worker(future: impl Future<Output = ()> + Send + 'static) -> i
         // One that panicked has ended as well.
         let _ended = task.await;
     }
+}
+
+/// Starts what drives a connection whose owner is a client of it; it ends with the client.
+pub fn spawn_driver(future: impl Future<Output = ()> + Send + 'static) {
+    #[expect(clippy::disallowed_methods, reason = "the one home of tasks; the client owns this one")]
+    drop(tokio::spawn(future));
 }
 
 /// A name on the list of what runs.

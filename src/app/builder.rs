@@ -119,7 +119,7 @@ impl Builder {
         Ok(App {
             driver,
             ledger,
-            settings,
+            settings: Box::new(settings),
             application,
             access,
             keys,

@@ -8,13 +8,14 @@ mod summary;
 mod threads;
 
 use crate::adapter::Driver;
-use crate::config::{AuthSettings, Settings};
+use crate::config::{AuthSettings, DatabaseSettings, Settings};
 use crate::http::{self, Api, ApiKeys, Guards};
 use crate::hub::{Hub, Inbox};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::{Ledger, Limiter};
 use crate::metrics::Metrics;
 use crate::session::{Access, Application, TokenKey};
+use crate::store;
 use crate::transport::listener::{self, AcceptRules, Front, HTTP_CONNECTION_LIFE};
 use crate::transport::{Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::adapter::Bus;
 pub use crate::hub::{Policies, Right};
 pub use crate::session::{Claims, RoomClaim};
+pub use crate::store::Migrated;
 pub use builder::Builder;
 
 /// New sockets and polls that may wait for one worker.
@@ -48,7 +50,7 @@ pub enum Mode {
 /// A server that has bound its addresses.
 #[derive(Debug)]
 pub struct App {
-    settings: Settings,
+    settings: Box<Settings>,
     application: Arc<Application>,
     access: Access,
     keys: ApiKeys,
@@ -213,6 +215,14 @@ pub fn sign_token(auth: &AuthSettings, claims: Claims, ttl: Duration) -> anyhow:
     let (iss, aud) = (auth.auth_issuers.first().cloned(), auth.auth_audiences.first().cloned());
     let key = TokenKey::of(auth).context("no secret to sign with")?;
     key.sign(&Claims { exp, iss, aud, ..claims }).context("cannot sign a token")
+}
+
+/// Brings the schema of the database that the settings name up to date. `None`: they name none.
+///
+/// # Errors
+/// When the database cannot be reached, or a step of the migration fails.
+pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Option<Migrated>> {
+    Box::pin(store::migrate(settings)).await.context("cannot migrate")
 }
 
 fn cannot_listen(address: SocketAddr, flag: &str, error: io::Error) -> anyhow::Error {

@@ -27,6 +27,7 @@ const TOKEN_TTL: Duration = Duration::from_secs(12 * 3_600);
     after_help = EXAMPLES,
     mut_arg("listen", |arg| arg.default_value("127.0.0.1:3000")),
     mut_arg("max_sockets", |arg| arg.default_value("10000")),
+    mut_arg("database_url", |arg| arg.default_value("sqlite:roomcast-data/roomcast.sqlite")),
     mut_arg("drain_delay", |arg| arg.default_value("0")),
     mut_arg("drain_window", |arg| arg.default_value("0")),
     mut_arg("drain_deadline", |arg| arg.default_value("5s")),

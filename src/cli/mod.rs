@@ -8,6 +8,7 @@ mod dev;
 mod healthcheck;
 mod host;
 mod http;
+mod migrate;
 mod publish;
 mod serve;
 mod signals;
@@ -49,6 +50,7 @@ enum Command {
     /// Checks the settings, or shows them
     #[command(subcommand)]
     Config(config::Config),
+    Migrate(migrate::Migrate),
     Healthcheck(healthcheck::Healthcheck),
 }
 
@@ -79,6 +81,7 @@ impl Command {
             Self::Token(token) => token.run(),
             Self::Publish(publish) => publish.run(),
             Self::Tail(tail) => tail.run(),
+            Self::Migrate(migrate) => migrate.run(),
             Self::Healthcheck(healthcheck) => healthcheck.run(),
         }
     }

@@ -40,6 +40,7 @@ impl Settings {
     pub fn check(&self) -> Vec<String> {
         let mut problems = Problems(self.auth.check());
         problems.0.extend(self.rooms.check());
+        problems.0.extend(self.database.check());
         self.check_doors(&mut problems);
         self.check_limits(&mut problems);
         self.check_abuse(&mut problems);

@@ -7,6 +7,7 @@ mod abuse;
 mod api_key;
 mod auth;
 mod check;
+mod database;
 mod environment;
 mod file;
 mod layers;
@@ -29,6 +30,7 @@ mod units;
 pub use abuse::AbuseSettings;
 pub use api_key::{API_KEY_MIN_CHARS, ApiKey, KeyProof, Scope, Scopes};
 pub use auth::{AUTH_SECRET_MIN_BYTES, AuthSettings};
+pub use database::{DatabasePlace, DatabaseSettings, DatabaseTls, PostgresPlace};
 pub use environment::wants_colour;
 pub use file::SettingsFile;
 pub use layers::{FileArg, Loaded, deepest, load};
@@ -81,6 +83,9 @@ pub struct Settings {
     /// How this node meets the others.
     #[command(flatten)]
     pub redis: RedisSettings,
+    /// Where incidents are kept.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
     /// When silent clients are given up.
     #[command(flatten)]
     pub heartbeat: HeartbeatSettings,

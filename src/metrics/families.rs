@@ -109,6 +109,7 @@ impl Collector for Families {
         families.extend(self.node.cluster.servers.families());
         families.extend(self.node.presence.families());
         families.extend(self.node.relay.families());
+        families.extend(self.node.database.families());
         families
     }
 }

@@ -7,6 +7,7 @@
 mod broker;
 mod cells;
 mod cluster;
+mod database;
 mod doors;
 mod families;
 mod guards;
@@ -20,6 +21,7 @@ mod tokens;
 pub use broker::{BrokerServer, BrokerServers};
 pub use cells::{Cell, Histogram};
 pub use cluster::{ClusterStats, PublishLoss};
+pub use database::{DatabaseStats, OPERATIONS, OperationResult, PoolShare, ShareStats};
 pub use doors::{Handshake, Upgrade};
 pub use families::Metrics;
 pub use guards::{Fallback, LimitHit, SharedLimit, TlsFailure};
@@ -176,6 +178,8 @@ pub struct NodeStats {
     pub http_published: Cell,
     /// HTTP requests refused, whatever the reason.
     pub http_refused: Cell,
+    /// The database.
+    pub database: Arc<DatabaseStats>,
     /// HTTP requests by route, and keys refused.
     pub http: HttpStats,
     /// Tokens that were refused, by reason.

@@ -86,6 +86,15 @@ pub(super) fn gauges<'a>(
     family(name, help, MetricType::GAUGE, metrics.collect())
 }
 
+pub(super) fn labelled_gauges<'a>(
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, u64)>,
+) -> MetricFamily {
+    let metrics = values.into_iter().map(|(pairs, value)| gauge(&pairs, value));
+    family(name, help, MetricType::GAUGE, metrics.collect())
+}
+
 pub(super) fn counters<'a>(
     name: &str,
     help: &str,

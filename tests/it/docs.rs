@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// Labels whose values are in tables of the code.
-const LABELS: [&str; 15] = [
+const LABELS: [&str; 17] = [
     "code",
     "issuer",
     "kind",
@@ -18,10 +18,12 @@ const LABELS: [&str; 15] = [
     "limit",
     "method",
     "name",
+    "operation",
     "reason",
     "result",
     "route",
     "server",
+    "share",
     "status",
     "transport",
     "version",

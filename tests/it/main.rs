@@ -63,6 +63,8 @@ mod source;
 #[cfg(test)]
 mod sse;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

@@ -63,7 +63,7 @@ const EMPTY_NAMES: [&str; 8] = ["util", "utils", "helper", "helpers", "manager",
 const PRINTING: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
 
 /// Folders that are not ours, or not text.
-const NOT_OURS: [&str; 4] = ["target", "node_modules", ".git", "corpus"];
+const NOT_OURS: [&str; 5] = ["target", "node_modules", ".git", "corpus", "roomcast-data"];
 
 /// Files that programs write.
 const WRITTEN_BY_TOOLS: [&str; 2] = ["Cargo.lock", "package-lock.json"];

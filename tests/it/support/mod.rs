@@ -5,6 +5,7 @@ mod issuer;
 mod native;
 pub(crate) mod nginx;
 mod poller;
+pub(crate) mod postgres;
 mod process;
 mod raw;
 pub(crate) mod redis;

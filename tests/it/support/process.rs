@@ -21,7 +21,7 @@ impl Process {
         let (public, admin) = (free(), free());
         let child = Command::new(env!("CARGO_BIN_EXE_roomcast"))
             .arg("dev")
-            .args(["--listen", &public.to_string(), "--admin-listen", &admin.to_string()])
+            .args(["--database-url", "none", "--listen", &public.to_string(), "--admin-listen", &admin.to_string()])
             .args(args)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

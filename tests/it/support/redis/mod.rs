@@ -204,12 +204,12 @@ fn is_here() -> bool {
 
 /// Whether a missing tool is a failure, as in `./test`.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
-pub(super) fn must_be_here() -> bool {
+pub(crate) fn must_be_here() -> bool {
     std::env::var("CI").is_ok_and(|ci| !["", "0", "false"].contains(&ci.as_str()))
 }
 
 /// A port that no other test of this process was given and few others may have.
-pub(super) fn some_port() -> u16 {
+pub(crate) fn some_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let width = PORTS.end - PORTS.start;
     let at = std::process::id().wrapping_mul(7_919).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

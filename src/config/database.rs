@@ -1,0 +1,283 @@
+//! The database: where incidents are kept, and how much of it a node may use.
+
+use super::{Secret, parse_duration};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Connections of a node unless something says how many.
+const POOL_MAX_DEFAULT: usize = 10;
+
+/// How long a request waits for a connection unless something says how long.
+const POOL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Where incidents are kept, and what that may cost.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    /// Where incidents are kept: postgres://…, sqlite:FILE, or none; without it there are no incidents
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<Secret>,
+    /// The same PostgreSQL past its PgBouncer, for `roomcast migrate`
+    #[arg(long, env = "DATABASE_URL_DIRECT", value_name = "URL", hide_env_values = true)]
+    pub database_url_direct: Option<Secret>,
+    /// Most connections to the database; 10 unless given here or as `connection_limit` in its address
+    #[arg(long, env = "DB_POOL_MAX", value_name = "N")]
+    pub db_pool_max: Option<usize>,
+    /// Connections that are kept when nothing is to be done
+    #[arg(long, env = "DB_POOL_MIN", value_name = "N", default_value_t = 2)]
+    pub db_pool_min: usize,
+    /// How long a request waits for a connection; 5s unless given here or, in seconds, as `pool_timeout` in the address
+    #[arg(long, env = "DB_POOL_TIMEOUT", value_name = "TIME", value_parser = parse_duration)]
+    pub db_pool_timeout: Option<Duration>,
+    /// How long what nobody waits for may wait for a connection
+    #[arg(long, env = "DB_WORKER_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub db_worker_timeout: Duration,
+    /// Most requests that wait for a connection; more are answered 503 at once
+    #[arg(long, env = "DB_POOL_QUEUE", value_name = "N", default_value_t = 2_000)]
+    pub db_pool_queue: usize,
+    /// How long it may take to connect to the database
+    #[arg(long, env = "DB_CONNECT_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub db_connect_timeout: Duration,
+    /// How long one operation of the database may take
+    #[arg(long, env = "DB_STATEMENT_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub db_statement_timeout: Duration,
+    /// Operations of the database that take longer are logged
+    #[arg(long, env = "DB_SLOW", value_name = "TIME", default_value = "300ms", value_parser = parse_duration)]
+    pub db_slow: Duration,
+    /// After how long a silent connection to the database is asked whether it lives
+    #[arg(long, env = "DB_KEEPALIVE_IDLE", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub db_keepalive_idle: Duration,
+    /// How often it is asked then
+    #[arg(long, env = "DB_KEEPALIVE_INTERVAL", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub db_keepalive_interval: Duration,
+    /// How often in vain before it is given up
+    #[arg(long, env = "DB_KEEPALIVE_RETRIES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub db_keepalive_retries: u32,
+}
+
+/// Which database it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabasePlace {
+    /// A PostgreSQL server, or a PgBouncer in front of one.
+    Postgres(Box<PostgresPlace>),
+    /// A file of this machine.
+    Sqlite(PathBuf),
+}
+
+/// How a PostgreSQL server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresPlace {
+    /// The address without what is said below.
+    pub url: Secret,
+    /// Whether TLS is spoken, as `sslmode` says.
+    pub tls: DatabaseTls,
+    /// Whom to believe instead of the authorities of this machine: `sslrootcert`.
+    pub root_cert: Option<PathBuf>,
+    /// `connection_limit`.
+    connection_limit: Option<usize>,
+    /// `pool_timeout`.
+    pool_timeout: Option<Duration>,
+}
+
+/// How the connection to a PostgreSQL server is protected, with the words of libpq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseTls {
+    /// `disable`.
+    Off,
+    /// `prefer`, as when nothing is said: TLS if the server has it, whoever it is.
+    Prefer,
+    /// `require`: TLS, whoever the server is.
+    Require,
+    /// `verify-full`: TLS with the server that the address names, and no other.
+    Verify,
+}
+
+impl DatabaseSettings {
+    /// Which database is meant.
+    ///
+    /// # Errors
+    /// A sentence that shows nothing of the address.
+    pub fn place(&self) -> Result<Option<DatabasePlace>, String> {
+        self.database_url.as_ref().map_or(Ok(None), |url| read_place("database-url", url.expose()))
+    }
+
+    /// Which database is migrated.
+    ///
+    /// # Errors
+    /// A sentence that shows nothing of the address.
+    pub fn direct_place(&self) -> Result<Option<DatabasePlace>, String> {
+        match &self.database_url_direct {
+            Some(url) => read_place("database-url-direct", url.expose()),
+            None => self.place(),
+        }
+    }
+
+    /// Most connections to the database.
+    #[must_use]
+    pub fn pool_max(&self) -> usize {
+        self.db_pool_max.or_else(|| self.postgres()?.connection_limit).unwrap_or(POOL_MAX_DEFAULT)
+    }
+
+    /// How long a request waits for one.
+    #[must_use]
+    pub fn pool_timeout(&self) -> Duration {
+        self.db_pool_timeout.or_else(|| self.postgres()?.pool_timeout).unwrap_or(POOL_TIMEOUT_DEFAULT)
+    }
+
+    fn postgres(&self) -> Option<PostgresPlace> {
+        match self.place() {
+            Ok(Some(DatabasePlace::Postgres(place))) => Some(*place),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with these settings, one sentence each.
+    pub(super) fn check(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self.place().err().into_iter().collect();
+        if self.database_url_direct.is_some() {
+            problems.extend(self.direct_place().err());
+        }
+        let max = self.pool_max();
+        if max == 0 {
+            problems.push("db-pool-max is 0; it has to be at least 1".into());
+        } else if self.db_pool_min > max {
+            problems.push(format!("db-pool-min ({}) is more than db-pool-max ({max})", self.db_pool_min));
+        }
+        let times = [
+            ("db-pool-timeout", self.pool_timeout()),
+            ("db-worker-timeout", self.db_worker_timeout),
+            ("db-connect-timeout", self.db_connect_timeout),
+            ("db-statement-timeout", self.db_statement_timeout),
+            ("db-keepalive-idle", self.db_keepalive_idle),
+            ("db-keepalive-interval", self.db_keepalive_interval),
+        ];
+        problems.extend(
+            times
+                .into_iter()
+                .filter(|(_, time)| time.is_zero())
+                .map(|(name, _)| format!("{name} is 0; it has to be longer")),
+        );
+        problems
+    }
+}
+
+fn read_place(setting: &str, url: &str) -> Result<Option<DatabasePlace>, String> {
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let fine = !path.is_empty() && !path.contains('?') && !path.starts_with(':');
+        return fine
+            .then(|| Some(DatabasePlace::Sqlite(path.into())))
+            .ok_or_else(|| format!("{setting}: behind sqlite: stands the path of a file"));
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return read_postgres(setting, url).map(|place| Some(DatabasePlace::Postgres(Box::new(place))));
+    }
+    match url {
+        "none" => Ok(None),
+        _ => Err(format!("{setting} is no database; write for example postgres://user@host/name or sqlite:FILE")),
+    }
+}
+
+/// Takes out what the driver does not know, or knows otherwise.
+fn read_postgres(setting: &str, url: &str) -> Result<PostgresPlace, String> {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut place = PostgresPlace {
+        url: Secret::new(""),
+        tls: DatabaseTls::Prefer,
+        root_cert: None,
+        connection_limit: None,
+        pool_timeout: None,
+    };
+    let mut rest = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let bad = |what: &str| format!("{setting}: {name} is {what}");
+        match &*name {
+            "connection_limit" => place.connection_limit = Some(value.parse().map_err(|_| bad("a number"))?),
+            "pool_timeout" => {
+                let seconds = value.parse().map_err(|_| bad("a number of seconds"))?;
+                place.pool_timeout = Some(Duration::from_secs(seconds));
+            }
+            "sslmode" => place.tls = read_tls(&value).ok_or_else(|| bad("disable, prefer, require or verify-full"))?,
+            "sslrootcert" => place.root_cert = Some(PathBuf::from(&*value)),
+            // What other drivers want to be told about a PgBouncer is so here anyway.
+            "pgbouncer" => {}
+            "options" => return Err(bad("refused by poolers; set it for the role: ALTER ROLE … SET …")),
+            _ => drop(rest.append_pair(&name, &value)),
+        }
+    }
+    if place.root_cert.is_some() && place.tls == DatabaseTls::Require {
+        place.tls = DatabaseTls::Verify;
+    }
+    let rest = rest.finish();
+    place.url = Secret::new(&if rest.is_empty() { address.to_owned() } else { format!("{address}?{rest}") });
+    Ok(place)
+}
+
+fn read_tls(word: &str) -> Option<DatabaseTls> {
+    match word {
+        "disable" => Some(DatabaseTls::Off),
+        "allow" | "prefer" => Some(DatabaseTls::Prefer),
+        "require" => Some(DatabaseTls::Require),
+        "verify-full" => Some(DatabaseTls::Verify),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    fn database(url: &str) -> DatabaseSettings {
+        let settings = Settings::default().database;
+        DatabaseSettings { database_url: Some(Secret::new(url)), ..settings }
+    }
+
+    #[test]
+    fn what_poolers_and_other_drivers_say_in_an_address_is_understood() {
+        let database = database(
+            "postgres://u:p@h:6432/d?connection_limit=40&pool_timeout=30&pgbouncer=true&sslmode=require&application_name=x",
+        );
+        assert_eq!((database.pool_max(), database.pool_timeout()), (40, Duration::from_secs(30)));
+        let Ok(Some(DatabasePlace::Postgres(place))) = database.place() else { panic!() };
+        assert_eq!(place.url.expose(), "postgres://u:p@h:6432/d?application_name=x");
+        assert_eq!(place.tls, DatabaseTls::Require);
+        let flag = DatabaseSettings { db_pool_max: Some(7), ..database };
+        assert_eq!(flag.pool_max(), 7, "a flag is stronger");
+    }
+
+    #[test]
+    fn a_certificate_to_believe_means_that_the_server_is_verified() {
+        let Ok(Some(DatabasePlace::Postgres(place))) =
+            database("postgres://h/d?sslmode=require&sslrootcert=/ca").place()
+        else {
+            panic!()
+        };
+        assert_eq!((place.tls, place.root_cert), (DatabaseTls::Verify, Some("/ca".into())));
+    }
+
+    #[test]
+    fn a_file_or_nothing_may_be_meant() {
+        for url in ["sqlite:a/b.sqlite", "sqlite://a/b.sqlite"] {
+            assert_eq!(database(url).place(), Ok(Some(DatabasePlace::Sqlite("a/b.sqlite".into()))), "{url}");
+        }
+        assert_eq!(database("none").place(), Ok(None));
+    }
+
+    #[test]
+    fn faults_are_said_without_the_address() {
+        for (url, expected) in [
+            ("mysql://u:hunter2@h/d", "is no database"),
+            ("sqlite:", "path of a file"),
+            ("postgres://u:hunter2@h/d?connection_limit=x", "connection_limit is a number"),
+            ("postgres://u:hunter2@h/d?sslmode=verify-ca", "sslmode is disable"),
+            ("postgres://u:hunter2@h/d?options=-cx%3D1", "refused by poolers"),
+            ("postgres://u:hunter2@h/d?connection_limit=0", "db-pool-max is 0"),
+            ("postgres://u:hunter2@h/d?connection_limit=1", "db-pool-min (2) is more than"),
+            ("postgres://u:hunter2@h/d?pool_timeout=0", "db-pool-timeout is 0"),
+        ] {
+            let problems = database(url).check().join("\n");
+            assert!(problems.contains(expected) && !problems.contains("hunter2"), "{url}: {problems}");
+        }
+    }
+}

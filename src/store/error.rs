@@ -1,0 +1,37 @@
+//! Why the database did not do something.
+
+use crate::metrics::OperationResult;
+use std::time::Duration;
+
+/// Why an operation has no answer. Whether it was done is known only with [`StoreError::Exhausted`] and
+/// [`StoreError::Conflict`]: it was not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No connection became free in time.
+    #[error("no connection to the database became free within {0:?}")]
+    Exhausted(Duration),
+    /// The database cannot be reached, or does not take anything at the moment.
+    #[error("the database is away: {0}")]
+    Unavailable(String),
+    /// The database took longer than it may.
+    #[error("the database took longer than {0:?}")]
+    Timeout(Duration),
+    /// Others changed the same, again and again.
+    #[error("others changed the same at the same time")]
+    Conflict,
+    /// The database said something that nobody expected.
+    #[error("a fault of the database or of what it was asked: {0}")]
+    Fault(String),
+}
+
+impl StoreError {
+    /// How it is counted.
+    pub(super) const fn result(&self) -> OperationResult {
+        match self {
+            Self::Exhausted(_) | Self::Unavailable(_) => OperationResult::Unavailable,
+            Self::Timeout(_) => OperationResult::Timeout,
+            Self::Conflict => OperationResult::Conflict,
+            Self::Fault(_) => OperationResult::Fault,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What lasts: the only place with SQL.
+//!
+//! One narrow trait for each part of the domain, and two databases behind them: PostgreSQL, through one small pool, and
+//! SQLite, for a node that is alone. Both keep the same promises, and one suite of tests holds them to it
+//! (`tests/it/store`). A connection is held inside an operation and never across anything else that is waited for.
+
+mod error;
+mod gate;
+mod migrations;
+mod postgres;
+mod records;
+mod sqlite;
+
+pub use error::StoreError;
+pub use migrations::{Migrated, migrate};
+pub use records::{
+    Actor, Created, Deleted, Incident, IncidentFilter, Ingested, IntegrationKey, KnownKey, NewIncident, NewKey, Once,
+    OutboxEvent, Page, Reason, Service, Severity, Status, Step, StepEvent, TimelineEvent, Transitioned, Trigger,
+    Verdict, Which,
+};
+
+use crate::config::{DatabasePlace, DatabaseSettings};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::DatabaseStats;
+use futures_util::future::BoxFuture;
+use postgres::Postgres;
+use sqlite::Sqlite;
+use std::fmt::Debug;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What an operation comes to.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Says what becomes of an incident, knowing how it is. It may be asked several times, when others change the incident.
+pub type Decide = Arc<dyn Fn(&Incident) -> Verdict + Send + Sync>;
+
+/// Says events in their rooms, in order. Returns how many, from the first on, have been said.
+pub type Publish = Arc<dyn Fn(&[OutboxEvent]) -> usize + Send + Sync>;
+
+/// How a change keeps off others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// The row is locked: for programs.
+    Locked,
+    /// SERIALIZABLE, tried again up to two times: for people. SQLite is never less.
+    Serializable,
+}
+
+/// Services, and the keys by which monitoring speaks for them.
+pub trait ServiceStore: Debug + Send + Sync {
+    /// Adds a service. False: there is one with this slug.
+    fn create_service(&self, service: Service) -> Answer<'_, bool>;
+    /// The service with this slug.
+    fn service(&self, slug: String) -> Answer<'_, Option<Service>>;
+    /// Up to `limit` services in the order of their slugs, after this one.
+    fn services(&self, after: Option<String>, limit: u32) -> Answer<'_, Vec<Service>>;
+    /// Changes the name and the maintenance of a service; incidents that maintenance hides until later are due when it ends.
+    /// False: there is none.
+    fn change_service(&self, service: Service) -> Answer<'_, bool>;
+    /// Forgets a service that never had an incident, and its keys.
+    fn delete_service(&self, slug: String) -> Answer<'_, Deleted>;
+    /// Adds a key.
+    fn create_key(&self, key: NewKey) -> Answer<'_, ()>;
+    /// Up to `limit` keys of a service, in the order in which they were made.
+    fn keys(&self, service: Uuid, limit: u32) -> Answer<'_, Vec<IntegrationKey>>;
+    /// Revokes a key. False: the service has no such key that is good.
+    fn revoke_key(&self, service: Uuid, key: Uuid, now: i64) -> Answer<'_, bool>;
+    /// The key with this digest, if it is good.
+    fn known_key(&self, digest: [u8; 32]) -> Answer<'_, Option<KnownKey>>;
+}
+
+/// Incidents and their timelines.
+pub trait IncidentStore: Debug + Send + Sync {
+    /// Takes up an event of monitoring: the open incident of its key has happened once more, or a new one is opened. None: no such
+    /// integration key.
+    fn ingest(&self, trigger: Trigger) -> Answer<'_, Option<Ingested>>;
+    /// Opens an incident, at most one for a key and, with `once`, at most one for a request.
+    fn create(&self, new: NewIncident, once: Option<Once>) -> Answer<'_, Created>;
+    /// Changes an incident as `decide` says, with its timeline and the outbox, in one transaction.
+    fn change(&self, which: Which, isolation: Isolation, decide: Decide) -> Answer<'_, Transitioned>;
+    /// One incident.
+    fn incident(&self, id: Uuid) -> Answer<'_, Option<Incident>>;
+    /// A page of incidents, the newest first.
+    fn incidents(&self, filter: IncidentFilter) -> Answer<'_, Page>;
+    /// Up to `limit` events of an incident after `after_seq`, in order.
+    fn timeline(&self, id: Uuid, after_seq: i64, limit: u32) -> Answer<'_, Vec<TimelineEvent>>;
+    /// Up to `limit` incidents that should be awake at `now`, those first that are most overdue.
+    fn due(&self, now: i64, limit: u32) -> Answer<'_, Vec<Uuid>>;
+    /// Up to `limit` incidents of a service that are triggered, in the order of their ids, after this one.
+    fn triggered(&self, service: Uuid, after: Uuid, limit: u32) -> Answer<'_, Vec<Uuid>>;
+    /// Forgets requests that are remembered no longer, up to `limit`.
+    fn forget_requests(&self, now: i64, limit: u32) -> Answer<'_, u64>;
+}
+
+/// What has to be said in rooms.
+pub trait OutboxStore: Debug + Send + Sync {
+    /// The parts in which something waits.
+    fn waiting(&self) -> Answer<'_, Vec<i16>>;
+    /// Hands up to `limit` events of a part to `publish`, in order, and forgets those that were said. Returns how many were;
+    /// none too while somebody else does the same.
+    fn relay(&self, part: i16, limit: u32, publish: Publish) -> Answer<'_, usize>;
+    /// How many events wait, and since when the oldest does. Says too that the database is there.
+    fn look(&self) -> Answer<'_, (u64, Option<i64>)>;
+}
+
+/// A database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Services and keys.
+    pub services: Arc<dyn ServiceStore>,
+    /// Incidents.
+    pub incidents: Arc<dyn IncidentStore>,
+    /// The outbox.
+    pub outbox: Arc<dyn OutboxStore>,
+    door: Door,
+}
+
+#[derive(Debug, Clone)]
+enum Door {
+    Postgres(Arc<Postgres>),
+    Sqlite(Arc<Sqlite>),
+}
+
+impl Store {
+    /// Opens the database that the settings name; `None` when they name none. A PostgreSQL that is away is no error: it is
+    /// tried again whenever something is asked.
+    ///
+    /// # Errors
+    /// When the address cannot be understood, a file cannot be opened, or the schema is older than this program.
+    pub async fn open(
+        settings: &DatabaseSettings,
+        stats: &Arc<DatabaseStats>,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<Self>, StoreError> {
+        let store = match settings.place().map_err(StoreError::Fault)? {
+            None => return Ok(None),
+            Some(DatabasePlace::Postgres(place)) => {
+                let postgres = Arc::new(Postgres::open(&place, settings, stats)?);
+                Box::pin(postgres.check_schema()).await?;
+                lifecycle.spawn("database pool", Arc::clone(&postgres).keep(lifecycle.clone()));
+                Self::with(Arc::clone(&postgres), Door::Postgres(postgres))
+            }
+            Some(DatabasePlace::Sqlite(path)) => {
+                migrations::migrate_sqlite(&path)?;
+                let sqlite = Arc::new(Sqlite::open(&path, settings, stats, lifecycle)?);
+                Self::with(Arc::clone(&sqlite), Door::Sqlite(sqlite))
+            }
+        };
+        Ok(Some(store))
+    }
+
+    fn with<T: ServiceStore + IncidentStore + OutboxStore + 'static>(parts: Arc<T>, door: Door) -> Self {
+        Self { services: Arc::clone(&parts) as _, incidents: Arc::clone(&parts) as _, outbox: parts, door }
+    }
+
+    /// Ends its connections and threads, once what runs has ended.
+    pub fn close(&self) {
+        match &self.door {
+            Door::Postgres(postgres) => postgres.close(),
+            Door::Sqlite(sqlite) => sqlite.close(),
+        }
+    }
+}
+
+/// In how many parts the outbox is relayed, each in order.
+const OUTBOX_PARTS: u8 = 8;
+
+/// In which part of the outbox the events of an incident are.
+fn outbox_part(incident: Uuid) -> i16 {
+    i16::from(incident.as_bytes()[15] % OUTBOX_PARTS)
+}

@@ -1,0 +1,87 @@
+//! A connection to PostgreSQL: what it is told, how it is protected, and what its errors mean.
+
+use super::tls::{self, Protection};
+use crate::config::{DatabaseSettings, DatabaseTls, PostgresPlace};
+use crate::lifecycle::spawn_driver;
+use crate::store::StoreError;
+use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config};
+
+/// How long sent bytes may stay unacknowledged before the kernel gives a connection up.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the driver is told.
+pub(super) fn config(place: &PostgresPlace, settings: &DatabaseSettings) -> Result<Config, StoreError> {
+    let parsed = place.url.expose().parse::<Config>();
+    // The driver's complaint may show parts of the address.
+    let mut config = parsed.map_err(|_| StoreError::Fault("database-url cannot be understood".into()))?;
+    if config.get_application_name().is_none() {
+        config.application_name("roomcast");
+    }
+    config
+        .ssl_mode(match place.tls {
+            DatabaseTls::Off => SslMode::Disable,
+            DatabaseTls::Prefer => SslMode::Prefer,
+            DatabaseTls::Require | DatabaseTls::Verify => SslMode::Require,
+        })
+        .connect_timeout(settings.db_connect_timeout)
+        .tcp_user_timeout(TCP_USER_TIMEOUT)
+        .keepalives(true)
+        .keepalives_idle(settings.db_keepalive_idle)
+        .keepalives_interval(settings.db_keepalive_interval)
+        .keepalives_retries(settings.db_keepalive_retries);
+    Ok(config)
+}
+
+/// How connections are protected.
+pub(super) fn protection(place: &PostgresPlace) -> Result<Protection, StoreError> {
+    tls::protection(place.tls, place.root_cert.as_deref()).map_err(StoreError::Fault)
+}
+
+/// A connection of its own, outside of any pool.
+pub(in crate::store) async fn connect(
+    place: &PostgresPlace,
+    settings: &DatabaseSettings,
+) -> Result<Client, StoreError> {
+    let (config, tls) = (config(place, settings)?, protection(place)?);
+    let connected = tokio::time::timeout(settings.db_connect_timeout, Box::pin(config.connect(tls))).await;
+    let (client, connection) =
+        connected.map_err(|_| StoreError::Timeout(settings.db_connect_timeout))?.map_err(error)?;
+    spawn_driver(async move {
+        // Whoever uses the client hears of it there.
+        let _ended = connection.await;
+    });
+    Ok(client)
+}
+
+/// What an error of the driver means.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(in crate::store) fn error(error: tokio_postgres::Error) -> StoreError {
+    let Some(said) = error.as_db_error() else {
+        // No answer of the server: the connection was lost or never there.
+        let is_local = error.to_string().contains("deserializing") || error.to_string().contains("serializing");
+        let text = describe(&error);
+        return if is_local { StoreError::Fault(text) } else { StoreError::Unavailable(text) };
+    };
+    let code = said.code();
+    if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
+        return StoreError::Conflict;
+    }
+    if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE {
+        return StoreError::Unavailable(describe(&error));
+    }
+    // Connection exceptions, lack of resources, operator intervention; and a server that has become a replica.
+    let is_away = ["08", "53", "57"].iter().any(|class| code.code().starts_with(class));
+    if is_away || *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+        return StoreError::Unavailable(describe(&error));
+    }
+    StoreError::Fault(describe(&error))
+}
+
+/// The driver's word and what is behind it.
+fn describe(error: &tokio_postgres::Error) -> String {
+    let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}")
+}

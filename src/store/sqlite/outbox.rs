@@ -1,0 +1,47 @@
+//! The outbox in SQLite: said first, forgotten then. Whoever dies in between has it said twice.
+
+use super::rows::timeline_event;
+use super::{Sqlite, error};
+use crate::metrics::PoolShare::Relay;
+use crate::store::{Answer, OutboxEvent, OutboxStore, Publish};
+
+impl OutboxStore for Sqlite {
+    fn waiting(&self) -> Answer<'_, Vec<i16>> {
+        Box::pin(self.read(Relay, "outbox", move |db| {
+            let mut statement = db.prepare_cached("SELECT DISTINCT part FROM outbox").map_err(error)?;
+            let rows = statement.query_map([], |row| row.get(0)).map_err(error)?;
+            rows.collect::<Result<_, _>>().map_err(error)
+        }))
+    }
+
+    fn relay(&self, part: i16, limit: u32, publish: Publish) -> Answer<'_, usize> {
+        let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at FROM outbox o \
+                   JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
+                   JOIN incidents i ON i.id = o.incident_id JOIN services s ON s.id = i.service_id \
+                   WHERE o.part = ?1 ORDER BY o.id LIMIT ?2";
+        // The thread that writes is the one process that relays.
+        Box::pin(self.write(Relay, "relay", move |tx| {
+            let mut statement = tx.prepare_cached(sql).map_err(error)?;
+            let rows = statement.query_map((part, limit), |row| {
+                let event = OutboxEvent { incident: row.get(1)?, service: row.get(2)?, event: timeline_event(row, 3)? };
+                Ok((row.get::<_, i64>(0)?, event))
+            });
+            let (ids, events): (Vec<_>, Vec<_>) =
+                rows.map_err(error)?.collect::<Result<Vec<_>, _>>().map_err(error)?.into_iter().unzip();
+            let said = publish(&events).min(events.len());
+            if let Some(last) = said.checked_sub(1).map(|at| ids[at]) {
+                tx.execute("DELETE FROM outbox WHERE part = ?1 AND id <= ?2", (part, last)).map_err(error)?;
+            }
+            Ok(said)
+        }))
+    }
+
+    fn look(&self) -> Answer<'_, (u64, Option<i64>)> {
+        Box::pin(self.read(Relay, "look", move |db| {
+            let sql = "SELECT count(*), min(created_at) FROM outbox";
+            let (depth, oldest): (i64, _) =
+                db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(error)?;
+            Ok((u64::try_from(depth).unwrap_or(0), oldest))
+        }))
+    }
+}

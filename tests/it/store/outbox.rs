@@ -1,0 +1,95 @@
+//! The outbox: everything is said at least once, in the order of its incident, and then forgotten.
+
+use super::{Bench, NOW};
+use roomcast::store::{OutboxEvent, Publish};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+super::contracts! {
+    everything_is_said_in_order_and_then_forgotten
+    what_could_not_be_said_stays
+    two_nodes_say_everything_once
+}
+
+/// Takes everything up to `most` at a time.
+fn listener(most: usize) -> (Publish, Arc<Mutex<Vec<OutboxEvent>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::clone(&heard);
+    let publish = move |events: &[OutboxEvent]| {
+        let taken = events.len().min(most);
+        ears.lock().unwrap().extend_from_slice(&events[..taken]);
+        taken
+    };
+    (Arc::new(publish), heard)
+}
+
+async fn relay_all(bench: &Bench, publish: &Publish) -> usize {
+    let mut said = 0;
+    for part in bench.store.outbox.waiting().await.unwrap() {
+        loop {
+            match bench.store.outbox.relay(part, 7, Arc::clone(publish)).await.unwrap() {
+                0 => break,
+                n => said += n,
+            }
+        }
+    }
+    said
+}
+
+fn in_order(heard: &[OutboxEvent]) {
+    let mut last = BTreeMap::new();
+    for said in heard {
+        let before = last.insert(said.incident, said.event.seq).unwrap_or(0);
+        assert_eq!(said.event.seq, before + 1, "of incident {}", said.incident);
+    }
+}
+
+async fn everything_is_said_in_order_and_then_forgotten(bench: Bench) {
+    bench.service().await;
+    for n in 0..60 {
+        bench.trigger(&format!("key-{}", n % 12), NOW + n).await;
+    }
+    let (depth, oldest) = bench.store.outbox.look().await.unwrap();
+    assert_eq!((depth, oldest), (60, Some(NOW)));
+    let (publish, heard) = listener(usize::MAX);
+    assert_eq!(relay_all(&bench, &publish).await, 60);
+    {
+        let heard = heard.lock().unwrap();
+        in_order(&heard);
+        assert!(heard.iter().all(|said| said.service == "api"));
+        assert_eq!(heard.iter().filter(|said| said.event.kind == "incident.triggered").count(), 12);
+    }
+    assert_eq!(bench.store.outbox.look().await.unwrap(), (0, None));
+    assert!(bench.store.outbox.waiting().await.unwrap().is_empty());
+}
+
+async fn what_could_not_be_said_stays(bench: Bench) {
+    bench.service().await;
+    for n in 0..5 {
+        bench.trigger("disk", NOW + n).await;
+    }
+    let part = bench.store.outbox.waiting().await.unwrap()[0];
+    let (deaf, _) = listener(0);
+    assert_eq!(bench.store.outbox.relay(part, 10, deaf).await.unwrap(), 0);
+    assert_eq!(bench.store.outbox.look().await.unwrap().0, 5);
+    let (two, heard) = listener(2);
+    assert_eq!(bench.store.outbox.relay(part, 10, Arc::clone(&two)).await.unwrap(), 2);
+    assert_eq!(bench.store.outbox.relay(part, 10, Arc::clone(&two)).await.unwrap(), 2);
+    assert_eq!(bench.store.outbox.relay(part, 10, two).await.unwrap(), 1);
+    in_order(&heard.lock().unwrap());
+}
+
+async fn two_nodes_say_everything_once(bench: Bench) {
+    bench.service().await;
+    let other = bench.neighbour().await;
+    for n in 0..80 {
+        bench.trigger(&format!("key-{}", n % 16), NOW + n).await;
+    }
+    let (publish, heard) = listener(usize::MAX);
+    while bench.store.outbox.look().await.unwrap().0 > 0 {
+        tokio::join!(relay_all(&bench, &publish), relay_all(&other, &publish));
+    }
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 80);
+    in_order(&heard);
+}
