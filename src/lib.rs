@@ -11,6 +11,7 @@
 //! | [`transport`] | sockets: the only place that reads from and writes to clients |
 //! | [`adapter`] | the other nodes: what they are told and asked, and what comes from them |
 //! | [`limiter`] | what strangers may cost, by address and by key |
+//! | [`incidents`] | what monitoring says, and what people do about it |
 //! | [`store`] | what lasts: the only place with SQL |
 //! | [`http`] | REST for services and operators |
 //! | [`app`] | wires, runs, drains; the only one that knows everyone |
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod hub;
+pub mod incidents;
 pub mod lifecycle;
 pub mod limiter;
 pub mod metrics;

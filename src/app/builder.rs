@@ -131,6 +131,7 @@ impl Builder {
             origins,
             tls,
             node,
+            seeded: mode == Mode::Open,
         })
     }
 }

@@ -11,11 +11,12 @@ use crate::adapter::Driver;
 use crate::config::{AuthSettings, DatabaseSettings, Settings};
 use crate::http::{self, Api, ApiKeys, Guards};
 use crate::hub::{Hub, Inbox};
+use crate::incidents::Incidents;
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::{Ledger, Limiter};
 use crate::metrics::Metrics;
 use crate::session::{Access, Application, TokenKey};
-use crate::store;
+use crate::store::{self, Store};
 use crate::transport::listener::{self, AcceptRules, Front, HTTP_CONNECTION_LIFE};
 use crate::transport::{Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::adapter::Bus;
 pub use crate::hub::{Policies, Right};
+pub use crate::incidents::DEV_ROUTING_KEY;
 pub use crate::session::{Claims, RoomClaim};
 pub use crate::store::Migrated;
 pub use builder::Builder;
@@ -64,6 +66,8 @@ pub struct App {
     origins: Origins,
     tls: Option<Tls>,
     node: String,
+    /// Whether a database without services gets one to begin with.
+    seeded: bool,
 }
 
 /// Has a running server take up files that have changed: those of TLS.
@@ -140,9 +144,11 @@ impl App {
             origins,
             tls,
             node,
+            seeded,
         } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
+        let incidents = open_incidents(&settings, seeded, &hub, &metrics, &lifecycle).await?;
         let limiter = Limiter::new(&settings, metrics.node().clone(), ledger);
         let close_cluster = CancellationToken::new();
         let has_others = driver.is_some();
@@ -161,17 +167,12 @@ impl App {
         }
         hub.keep_revoked(access.revoked().clone());
         threads::start(&lifecycle, seats, &settings, drive)?;
-        if has_others {
-            let stop = close_cluster.clone();
-            lifecycle.spawn("answers to other nodes", hub.clone().answer_others(async move { stop.cancelled().await }));
-        }
-        let closing = close_cluster.clone();
-        lifecycle.spawn("presence events", hub.clone().tell_attendance(async move { closing.cancelled().await }));
+        speak_to_others(&hub, has_others, &close_cluster, &lifecycle);
         access.keep(&lifecycle);
         let rules = accept_rules(&settings);
         let stats = metrics.node();
         let guards = Guards { keys, limiter: limiter.clone() };
-        let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, &node);
+        let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, incidents, &node);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         lifecycle.spawn("shared rate limits", limiter.clone().tell(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
@@ -194,6 +195,35 @@ impl App {
         let running = Running { hub, metrics, lifecycle, close_public, close_cluster, close_admin };
         Ok(Box::pin(running.drain(&settings.drain)).await)
     }
+}
+
+/// Has other nodes' questions answered, if there may be others, and everybody told who comes and goes.
+fn speak_to_others(hub: &Hub, has_others: bool, close_cluster: &CancellationToken, lifecycle: &Lifecycle) {
+    if has_others {
+        let stop = close_cluster.clone().cancelled_owned();
+        lifecycle.spawn("answers to other nodes", hub.clone().answer_others(stop));
+    }
+    let stop = close_cluster.clone().cancelled_owned();
+    lifecycle.spawn("presence events", hub.clone().tell_attendance(stop));
+}
+
+/// Opens the database, if the settings name one, and has what is in its outbox said.
+async fn open_incidents(
+    settings: &Settings,
+    seeded: bool,
+    hub: &Hub,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Option<Incidents>> {
+    let stats = &metrics.node().database;
+    let store =
+        Box::pin(Store::open(&settings.database, stats, lifecycle)).await.context("cannot open the database")?;
+    let Some(incidents) = store.map(Incidents::new) else { return Ok(None) };
+    if seeded {
+        Box::pin(incidents.begin_with_a_service()).await.context("cannot write to the database")?;
+    }
+    incidents.keep(hub.clone(), Arc::clone(stats), lifecycle);
+    Ok(Some(incidents))
 }
 
 fn accept_rules(settings: &Settings) -> AcceptRules {

@@ -1,7 +1,7 @@
 //! `roomcast dev`: an open server on this machine, with everything that is needed to try it.
 
 use super::{Failure, SettingsArgs, host, say};
-use crate::app::{App, Claims, Mode, sign_token};
+use crate::app::{App, Claims, DEV_ROUTING_KEY, Mode, sign_token};
 use crate::config::Secret;
 use anyhow::Context as _;
 use clap::Args;
@@ -63,7 +63,10 @@ impl Dev {
             None // somebody else signs them
         };
         let (path, tls) = (settings.listen.socketio_path.clone(), settings.tls.tls_cert.is_some());
-        host::run(settings, Mode::Open, |app| say(&banner(app, &path, &about_token(token.as_deref(), secret), tls)?))
+        let incidents = matches!(settings.database.place(), Ok(Some(_)));
+        host::run(settings, Mode::Open, |app| {
+            say(&banner(app, &path, &about_token(token.as_deref(), secret), tls, incidents)?)
+        })
     }
 }
 
@@ -92,10 +95,21 @@ fn about_token(token: Option<&str>, lasts: bool) -> String {
     }
 }
 
-fn banner(app: &App, socketio_path: &str, token: &str, tls: bool) -> anyhow::Result<String> {
+fn banner(app: &App, socketio_path: &str, token: &str, tls: bool, incidents: bool) -> anyhow::Result<String> {
     let s = if tls { "s" } else { "" };
     let (public, admin) = (app.public_address()?, app.admin_address()?);
     let version = env!("CARGO_PKG_VERSION");
+    let incident = if incidents {
+        format!(
+            "
+Open an incident, as monitoring does, and hear of it in the room incidents:
+
+  curl -H 'Content-Type: application/json' -d '{{\"routing_key\":\"{DEV_ROUTING_KEY}\",\"event_action\":\"trigger\",\"payload\":{{\"summary\":\"disk full\",\"source\":\"db-1\",\"severity\":\"critical\"}}}}' http{s}://{public}/v2/enqueue
+"
+        )
+    } else {
+        String::new()
+    };
     Ok(format!(
         "
 roomcast {version}: an open server for development; anybody on this machine may connect and publish
@@ -110,7 +124,7 @@ Connect, and say something (install wscat with: npm install -g wscat):
 
   wscat -c 'ws{s}://{public}/ws?room=lobby'
   curl -H 'Content-Type: application/json' -d '{{\"event\":\"message\",\"data\":\"hello\"}}' http{s}://{public}/api/v1/rooms/lobby/events
-
+{incident}
 {token}
 "
     ))

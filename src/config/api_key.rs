@@ -27,14 +27,26 @@ pub enum Scope {
     SessionsWrite,
     /// Revoke tokens.
     TokensRevoke,
+    /// See incidents and services.
+    IncidentsRead,
+    /// Open incidents, and do something about them.
+    IncidentsWrite,
     /// Everything.
     Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 6] =
-        [Self::RoomsPublish, Self::RoomsRead, Self::SessionsRead, Self::SessionsWrite, Self::TokensRevoke, Self::Admin];
+    pub const ALL: [Self; 8] = [
+        Self::RoomsPublish,
+        Self::RoomsRead,
+        Self::SessionsRead,
+        Self::SessionsWrite,
+        Self::TokensRevoke,
+        Self::IncidentsRead,
+        Self::IncidentsWrite,
+        Self::Admin,
+    ];
 
     /// The word in settings and documents.
     #[must_use]
@@ -45,6 +57,8 @@ impl Scope {
             Self::SessionsRead => "sessions:read",
             Self::SessionsWrite => "sessions:write",
             Self::TokensRevoke => "tokens:revoke",
+            Self::IncidentsRead => "incidents:read",
+            Self::IncidentsWrite => "incidents:write",
             Self::Admin => "admin",
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Api;
 use crate::lifecycle;
+use crate::metrics::{Cell, PoolShare, ShareStats};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -67,17 +68,64 @@ struct Health {
     /// `null` where the system does not say.
     open_fds: Option<u64>,
     max_fds: Option<u64>,
+    /// `null` without a database.
+    database: Option<Database>,
+}
+
+/// What is known of the database without asking it: an answer that waits for it would say nothing when it matters.
+#[derive(Debug, Serialize)]
+struct Database {
+    connected: bool,
+    pool: Pool,
+    outbox: Outbox,
+}
+
+#[derive(Debug, Serialize)]
+struct Pool {
+    max: u64,
+    connections: u64,
+    busy: u64,
+    waiting: u64,
+    exhausted: u64,
+}
+
+/// Events of incidents that wait to be said in their rooms.
+#[derive(Debug, Serialize)]
+struct Outbox {
+    depth: u64,
+    oldest_age_ms: u64,
+}
+
+impl Api {
+    fn database(&self) -> Option<Database> {
+        self.incidents.as_ref()?;
+        let stats = &self.metrics.node().database;
+        let sum =
+            |cell: fn(&ShareStats) -> &Cell| PoolShare::ALL.iter().map(|share| cell(stats.share(*share)).get()).sum();
+        Some(Database {
+            connected: stats.up.get() == 1,
+            pool: Pool {
+                max: stats.max.get(),
+                connections: stats.connections.get(),
+                busy: sum(|share| &share.busy),
+                waiting: sum(|share| &share.waiting),
+                exhausted: sum(|share| &share.exhausted),
+            },
+            outbox: Outbox { depth: stats.outbox_depth.get(), oldest_age_ms: stats.outbox_age_us.get() / 1_000 },
+        })
+    }
 }
 
 /// One look at this node, for people.
 pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
     let (metrics, workers) = (&api.metrics, api.metrics.workers());
     let lag_us = metrics.worker_lag_us(lifecycle::unix_millis());
+    let database = api.database();
     Json(Health {
         status: match () {
             () if api.is_draining() => "draining",
             () if lag_us > STUCK_US => "stuck",
-            () if api.is_cut_off() => "degraded",
+            () if api.is_cut_off() || database.as_ref().is_some_and(|database| !database.connected) => "degraded",
             () => "ok",
         },
         version: env!("CARGO_PKG_VERSION"),
@@ -90,6 +138,7 @@ pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
         outbox_bytes: metrics.sum(|stats| &stats.outbox_bytes),
         open_fds: open_fds(),
         max_fds: getrlimit(Resource::Nofile).current,
+        database,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::protocol::name::check_room_name;
 use crate::protocol::refusal::{Code, Refusal};
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -85,6 +85,41 @@ impl FromRequestParts<Api> for NotIdempotent {
             return Err(Problem::bad_request(detail));
         }
         Ok(Self)
+    }
+}
+
+/// What a service calls a request that has to be done once; it is 1 to 255 printable characters.
+#[derive(Debug)]
+pub(super) struct RequestKey(pub(super) Option<String>);
+
+impl FromRequestParts<Api> for RequestKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        let key = key.to_str().ok().filter(|key| (1..=NAME_MAX_BYTES).contains(&key.len()));
+        let bad =
+            || Problem::bad_request(format!("\"{IDEMPOTENCY_KEY}\" has 1 to {NAME_MAX_BYTES} printable characters"));
+        key.map(|key| Self(Some(key.to_owned()))).ok_or_else(bad)
+    }
+}
+
+/// The newest event that is known, as an `ETag` said.
+#[derive(Debug)]
+pub(super) struct IfMatch(pub(super) Option<i64>);
+
+impl FromRequestParts<Api> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        match parts.headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim()) {
+            None | Some("*") => Ok(Self(None)),
+            Some(tag) => {
+                let seq = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')?.parse().ok());
+                let bad = || Problem::bad_request("\"If-Match\" is the \"ETag\" of an answer before, or *");
+                seq.map(|seq| Self(Some(seq))).ok_or_else(bad)
+            }
+        }
     }
 }
 

@@ -12,11 +12,13 @@ use crate::protocol::header::{bearer, is_this_machine};
 use crate::telemetry::Throttle;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::Method;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Header for services that cannot set `Authorization`.
@@ -141,8 +143,20 @@ impl std::fmt::Debug for ApiKeys {
     }
 }
 
+/// Who sends a request: the name of its key.
+#[derive(Debug, Clone)]
+pub(super) struct Principal(pub(super) String);
+
+impl FromRequestParts<Api> for Principal {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self("anybody".to_owned())))
+    }
+}
+
 /// Lets requests through whose key is valid and has the scope of the route.
-pub(super) async fn require_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+pub(super) async fn require_key(State(api): State<Api>, mut request: Request, next: Next) -> Result<Response, Problem> {
     if api.guards.keys.are_open() && is_foreign_page(request.headers()) {
         return Err(Problem::unauthenticated());
     }
@@ -155,6 +169,9 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
     if let Some((why, problem)) = visitor.refusal(asked.scope) {
         asked.refused(why, visitor.name(), &request, &api);
         return Err(if api.guards.keys.are_none() { Problem::closed() } else { problem });
+    }
+    if let Visitor::Service(known) = &visitor {
+        request.extensions_mut().insert(Principal(known.name.clone()));
     }
     let answer = next.run(request).await;
     asked.answered(visitor.name(), &answer);

@@ -5,14 +5,17 @@
 
 mod events;
 mod health;
+mod incidents;
 mod input;
 mod keys;
+mod monitoring;
 mod nodes;
 mod openapi;
 mod problem;
 mod rates;
 mod rooms;
 mod scopes;
+mod services;
 mod sessions;
 mod tap;
 mod users;
@@ -21,6 +24,7 @@ pub use keys::ApiKeys;
 
 use crate::config::Settings;
 use crate::hub::{Hub, Policies};
+use crate::incidents::Incidents;
 use crate::lifecycle;
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
@@ -44,6 +48,7 @@ pub struct Api {
     guards: Guards,
     policies: Arc<Policies>,
     taps: tap::Taps,
+    incidents: Option<Incidents>,
     limits: Limits,
     /// The issuers whose key sets have a name.
     issuers: Arc<[Arc<str>]>,
@@ -76,7 +81,14 @@ struct Limits {
 impl Api {
     /// The API of this node.
     #[must_use]
-    pub fn new(settings: &Settings, hub: Hub, metrics: Metrics, guards: Guards, node: &str) -> Self {
+    pub fn new(
+        settings: &Settings,
+        hub: Hub,
+        metrics: Metrics,
+        guards: Guards,
+        incidents: Option<Incidents>,
+        node: &str,
+    ) -> Self {
         let limits = Limits {
             body_bytes: settings.limits.max_body_bytes,
             packet_bytes: settings.limits.max_packet_bytes,
@@ -91,7 +103,8 @@ impl Api {
         let taps = tap::Taps::new(&settings.taps);
         let named = settings.auth.auth_jwks_urls.iter().filter_map(|set| set.issuer.as_deref());
         let issuers = named.map(Arc::from).collect();
-        Self { hub, metrics, guards, policies, taps, limits, issuers, node: node.into(), started: lifecycle::now() }
+        let (node, started) = (node.into(), lifecycle::now());
+        Self { hub, metrics, guards, policies, taps, incidents, limits, issuers, node, started }
     }
 
     fn is_draining(&self) -> bool {
@@ -116,6 +129,26 @@ fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/v1/users/{user}/leave", post(users::leave)),
         ("/api/v1/tokens/{jti}/revoke", post(users::revoke)),
         ("/api/v1/sessions/{sid}/tap", get(tap::watch)),
+        ("/api/v1/incidents", get(incidents::list).post(incidents::create)),
+        ("/api/v1/incidents/{id}", get(incidents::one).patch(incidents::edit)),
+        ("/api/v1/incidents/{id}/acknowledge", post(incidents::acknowledge)),
+        ("/api/v1/incidents/{id}/unacknowledge", post(incidents::unacknowledge)),
+        ("/api/v1/incidents/{id}/resolve", post(incidents::resolve)),
+        ("/api/v1/incidents/{id}/snooze", post(incidents::snooze)),
+        ("/api/v1/incidents/{id}/notes", get(incidents::notes).post(incidents::annotate)),
+        ("/api/v1/incidents/{id}/timeline", get(incidents::timeline)),
+        ("/api/v1/services", get(services::list).post(services::create)),
+        ("/api/v1/services/{slug}", get(services::one).put(services::change).delete(services::remove)),
+        ("/api/v1/services/{slug}/keys", get(services::keys).post(services::create_key)),
+        ("/api/v1/services/{slug}/keys/{key}", delete(services::revoke_key)),
+    ]
+}
+
+/// What shows the key of a service.
+fn monitoring_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/v2/enqueue", post(monitoring::enqueue)),
+        ("/api/v1/integrations/alertmanager/{key}", post(monitoring::alertmanager)),
     ]
 }
 
@@ -141,7 +174,9 @@ fn admin_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
 /// Routes on the public address.
 pub fn public_router(api: Api) -> Router {
     let guard = from_fn_with_state(api.clone(), keys::require_key);
-    finish(router(api_routes()).route_layer(guard).merge(router(open_routes())), api)
+    let count = from_fn_with_state(api.clone(), monitoring::count);
+    let monitoring = router(monitoring_routes()).route_layer(count);
+    finish(router(api_routes()).route_layer(guard).merge(monitoring).merge(router(open_routes())), api)
 }
 
 /// Routes on the operators' address.
@@ -205,12 +240,13 @@ mod tests {
         let (hub, _no_workers) =
             Hub::new(vec!["/".into()], 1, &settings, metrics.clone(), crate::adapter::Adapter::alone());
         let limiter = Limiter::new(&settings, metrics.node().clone(), None);
-        Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter }, "test")
+        Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter }, None, "test")
     }
 
     #[test]
     fn every_route_is_counted_by_name() {
-        for (path, _) in api_routes().into_iter().chain(open_routes()).chain(admin_routes()) {
+        for (path, _) in api_routes().into_iter().chain(monitoring_routes()).chain(open_routes()).chain(admin_routes())
+        {
             assert!(crate::metrics::ROUTES.contains(&path), "{path}");
         }
     }

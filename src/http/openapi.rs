@@ -3,7 +3,7 @@
 use super::keys::KEY_HEADER;
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::scopes::scope_of;
-use super::{events, health, nodes, rooms, sessions, tap, users};
+use super::{events, health, incidents, monitoring, nodes, rooms, services, sessions, tap, users};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -15,12 +15,17 @@ use utoipa::{Modify, OpenApi};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
-    info(title = "roomcast", description = "Publish to rooms, see who is in them, and speak to single sessions."),
+    info(title = "roomcast", description = "Publish to rooms, see who is in them, speak to single sessions, and take care of incidents."),
     paths(
         events::publish, events::publish_batch,
         rooms::list, rooms::one, rooms::members,
         sessions::list, sessions::end, sessions::emit, tap::watch,
         nodes::list, users::disconnect, users::join, users::leave, users::revoke,
+        incidents::list, incidents::one, incidents::create, incidents::edit, incidents::timeline, incidents::notes,
+        incidents::acknowledge, incidents::unacknowledge, incidents::resolve, incidents::snooze, incidents::annotate,
+        services::list, services::one, services::create, services::change, services::remove,
+        services::keys, services::create_key, services::revoke_key,
+        monitoring::enqueue, monitoring::alertmanager,
         health::livez, health::readyz, front_door, document,
     ),
     components(schemas(ProblemBody)),
@@ -28,7 +33,7 @@ use utoipa::{Modify, OpenApi};
 )]
 struct Document;
 
-/// Every request under `/api/` needs a key, in one of two headers, with the scope that its description names.
+/// Every request under `/api/` but those of monitoring needs a key, in one of two headers, with the scope that its description names.
 #[derive(Debug)]
 struct Keys;
 
@@ -37,7 +42,7 @@ impl Modify for Keys {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         components.add_security_scheme("header", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(KEY_HEADER))));
-        for (method, path, operation) in api_operations(document) {
+        for (method, path, operation) in api_operations(document).filter(|(_, path, _)| needs_key(path)) {
             let need = |scheme: &str| SecurityRequirement::new(scheme, [""; 0]);
             operation.security = Some(vec![need("bearer"), need("header")]);
             let scope = format!("Needs a key with the scope `{}`.", scope_of(&method, path).as_str());
@@ -88,6 +93,11 @@ fn problem(description: &str) -> Response {
     ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build()
 }
 
+/// Whether a path is opened by a key of the API. Monitoring shows keys of services instead.
+fn needs_key(path: &str) -> bool {
+    path.starts_with("/api/") && !path.starts_with("/api/v1/integrations/")
+}
+
 fn api_operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = (Method, &str, &mut Operation)> {
     let items = document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/"));
     items.flat_map(|(path, item)| {
@@ -95,6 +105,7 @@ fn api_operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item
             (Method::GET, &mut item.get),
             (Method::POST, &mut item.post),
             (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
             (Method::DELETE, &mut item.delete),
         ];
         methods.into_iter().filter_map(|(method, operation)| Some((method, path.as_str(), operation.as_mut()?)))
@@ -128,7 +139,7 @@ pub(super) async fn front_door() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{api_routes, open_routes, public_router, tests::api};
+    use super::super::{api_routes, monitoring_routes, open_routes, public_router, tests::api};
     use super::*;
     use axum::body::Body;
     use axum::http::{Request, StatusCode};
@@ -153,7 +164,8 @@ mod tests {
     #[tokio::test]
     async fn every_route_is_described_and_every_description_has_a_route() {
         let (router, document) = (TowerToHyperService::new(public_router(api())), written());
-        let paths: BTreeSet<_> = api_routes().into_iter().chain(open_routes()).map(|(path, _)| path).collect();
+        let routes = api_routes().into_iter().chain(open_routes()).chain(monitoring_routes());
+        let paths: BTreeSet<_> = routes.map(|(path, _)| path).collect();
         let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(paths, described);
         for path in paths {
@@ -172,7 +184,7 @@ mod tests {
         let document = written();
         let schemes = document["components"]["securitySchemes"].as_object().unwrap();
         each_operation(&document, |path, method, operation| {
-            let needs_key = path.starts_with("/api/");
+            let needs_key = needs_key(path);
             let security = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
             assert_eq!(security.len(), if needs_key { 2 } else { 0 }, "{method} {path}");
             let names = security.iter().flat_map(|requirement| requirement.as_object().unwrap().keys());

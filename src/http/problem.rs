@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICAT
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// Shown as `retry_after_ms` when the server is too busy to say anything better.
 const BUSY_RETRY_MS: u64 = 1_000;
@@ -23,6 +24,13 @@ enum Kind {
     NotJson,
     SlowBody,
     AckTimeout,
+    IncidentState,
+    DedupConflict,
+    Taken,
+    Stale,
+    IdempotencyMismatch,
+    PoolExhausted,
+    DatabaseUnavailable,
 }
 
 impl Kind {
@@ -39,6 +47,19 @@ impl Kind {
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout"),
             Self::AckTimeout => (StatusCode::GATEWAY_TIMEOUT, "ack-timeout", "No answer from the client"),
+            Self::IncidentState => (StatusCode::CONFLICT, "incident-state", "Not in this state"),
+            Self::DedupConflict => (StatusCode::CONFLICT, "dedup-conflict", "An incident with this key is open"),
+            Self::Taken => (StatusCode::CONFLICT, "conflict", "In the way of something else"),
+            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale-version", "Something has happened since"),
+            Self::IdempotencyMismatch => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "Another request was called the same")
+            }
+            Self::PoolExhausted => {
+                (StatusCode::SERVICE_UNAVAILABLE, "pool-exhausted", "Too many wait for the database")
+            }
+            Self::DatabaseUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "database-unavailable", "The database is away")
+            }
         }
     }
 }
@@ -50,11 +71,12 @@ pub(super) struct Problem {
     detail: String,
     retry_after_ms: Option<u64>,
     request_id: Option<String>,
+    incident: Option<Uuid>,
 }
 
 impl Problem {
     fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retry_after_ms: None, request_id: None }
+        Self { kind, detail: detail.into(), retry_after_ms: None, request_id: None, incident: None }
     }
 
     /// The request cannot be read.
@@ -103,6 +125,46 @@ impl Problem {
         Self::new(Kind::AckTimeout, detail)
     }
 
+    /// The incident stands so that this cannot be done.
+    pub(super) fn incident_state(detail: impl Into<String>) -> Self {
+        Self::new(Kind::IncidentState, detail)
+    }
+
+    /// An incident with the same key is open.
+    pub(super) fn dedup_conflict(open: Uuid) -> Self {
+        Self { incident: Some(open), ..Self::new(Kind::DedupConflict, "an incident with this \"dedup_key\" is open") }
+    }
+
+    /// Something else is in the way.
+    pub(super) fn taken(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Taken, detail)
+    }
+
+    /// Something has happened that whoever asks does not know of.
+    pub(super) fn stale(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Stale, detail)
+    }
+
+    /// Two requests with one idempotency key.
+    pub(super) fn idempotency_mismatch() -> Self {
+        Self::new(Kind::IdempotencyMismatch, "another request had this \"Idempotency-Key\" within the last 24 hours")
+    }
+
+    /// No connection to the database became free.
+    pub(super) fn pool_exhausted(detail: impl Into<String>) -> Self {
+        Self { retry_after_ms: Some(BUSY_RETRY_MS), ..Self::new(Kind::PoolExhausted, detail) }
+    }
+
+    /// The database does not answer.
+    pub(super) fn database_unavailable(detail: impl Into<String>) -> Self {
+        Self { retry_after_ms: Some(BUSY_RETRY_MS), ..Self::new(Kind::DatabaseUnavailable, detail) }
+    }
+
+    /// Status, sentence and when to try again, for doors that have a form of their own.
+    pub(super) fn parts(&self) -> (StatusCode, &str, Option<u64>) {
+        (self.kind.row().0, &self.detail, self.retry_after_ms)
+    }
+
     /// A fault of the server. What is known about it is in the log, under the id that the client gets.
     pub(super) fn internal(cause: &str) -> Self {
         let mut id = [0; 8];
@@ -144,6 +206,9 @@ pub(super) struct ProblemBody {
     /// Where to look in the server's log; with internal errors only
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+    /// The incident that is in the way
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incident: Option<Uuid>,
 }
 
 impl IntoResponse for Problem {
@@ -157,6 +222,7 @@ impl IntoResponse for Problem {
             code: matches!(self.kind, Kind::Refused(_)).then_some(name),
             retry_after_ms: self.retry_after_ms,
             request_id: self.request_id,
+            incident: self.incident,
         };
         let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();

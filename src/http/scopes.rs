@@ -4,7 +4,7 @@ use crate::config::Scope;
 use axum::http::Method;
 
 /// Method, path, scope. What is not here needs `admin`.
-pub(super) const SCOPES: [(&str, &str, Scope); 14] = [
+pub(super) const SCOPES: [(&str, &str, Scope); 33] = [
     ("POST", "/api/v1/events", Scope::RoomsPublish),
     ("GET", "/api/v1/rooms", Scope::RoomsRead),
     ("GET", "/api/v1/rooms/{room}", Scope::RoomsRead),
@@ -19,6 +19,25 @@ pub(super) const SCOPES: [(&str, &str, Scope); 14] = [
     ("POST", "/api/v1/users/{user}/join", Scope::SessionsWrite),
     ("POST", "/api/v1/users/{user}/leave", Scope::SessionsWrite),
     ("POST", "/api/v1/tokens/{jti}/revoke", Scope::TokensRevoke),
+    ("GET", "/api/v1/incidents", Scope::IncidentsRead),
+    ("POST", "/api/v1/incidents", Scope::IncidentsWrite),
+    ("GET", "/api/v1/incidents/{id}", Scope::IncidentsRead),
+    ("PATCH", "/api/v1/incidents/{id}", Scope::IncidentsWrite),
+    ("POST", "/api/v1/incidents/{id}/acknowledge", Scope::IncidentsWrite),
+    ("POST", "/api/v1/incidents/{id}/unacknowledge", Scope::IncidentsWrite),
+    ("POST", "/api/v1/incidents/{id}/resolve", Scope::IncidentsWrite),
+    ("POST", "/api/v1/incidents/{id}/snooze", Scope::IncidentsWrite),
+    ("GET", "/api/v1/incidents/{id}/notes", Scope::IncidentsRead),
+    ("POST", "/api/v1/incidents/{id}/notes", Scope::IncidentsWrite),
+    ("GET", "/api/v1/incidents/{id}/timeline", Scope::IncidentsRead),
+    ("GET", "/api/v1/services", Scope::IncidentsRead),
+    ("POST", "/api/v1/services", Scope::Admin),
+    ("GET", "/api/v1/services/{slug}", Scope::IncidentsRead),
+    ("PUT", "/api/v1/services/{slug}", Scope::Admin),
+    ("DELETE", "/api/v1/services/{slug}", Scope::Admin),
+    ("GET", "/api/v1/services/{slug}/keys", Scope::Admin),
+    ("POST", "/api/v1/services/{slug}/keys", Scope::Admin),
+    ("DELETE", "/api/v1/services/{slug}/keys/{key}", Scope::Admin),
 ];
 
 /// What a request to a route needs.

@@ -9,7 +9,7 @@ use prometheus::proto::MetricFamily;
 use std::array::from_fn;
 
 /// The routes that are counted by name. Whatever is not here is `other`, the last.
-pub const ROUTES: [&str; 21] = [
+pub const ROUTES: [&str; 35] = [
     "/api/v1/events",
     "/api/v1/nodes",
     "/api/v1/rooms",
@@ -24,6 +24,20 @@ pub const ROUTES: [&str; 21] = [
     "/api/v1/users/{user}/join",
     "/api/v1/users/{user}/leave",
     "/api/v1/tokens/{jti}/revoke",
+    "/api/v1/incidents",
+    "/api/v1/incidents/{id}",
+    "/api/v1/incidents/{id}/acknowledge",
+    "/api/v1/incidents/{id}/unacknowledge",
+    "/api/v1/incidents/{id}/resolve",
+    "/api/v1/incidents/{id}/snooze",
+    "/api/v1/incidents/{id}/notes",
+    "/api/v1/incidents/{id}/timeline",
+    "/api/v1/services",
+    "/api/v1/services/{slug}",
+    "/api/v1/services/{slug}/keys",
+    "/api/v1/services/{slug}/keys/{key}",
+    "/api/v1/integrations/alertmanager/{key}",
+    "/v2/enqueue",
     "/",
     "/openapi.json",
     "/livez",
@@ -33,11 +47,11 @@ pub const ROUTES: [&str; 21] = [
     "other",
 ];
 
-const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "DELETE", "other"];
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"];
 
-const STATUSES: [&str; 18] = [
-    "200", "202", "204", "400", "401", "403", "404", "405", "408", "409", "413", "415", "429", "500", "503", "504",
-    "431", "other",
+const STATUSES: [&str; 21] = [
+    "200", "201", "202", "204", "400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "429",
+    "500", "503", "504", "431", "other",
 ];
 
 /// Why a key of the API was refused.

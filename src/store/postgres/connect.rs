@@ -74,7 +74,9 @@ pub(in crate::store) fn error(error: tokio_postgres::Error) -> StoreError {
     }
     // Connection exceptions, lack of resources, operator intervention; and a server that has become a replica.
     let is_away = ["08", "53", "57"].iter().any(|class| code.code().starts_with(class));
-    if is_away || *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+    // So says a database too that takes no connections at the moment.
+    let refuses = [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE];
+    if is_away || refuses.contains(code) {
         return StoreError::Unavailable(describe(&error));
     }
     StoreError::Fault(describe(&error))

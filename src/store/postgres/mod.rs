@@ -116,6 +116,7 @@ impl Postgres {
 
     /// Keeps as many connections as it should, until the process ends.
     pub(super) async fn keep(self: Arc<Self>, lifecycle: Lifecycle) {
+        self.warn_of_too_many().await;
         let mut ticks = tokio::time::interval(KEEP_INTERVAL);
         while !self.pool.is_closed() {
             tokio::select! {
@@ -133,6 +134,27 @@ impl Postgres {
             let fresh = futures_util::future::join_all((0..missing).map(|_| self.pool.get())).await;
             drop(fresh);
             self.stats.connections.set(self.pool.status().size as u64);
+        }
+    }
+
+    /// Warns when this node alone may take nearly all connections that the server has.
+    async fn warn_of_too_many(&self) {
+        let limit = self.run(PoolShare::Workers, "look", |client| {
+            Box::pin(async move {
+                let sql = "SELECT current_setting('max_connections')::int8 \
+                           - current_setting('superuser_reserved_connections')::int8";
+                let row = client.query_typed_one(sql, &[]).await.map_err(connect::error)?;
+                rows::get::<i64>(&row, 0)
+            })
+        });
+        let Ok(limit) = limit.await else { return };
+        let (max, limit) = (self.stats.max.get(), u64::try_from(limit).unwrap_or(0));
+        if max > limit * 8 / 10 {
+            tracing::warn!(
+                max,
+                limit,
+                "db-pool-max is more than eight tenths of what the server has; all nodes share that"
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 //! contracts, each run against a database of its own.
 
 mod incidents;
+mod outage;
 mod outbox;
 mod schema;
 mod services;
@@ -19,10 +20,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use uuid::Uuid;
 
 /// A key of the service `api`.
-pub(super) const KEY: [u8; 32] = [7; 32];
+pub(crate) const KEY: [u8; 32] = [7; 32];
 
 /// When everything happens that has no time of its own.
-pub(super) const NOW: i64 = 1_700_000_000_000_000;
+pub(crate) const NOW: i64 = 1_700_000_000_000_000;
 
 /// A database of a test's own.
 pub(super) struct Bench {
@@ -95,7 +96,7 @@ impl Drop for Bench {
     }
 }
 
-pub(super) fn new_folder() -> PathBuf {
+pub(crate) fn new_folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("roomcast-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     std::env::temp_dir().join(name)
@@ -109,15 +110,15 @@ pub(super) fn id() -> Uuid {
     Uuid::from_u64_pair(next, next.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-pub(super) fn service(slug: &str) -> Service {
+pub(crate) fn service(slug: &str) -> Service {
     Service { id: id(), slug: slug.into(), name: slug.to_uppercase(), maintenance_until: None, created_at: NOW }
 }
 
-pub(super) fn key(service: &Service, digest: [u8; 32]) -> NewKey {
+pub(crate) fn key(service: &Service, digest: [u8; 32]) -> NewKey {
     NewKey { id: id(), service: service.id, name: "prometheus".into(), digest, created_at: NOW }
 }
 
-pub(super) fn trigger(dedup_key: &str, now: i64) -> Trigger {
+pub(crate) fn trigger(dedup_key: &str, now: i64) -> Trigger {
     Trigger {
         key: KEY,
         id: id(),

@@ -1,0 +1,49 @@
+//! Incidents: what monitoring says, in order, and what people do about it.
+//!
+//! Every change is one transaction that numbers it, writes it into the timeline and into the outbox. What is in the outbox is
+//! said in the rooms of the incident by the [`relay`], and by nobody else.
+
+mod action;
+mod desk;
+mod relay;
+mod timer;
+
+pub use action::{Action, Edit};
+pub(crate) use desk::digest_of;
+pub use desk::{DEV_ROUTING_KEY, Event, EventAction, Received};
+
+use crate::hub::Hub;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::DatabaseStats;
+use crate::store::Store;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// All that can be done with incidents.
+#[derive(Debug, Clone)]
+pub struct Incidents {
+    store: Store,
+    /// Something has come into the outbox.
+    written: Arc<Notify>,
+}
+
+impl Incidents {
+    /// The incidents of a store.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, written: Arc::default() }
+    }
+
+    /// What is kept of services and incidents, to look at.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Says in rooms what has happened, and wakes what is due, until the process ends.
+    pub fn keep(&self, hub: Hub, stats: Arc<DatabaseStats>, lifecycle: &Lifecycle) {
+        let relay = relay::Relay::new(self.clone(), hub, stats);
+        lifecycle.spawn("incident relay", relay.run(lifecycle.clone()));
+        lifecycle.spawn("incident timer", timer::run(self.clone(), lifecycle.clone()));
+    }
+}

@@ -1,0 +1,172 @@
+//! From the outbox to the rooms: the only one that says what happens to incidents.
+//!
+//! At least once, and in the order of each incident: whoever hears something with a number that it has, has it already.
+
+use super::Incidents;
+use crate::hub::{Broadcast, Hub, NamespaceId};
+use crate::lifecycle::{Lifecycle, unix_micros};
+use crate::metrics::DatabaseStats;
+use crate::protocol::event::Event;
+use crate::protocol::request::RawEvent;
+use crate::store::{OutboxEvent, Publish, StoreError};
+use jiff::Timestamp;
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the outbox is looked at when nobody says that something is in it: other nodes may have written.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Events that are taken out in one transaction.
+const BATCH: u32 = 100;
+
+/// How often is looked how much waits.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The longest time between two tries while the database is away.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Says what is in the outbox.
+#[derive(Debug)]
+pub(super) struct Relay {
+    incidents: Incidents,
+    hub: Hub,
+    stats: Arc<DatabaseStats>,
+}
+
+impl Relay {
+    pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>) -> Self {
+        Self { incidents, hub, stats }
+    }
+
+    /// Until the process ends; what waits then is said by another node, or later.
+    pub(super) async fn run(self, lifecycle: Lifecycle) {
+        let publish = self.publisher();
+        let (mut pause, mut look) = (POLL, tokio::time::Instant::now());
+        while !lifecycle.is_stopping() {
+            tokio::select! {
+                () = self.incidents.written.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+                () = lifecycle.stopping() => return,
+            }
+            pause = match self.empty(&publish).await {
+                Ok(()) => POLL,
+                Err(error) => {
+                    tracing::debug!(%error, "the outbox waits");
+                    (pause * 2).min(BACKOFF_MAX)
+                }
+            };
+            if look <= tokio::time::Instant::now() {
+                look = tokio::time::Instant::now() + LOOK_INTERVAL;
+                self.look().await;
+            }
+        }
+    }
+
+    /// Says all that is there, or as much as can be said now.
+    async fn empty(&self, publish: &Publish) -> Result<(), StoreError> {
+        let outbox = &self.incidents.store.outbox;
+        for part in outbox.waiting().await? {
+            while outbox.relay(part, BATCH, Arc::clone(publish)).await? == BATCH as usize {}
+        }
+        Ok(())
+    }
+
+    async fn look(&self) {
+        if let Ok((depth, oldest)) = self.incidents.store.outbox.look().await {
+            let age = oldest.map_or(0, |oldest| unix_micros().saturating_sub(oldest));
+            self.stats.outbox_depth.set(depth);
+            self.stats.outbox_age_us.set(u64::try_from(age).unwrap_or(0));
+        }
+    }
+
+    fn publisher(&self) -> Publish {
+        let (hub, stats) = (self.hub.clone(), Arc::clone(&self.stats));
+        Arc::new(move |events| {
+            // What finds a queue full is said again, to those too who have it already: they know its number.
+            let said = events.iter().take_while(|event| say(&hub, event)).count();
+            stats.relayed.add_shared(said as u64);
+            said
+        })
+    }
+}
+
+/// Says one event in all rooms that it is about; whoever is in several hears it once.
+fn say(hub: &Hub, event: &OutboxEvent) -> bool {
+    let rooms = rooms_of(event);
+    let args = envelope(event, &rooms);
+    let name = format!("\"{}\"", event.event.kind);
+    let raw = RawEvent { name: &name, args: &args, arity: 1 };
+    let event = Event { raw, attachments: &[], ack: None, offset: None };
+    let rooms = rooms.into_iter().map(String::into_boxed_str).collect();
+    hub.broadcast(Broadcast::new(NamespaceId::DEFAULT, rooms, Vec::new(), event)).is_ok()
+}
+
+fn rooms_of(event: &OutboxEvent) -> [String; 3] {
+    [format!("incident:{}", event.incident), format!("service:{}", event.service), "incidents".to_owned()]
+}
+
+/// What members hear. The `id` is the same however often it is said.
+fn envelope(said: &OutboxEvent, rooms: &[String]) -> String {
+    let event = &said.event;
+    let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text).ok();
+    json_object(&[
+        ("id", json!(format!("{}/{}", said.incident, event.seq)).to_string()),
+        ("type", json!(event.kind).to_string()),
+        ("v", "1".to_owned()),
+        ("at", json!(Timestamp::from_microsecond(event.at).unwrap_or_default().to_string()).to_string()),
+        ("seq", event.seq.to_string()),
+        ("incident", json!(said.incident).to_string()),
+        ("service", json!(said.service).to_string()),
+        ("rooms", json!(rooms).to_string()),
+        ("actor", raw(&event.actor).map_or_else(|| "null".to_owned(), |actor| actor.get().to_owned())),
+        ("data", raw(&event.data).map_or_else(|| "null".to_owned(), |data| data.get().to_owned())),
+    ])
+}
+
+/// An object of fields whose values are JSON already.
+fn json_object(fields: &[(&str, String)]) -> String {
+    let mut out = String::from("{");
+    for (name, value) in fields {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push('"');
+        out.push_str(name);
+        out.push_str("\":");
+        out.push_str(value);
+    }
+    out.push('}');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::TimelineEvent;
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    #[test]
+    fn an_event_says_what_it_is_about_and_where_it_is_said() {
+        let event = TimelineEvent {
+            seq: 7,
+            kind: "incident.acknowledged".into(),
+            actor: r#"{"type":"user","id":"ada","name":"Ada"}"#.into(),
+            data: r#"{"by":"Ada"}"#.into(),
+            at: 1_700_000_000_000_000,
+        };
+        let said = OutboxEvent { incident: Uuid::nil(), service: "api".into(), event };
+        let envelope: Value = serde_json::from_str(&envelope(&said, &rooms_of(&said))).unwrap();
+        let id = Uuid::nil().to_string();
+        assert_eq!(
+            envelope,
+            json!({
+                "id": format!("{id}/7"), "type": "incident.acknowledged", "v": 1, "at": "2023-11-14T22:13:20Z", "seq": 7,
+                "incident": id, "service": "api", "rooms": [format!("incident:{id}"), "service:api", "incidents"],
+                "actor": {"type": "user", "id": "ada", "name": "Ada"}, "data": {"by": "Ada"},
+            })
+        );
+    }
+}
