@@ -4,6 +4,7 @@ mod attendance;
 mod balancer;
 mod churn;
 mod failover;
+mod incidents;
 mod killed;
 mod limits;
 mod nodes;

@@ -2,8 +2,10 @@
 //!
 //! At least once, and in the order of each incident: whoever hears something with a number that it has, has it already.
 
+mod spoken;
+
 use super::Incidents;
-use crate::hub::{Broadcast, Hub, NamespaceId};
+use crate::hub::{Broadcast, Hub, NamespaceId, Receipt};
 use crate::lifecycle::{Lifecycle, unix_micros};
 use crate::metrics::DatabaseStats;
 use crate::protocol::event::Event;
@@ -12,7 +14,8 @@ use crate::store::{OutboxEvent, Publish, StoreError};
 use jiff::Timestamp;
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use spoken::Spoken;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often the outbox is looked at when nobody says that something is in it: other nodes may have written.
@@ -20,6 +23,9 @@ const POLL: Duration = Duration::from_millis(250);
 
 /// Events that are taken out in one transaction.
 const BATCH: u32 = 100;
+
+/// Events that have been said here and may wait for the broker; members here wait for more of them.
+const HELD_MAX: usize = 10_000;
 
 /// How often is looked how much waits.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -33,11 +39,12 @@ pub(super) struct Relay {
     incidents: Incidents,
     hub: Hub,
     stats: Arc<DatabaseStats>,
+    spoken: Arc<Mutex<Spoken>>,
 }
 
 impl Relay {
     pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>) -> Self {
-        Self { incidents, hub, stats }
+        Self { incidents, hub, stats, spoken: Arc::default() }
     }
 
     /// Until the process ends; what waits then is said by another node, or later.
@@ -68,7 +75,10 @@ impl Relay {
     async fn empty(&self, publish: &Publish) -> Result<(), StoreError> {
         let outbox = &self.incidents.store.outbox;
         for part in outbox.waiting().await? {
-            while outbox.relay(part, BATCH, Arc::clone(publish)).await? == BATCH as usize {}
+            // As many more as wait for the broker: what is behind them has to be said here, too.
+            let held = || self.spoken.lock().unwrap_or_else(PoisonError::into_inner).len().min(HELD_MAX);
+            let limit = || BATCH + u32::try_from(held()).unwrap_or(0);
+            while outbox.relay(part, limit(), Arc::clone(publish)).await? >= BATCH as usize {}
         }
         Ok(())
     }
@@ -82,25 +92,26 @@ impl Relay {
     }
 
     fn publisher(&self) -> Publish {
-        let (hub, stats) = (self.hub.clone(), Arc::clone(&self.stats));
+        let (hub, stats, spoken) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(&self.spoken));
         Arc::new(move |events| {
-            // What finds a queue full is said again, to those too who have it already: they know its number.
-            let said = events.iter().take_while(|event| say(&hub, event)).count();
+            let mut spoken = spoken.lock().unwrap_or_else(PoisonError::into_inner);
+            let said = spoken.say_all(events, &hub, tokio::time::Instant::now());
             stats.relayed.add_shared(said as u64);
             said
         })
     }
 }
 
-/// Says one event in all rooms that it is about; whoever is in several hears it once.
-fn say(hub: &Hub, event: &OutboxEvent) -> bool {
+/// Says one event in all rooms that it is about; whoever is in several hears it once. `None`: not everybody could be told. What has to
+/// wait for the other nodes has a receipt.
+fn say(hub: &Hub, event: &OutboxEvent) -> Option<Option<Receipt>> {
     let rooms = rooms_of(event);
     let args = envelope(event, &rooms);
     let name = format!("\"{}\"", event.event.kind);
     let raw = RawEvent { name: &name, args: &args, arity: 1 };
     let event = Event { raw, attachments: &[], ack: None, offset: None };
     let rooms = rooms.into_iter().map(String::into_boxed_str).collect();
-    hub.broadcast(Broadcast::new(NamespaceId::DEFAULT, rooms, Vec::new(), event)).is_ok()
+    hub.broadcast(Broadcast::new(NamespaceId::DEFAULT, rooms, Vec::new(), event)).ok()
 }
 
 fn rooms_of(event: &OutboxEvent) -> [String; 3] {
