@@ -3,7 +3,7 @@
 use super::{Failure, SettingsArgs, say};
 use crate::app::{Policies, Right};
 use crate::config::{Loaded, RateRule, RoomRule, Settings, Who, deepest, effective, reference};
-use crate::protocol::name::check_room_name;
+use crate::protocol::name::{INCIDENTS_ROOM, check_room_name};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -109,6 +109,9 @@ impl Room {
         let meets = match rule {
             Some(rule) => format!("meets the room-policy {rule}"),
             None if self.name.contains(':') => "meets no room-policy; its name has a colon, so it is reserved".into(),
+            None if self.name == INCIDENTS_ROOM => {
+                "meets no room-policy; it hears of all incidents, so it is reserved".into()
+            }
             None => "meets no room-policy; its name has no colon, so it is free".into(),
         };
         say(&format!("{} {meets}\n{}", self.name, explain(&settings, &self.name)))

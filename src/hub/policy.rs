@@ -4,6 +4,7 @@
 
 use crate::config::{DeliverySettings, RateRule, RoomRule, RoomSettings, SlowConsumerPolicy, SlowConsumerRule, Who};
 use crate::limiter::rate::Rate;
+use crate::protocol::name::INCIDENTS_ROOM;
 use crate::protocol::pattern::Pattern;
 use crate::protocol::refusal::{Code, Refusal};
 
@@ -194,10 +195,11 @@ fn forbidden(detail: String) -> Refusal {
 /// Every policy. First match wins.
 #[derive(Debug, Clone)]
 pub struct Policies {
-    /// For free names and for those with a colon: without a rule, then for each rule.
+    /// For free names and for those that are reserved: without a rule, then for each rule.
     all: Vec<[RoomPolicy; 2]>,
     slow_consumer: SlowConsumerPolicy,
     slow_consumer_rooms: Vec<SlowConsumerRule>,
+    open: bool,
 }
 
 impl Policies {
@@ -210,6 +212,7 @@ impl Policies {
             all: std::iter::once(plain.clone()).chain(ruled).collect(),
             slow_consumer: delivery.slow_consumer,
             slow_consumer_rooms: delivery.slow_consumer_rooms.clone(),
+            open,
         }
     }
 
@@ -218,7 +221,8 @@ impl Policies {
     pub fn of(&self, room: &str) -> PolicyId {
         let matches = |policy: &RoomPolicy| policy.pattern.as_ref().is_some_and(|pattern| pattern.matches(room));
         let ruled = (1..).zip(&self.all[1..]).find(|(_, [policy, _])| matches(policy));
-        PolicyId(ruled.map_or(0, |(place, _)| place) * 2 + u32::from(room.contains(':')))
+        let reserved = room.contains(':') || room == INCIDENTS_ROOM && !self.open;
+        PolicyId(ruled.map_or(0, |(place, _)| place) * 2 + u32::from(reserved))
     }
 
     /// A policy.
@@ -268,11 +272,15 @@ mod tests {
             let asked = [(false, false), (true, false), (false, true)];
             let free = asked.map(|(is_member, granted)| may(&closed, "r", action, is_member, granted));
             assert_eq!(free, [stranger, member, granted], "{action:?}");
-            let reserved = asked.map(|(is_member, granted)| may(&closed, "a:b", action, is_member, granted));
-            assert_eq!(reserved, [false, false, true], "{action:?}");
+            for room in ["a:b", INCIDENTS_ROOM] {
+                let reserved = asked.map(|(is_member, granted)| may(&closed, room, action, is_member, granted));
+                assert_eq!(reserved, [false, false, true], "{action:?} in {room}");
+            }
         }
         let open = policies(&[], true);
-        assert!(Right::ALL.into_iter().all(|action| may(&open, "r", action, false, false)));
+        for room in ["r", INCIDENTS_ROOM] {
+            assert!(Right::ALL.into_iter().all(|action| may(&open, room, action, false, false)), "{room}");
+        }
         assert!(!Right::ALL.into_iter().any(|action| may(&open, "a:b", action, true, false)));
     }
 

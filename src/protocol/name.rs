@@ -6,6 +6,9 @@ use super::refusal::{Code, Refusal};
 /// Longest room name in bytes of UTF-8.
 pub const ROOM_NAME_MAX_BYTES: usize = 255;
 
+/// The room that hears of all incidents. Nobody but the server speaks for them, so it is reserved as names with a colon are.
+pub const INCIDENTS_ROOM: &str = "incidents";
+
 /// Says whether `name` may be the name of a room: 1–255 bytes, no control characters.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use crate::hub::{Broadcast, Hub, NamespaceId, Receipt};
 use crate::lifecycle::{Lifecycle, unix_micros};
 use crate::metrics::DatabaseStats;
 use crate::protocol::event::Event;
+use crate::protocol::name::INCIDENTS_ROOM;
 use crate::protocol::request::RawEvent;
 use crate::store::{OutboxEvent, Publish, StoreError};
 use jiff::Timestamp;
@@ -115,7 +116,7 @@ fn say(hub: &Hub, event: &OutboxEvent) -> Option<Option<Receipt>> {
 }
 
 fn rooms_of(event: &OutboxEvent) -> [String; 3] {
-    [format!("incident:{}", event.incident), format!("service:{}", event.service), "incidents".to_owned()]
+    [format!("incident:{}", event.incident), format!("service:{}", event.service), INCIDENTS_ROOM.to_owned()]
 }
 
 /// What members hear. The `id` is the same however often it is said.
