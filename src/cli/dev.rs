@@ -1,7 +1,7 @@
 //! `roomcast dev`: an open server on this machine, with everything that is needed to try it.
 
 use super::{Failure, SettingsArgs, host, say};
-use crate::app::{App, Claims, DEV_ROUTING_KEY, Mode, sign_token};
+use crate::app::{App, Claims, DEV_ROUTING_KEY, Mode, Right, RoomClaim, sign_token};
 use crate::config::Secret;
 use anyhow::Context as _;
 use clap::Args;
@@ -20,6 +20,12 @@ so it listens on no other address: use `roomcast serve` for that.";
 
 /// How long the token of the banner is valid.
 const TOKEN_TTL: Duration = Duration::from_secs(12 * 3_600);
+
+/// The reserved rooms that it opens: those in which the server says what happens to incidents.
+const TOLD: [&str; 5] = ["incident:*", "service:*", "team:*", "dashboard:*", "incidents"];
+
+/// Those of them in which people talk too.
+const TALKED_IN: &str = "incident:*";
 
 /// Runs an open server on this machine, for development
 #[derive(Debug, Args)]
@@ -57,7 +63,7 @@ impl Dev {
             settings.auth.auth_secret = Some(random_secret()?);
         }
         let token = if secret || !elsewhere {
-            let claims = Claims { sub: "dev".into(), ..Claims::default() };
+            let claims = Claims { sub: "dev".into(), rooms: opened().collect(), ..Claims::default() };
             Some(sign_token(&settings.auth, claims, TOKEN_TTL)?)
         } else {
             None // somebody else signs them
@@ -68,6 +74,16 @@ impl Dev {
             say(&banner(app, &path, &about_token(token.as_deref(), secret), tls, incidents)?)
         })
     }
+}
+
+/// What the token of the banner opens.
+fn opened() -> impl Iterator<Item = RoomClaim> {
+    let claim = |rooms: &str, rights: &[Right]| RoomClaim {
+        r#match: rooms.to_owned(),
+        allow: rights.iter().map(|right| right.as_str().to_owned()).collect(),
+    };
+    let heard = TOLD.map(|rooms| claim(rooms, &[Right::Join, Right::Presence, Right::History]));
+    heard.into_iter().chain([claim(TALKED_IN, &[Right::Publish])])
 }
 
 /// A secret of this process alone, from the operating system's source of randomness.

@@ -547,6 +547,13 @@ fn dev_tells_its_addresses_and_everything_in_them_works() {
         assert_eq!(event["data"].to_string(), data);
     }
 
+    for reserved in ["incident:7", "service:api", "team:night", "dashboard:global", "incidents"] {
+        let tail = Running::start(&mut roomcast(&["tail", reserved, "--url", &url, "--token", token]));
+        tail.line("stderr", "watching on");
+    }
+    let stranger = answer(&mut roomcast(&["tail", "incident:7", "--url", &url]));
+    assert!(stranger.0 == 1 && stranger.2.contains("incident:7"), "a name with a colon needs a token: {stranger:?}");
+
     let check = || answer(&mut roomcast(&["healthcheck", "--admin-listen", &admin]));
     assert_eq!(check(), (0, "ready\n".into(), String::new()));
     server.signal(Signal::INT);
