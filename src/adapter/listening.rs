@@ -215,6 +215,10 @@ impl Ear {
 
     fn hear(&mut self, channel: &str, by_prefix: bool, payload: &[u8]) {
         let shared = Arc::clone(&self.shared);
+        // Half of what is heard where members of a room are everywhere.
+        if shared.format.is_said_by(&shared.uid, payload) {
+            return;
+        }
         let placed = (0u16..).zip(&shared.channels).find_map(|(i, channels)| Some((i, channels.place(channel)?)));
         let Some((namespace, place)) = placed else { return };
         if let Place::Room(room) = place

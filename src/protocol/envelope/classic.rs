@@ -38,6 +38,12 @@ pub fn decode(place: Place<'_>, namespace: &str, payload: &[u8], limits: &Limits
     }
 }
 
+/// Whether a broadcast, as this node writes it, is what `uid` says; false when that takes more than a look at its beginning.
+pub fn is_said_by(uid: &str, payload: &[u8]) -> bool {
+    let [0x90..=0x9f, marker @ 0xa0..=0xbf, rest @ ..] = payload else { return false };
+    usize::from(marker & 0x1f) == uid.len() && rest.starts_with(uid.as_bytes())
+}
+
 pub(super) fn broadcast(text: &Text<'_>) -> Result<Envelope> {
     // Some nodes say more behind these three, which others do not look at.
     let [uid, packet, opts, ..] = text.entries(text.raw())?[..] else { return Err(DecodeError::Packet) };

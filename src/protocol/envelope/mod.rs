@@ -68,6 +68,12 @@ impl Format {
         }
     }
 
+    /// Whether a node itself says this, where that is seen at a glance: then it need not be decoded. False when it is not.
+    #[must_use]
+    pub fn is_said_by(self, uid: &str, payload: &[u8]) -> bool {
+        self == Self::Classic && classic::is_said_by(uid, payload)
+    }
+
     /// Encodes what one node says.
     ///
     /// # Errors

@@ -174,3 +174,11 @@ fn what_nodes_say_most_is_read_in_one_pass() {
     assert_eq!(plain::broadcast(&numbered, &LIMITS), Some(hello()));
     assert_eq!(classic(Place::Main, &numbered).unwrap(), hello());
 }
+
+#[test]
+fn what_a_node_says_itself_is_seen_at_a_glance() {
+    let (said, uid) = (Format::Classic.encode(&hello()).unwrap(), hello().uid);
+    assert!(Format::Classic.is_said_by(&uid, &said));
+    assert!(!Format::Classic.is_said_by(&uid[1..], &said) && !Format::Classic.is_said_by("another", &said));
+    assert!(!Format::Classic.is_said_by(&uid, &said[..4]) && !Format::Classic.is_said_by(&uid, b"{}"));
+}
