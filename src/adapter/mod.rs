@@ -5,7 +5,7 @@
 //! | [`Adapter`] | the handle, for any thread; what it does never waits for the broker |
 //! | [`broker`] | what is needed of a pub/sub server: [`direct`] is one server, [`redis`] a Cluster by way of a [`client`] library, [`bus`] is within one process |
 //! | [`interest`] | which rooms are to be heard, and which are; [`reconcile`] makes the two agree |
-//! | [`outgoing`] | what waits to be published, in order; [`publisher`] publishes it, and [`receipt`] says what became of it |
+//! | [`outgoing`] | what waits to be published, in order; [`publisher`] publishes it at its [`pace`], and [`receipt`] says what became of it |
 //! | [`listening`] | what comes in |
 //! | [`replay`] | what was said while a node could not listen; [`numbers`] tell what was heard already |
 //! | [`requests`] | questions to the others, and their answers |
@@ -29,6 +29,7 @@ mod listening;
 mod nodes;
 mod numbers;
 mod outgoing;
+mod pace;
 mod peers;
 mod publisher;
 mod receipt;

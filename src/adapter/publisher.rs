@@ -2,6 +2,7 @@
 
 use super::broker::{Broker, Publication};
 use super::outgoing::{Held, Outgoing};
+use super::pace::Pace;
 use super::receipt::Owed;
 use super::replay::{self, Recent};
 use super::shared::Shared;
@@ -77,9 +78,10 @@ impl Parcel {
 /// Publishes until everybody who could hand something in is gone.
 pub(super) async fn run<B: Broker>(shared: Arc<Shared>, broker: B, queue: Receiver<Parcel>) {
     let (outgoing, recent) = (Outgoing::new(shared.hold_ms), Recent::new(2 * shared.hold_ms, shared.bytes_max));
-    let next_batch = lifecycle::now();
+    let now = lifecycle::now();
+    let pace = Pace::new(shared.linger, now);
     let mut publisher =
-        Publisher { shared, queue, outgoing, recent, number: 0, next_batch, said_again: HashMap::new() };
+        Publisher { shared, queue, outgoing, recent, number: 0, pace, next_batch: now, said_again: HashMap::new() };
     while publisher.wait().await {
         publisher.publish(&broker).await;
     }
@@ -92,6 +94,7 @@ struct Publisher {
     recent: Recent,
     /// Of the last publication.
     number: u64,
+    pace: Pace,
     /// When what comes next is published at the earliest, if nothing waits by then.
     next_batch: Instant,
     /// Who has been told again of late what was published, and when.
@@ -118,7 +121,8 @@ impl Publisher {
         let shared = Arc::clone(&self.shared);
         shared.waiting_since.store(self.outgoing.oldest(), Relaxed);
         let batch = self.outgoing.batch(BATCH_MAX, BATCH_BYTES);
-        self.next_batch = lifecycle::now() + self.shared.linger;
+        let now = lifecycle::now();
+        self.next_batch = now + self.pace.after(batch.len(), now);
         let published = broker.publish(&batch).await;
         self.taken(&batch[..published.taken]);
         shared.receipts.away.store(published.taken < batch.len() && !published.refused, Relaxed);

@@ -26,9 +26,9 @@ pub struct RedisSettings {
     /// Most bytes that wait for Redis
     #[arg(long, env = "ROOMCAST_REDIS_HOLD_BYTES", value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub redis_hold_bytes: usize,
-    /// While there is much for other nodes, how long it is collected to be sent at once: less work for all, as much later
-    /// there; 0ms = send each at once
-    #[arg(long, env = "ROOMCAST_REDIS_LINGER", value_name = "TIME", default_value = "1ms", value_parser = parse_duration)]
+    /// While there is much for other nodes, how long it is collected at most to be sent at once: less work for all, as much
+    /// later there; 0ms = send each at once
+    #[arg(long, env = "ROOMCAST_REDIS_LINGER", value_name = "TIME", default_value = "3ms", value_parser = parse_duration)]
     pub redis_linger: Duration,
     /// Where other nodes reach this one's public address, HOST:PORT; unless given the address of the listener, or, when that is
     /// any, the one this machine has towards others
