@@ -4,7 +4,7 @@
 
 use crate::config::{DeliverySettings, RateRule, RoomRule, RoomSettings, SlowConsumerPolicy, SlowConsumerRule, Who};
 use crate::limiter::rate::Rate;
-use crate::protocol::name::INCIDENTS_ROOM;
+use crate::protocol::name::{INCIDENT_ROOMS, INCIDENTS_ROOM};
 use crate::protocol::pattern::Pattern;
 use crate::protocol::refusal::{Code, Refusal};
 
@@ -70,7 +70,7 @@ pub struct Grant {
     pub allow: Rights,
 }
 
-/// Which policy of the list; 0 and 1 are those of rooms that no rule is about.
+/// Which policy of the list; 0 to 2 are those of rooms that no rule is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct PolicyId(u32);
 
@@ -122,6 +122,11 @@ impl RoomPolicy {
     fn reserved() -> Self {
         let token = Who::Token;
         Self { join: token, publish: token, presence: token, history: token, ..Self::free(false) }
+    }
+
+    /// Of the rooms of incidents, where people meet: it is good to know who is there.
+    fn incident() -> Self {
+        Self { presence_events: true, ..Self::reserved() }
     }
 
     fn ruled(self, rule: &RoomRule) -> Self {
@@ -192,11 +197,14 @@ fn forbidden(detail: String) -> Refusal {
     Refusal::new(Code::RoomForbidden, detail)
 }
 
+/// Kinds of names that are treated differently without a rule.
+const KINDS: usize = 3;
+
 /// Every policy. First match wins.
 #[derive(Debug, Clone)]
 pub struct Policies {
-    /// For free names and for those that are reserved: without a rule, then for each rule.
-    all: Vec<[RoomPolicy; 2]>,
+    /// For free names, for those that are reserved, for those of incidents: without a rule, then for each rule.
+    all: Vec<[RoomPolicy; KINDS]>,
     slow_consumer: SlowConsumerPolicy,
     slow_consumer_rooms: Vec<SlowConsumerRule>,
     open: bool,
@@ -206,7 +214,7 @@ impl Policies {
     /// Takes them from the settings. `open`: anybody may do everything in rooms that no rule is about.
     #[must_use]
     pub fn new(rooms: &RoomSettings, delivery: &DeliverySettings, open: bool) -> Self {
-        let plain = [RoomPolicy::free(open), RoomPolicy::reserved()];
+        let plain = [RoomPolicy::free(open), RoomPolicy::reserved(), RoomPolicy::incident()];
         let ruled = rooms.room_policies.iter().map(|rule| plain.clone().map(|policy| policy.ruled(rule)));
         Self {
             all: std::iter::once(plain.clone()).chain(ruled).collect(),
@@ -220,15 +228,19 @@ impl Policies {
     #[must_use]
     pub fn of(&self, room: &str) -> PolicyId {
         let matches = |policy: &RoomPolicy| policy.pattern.as_ref().is_some_and(|pattern| pattern.matches(room));
-        let ruled = (1..).zip(&self.all[1..]).find(|(_, [policy, _])| matches(policy));
-        let reserved = room.contains(':') || room == INCIDENTS_ROOM && !self.open;
-        PolicyId(ruled.map_or(0, |(place, _)| place) * 2 + u32::from(reserved))
+        let ruled = (1..).zip(&self.all[1..]).find(|(_, [policy, ..])| matches(policy));
+        let kind = match () {
+            () if room.starts_with(INCIDENT_ROOMS) => 2,
+            () if room.contains(':') || room == INCIDENTS_ROOM && !self.open => 1,
+            () => 0,
+        };
+        PolicyId(ruled.map_or(0, |(place, _)| place) * KINDS as u32 + kind)
     }
 
     /// A policy.
     #[must_use]
     pub fn get(&self, id: PolicyId) -> &RoomPolicy {
-        &self.all[(id.0 / 2) as usize][(id.0 % 2) as usize]
+        &self.all[id.0 as usize / KINDS][id.0 as usize % KINDS]
     }
 
     /// What happens to sessions that read `room` too slowly: what its rule says, or the short form, or what holds everywhere.
@@ -282,6 +294,17 @@ mod tests {
             assert!(Right::ALL.into_iter().all(|action| may(&open, room, action, false, false)), "{room}");
         }
         assert!(!Right::ALL.into_iter().any(|action| may(&open, "a:b", action, true, false)));
+    }
+
+    #[test]
+    fn rooms_of_incidents_tell_who_comes_and_goes_unless_a_rule_says_no() {
+        let tells = |flags: &[&str], room: &str| {
+            let policies = policies(flags, false);
+            policies.get(policies.of(room)).presence_events
+        };
+        assert!(tells(&[], "incident:7") && !tells(&[], "service:api") && !tells(&[], "incidents") && !tells(&[], "r"));
+        assert!(tells(&["--room-policy", "incident:* max-members=9"], "incident:7"));
+        assert!(!tells(&["--room-policy", "incident:* presence-events=off"], "incident:7"));
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub const ROOM_NAME_MAX_BYTES: usize = 255;
 /// The room that hears of all incidents. Nobody but the server speaks for them, so it is reserved as names with a colon are.
 pub const INCIDENTS_ROOM: &str = "incidents";
 
+/// How the names of the rooms of single incidents begin.
+pub const INCIDENT_ROOMS: &str = "incident:";
+
 /// Says whether `name` may be the name of a room: 1–255 bytes, no control characters.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ const SOCKETIO_KEEPS: [&str; 6] =
 const SERVER_KEEPS: [&str; 2] = ["error", "open"];
 
 /// How the names of all other events begin that clients hear from the server alone.
-const SERVER_BEGINS: [&str; 3] = ["server.", "token.", "presence."];
+const SERVER_BEGINS: [&str; 5] = ["server.", "token.", "presence.", "incident.", "dashboard."];
 
 /// Whether a raw event name is one that Socket.IO keeps for itself, however it is escaped.
 #[must_use]
@@ -64,9 +67,18 @@ mod tests {
 
     #[test]
     fn what_the_server_says_itself_nobody_publishes_however_it_is_written() {
-        for kept in
-            ["connect", "newListener", "error", "open", "server.hello", "server.", "token.expiring", "presence.left"]
-        {
+        for kept in [
+            "connect",
+            "newListener",
+            "error",
+            "open",
+            "server.hello",
+            "server.",
+            "token.expiring",
+            "presence.left",
+            "incident.resolved",
+            "dashboard.snapshot",
+        ] {
             assert!(!is_published(&format!("\"{kept}\"")), "{kept}");
         }
         assert!(!is_published(r#""s\u0065rver.closing""#) && !is_published("7") && !is_published("\"\\ud800\""));
