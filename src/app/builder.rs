@@ -1,6 +1,6 @@
 //! A server in the making.
 
-use super::{App, Mode, accept_rules, advertise, cannot_listen, ledger, summary};
+use super::{App, Mode, accept_rules, advertise, cannot_listen, ledger, summary, visitors};
 use crate::adapter::{Adapter, Bus, Meeting};
 use crate::config::Settings;
 use crate::http::ApiKeys;
@@ -95,6 +95,7 @@ impl Builder {
         summary::tell(&settings, mode, api_keys.len(), workers);
         summary::warn_of_closed_api(mode, api_keys.len());
         settings.auth.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
+        let page = visitors::page(&settings, mode);
         settings.auth.forget_secrets();
         let names = application.names().to_vec();
         let address = advertise::address(settings.redis.advertise.as_deref(), public.local_addr()?);
@@ -132,6 +133,7 @@ impl Builder {
             tls,
             node,
             seeded: mode == Mode::Open,
+            page,
         })
     }
 }

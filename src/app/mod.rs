@@ -6,10 +6,11 @@ mod drain;
 mod ledger;
 mod summary;
 mod threads;
+mod visitors;
 
 use crate::adapter::Driver;
 use crate::config::{AuthSettings, DatabaseSettings, Settings};
-use crate::http::{self, Api, ApiKeys, Guards};
+use crate::http::{self, Api, ApiKeys, Guards, Page};
 use crate::hub::{Hub, Inbox};
 use crate::incidents::Incidents;
 use crate::lifecycle::{self, Lifecycle};
@@ -36,6 +37,7 @@ pub use crate::incidents::DEV_ROUTING_KEY;
 pub use crate::session::{Claims, RoomClaim};
 pub use crate::store::Migrated;
 pub use builder::Builder;
+pub use visitors::{VISIT, visitor_claims};
 
 /// New sockets and polls that may wait for one worker.
 const ERRANDS_MAX: usize = 1_024;
@@ -68,6 +70,7 @@ pub struct App {
     node: String,
     /// Whether a database without services gets one to begin with.
     seeded: bool,
+    page: Option<Page>,
 }
 
 /// Has a running server take up files that have changed: those of TLS.
@@ -145,6 +148,7 @@ impl App {
             tls,
             node,
             seeded,
+            page,
         } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
@@ -169,10 +173,9 @@ impl App {
         threads::start(&lifecycle, seats, &settings, drive)?;
         speak_to_others(&hub, has_others, &close_cluster, &lifecycle);
         access.keep(&lifecycle);
-        let rules = accept_rules(&settings);
-        let stats = metrics.node();
-        let guards = Guards { keys, limiter: limiter.clone() };
-        let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, incidents, &node);
+        let (rules, stats, guards) =
+            (accept_rules(&settings), metrics.node(), Guards { keys, limiter: limiter.clone() });
+        let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, incidents, &node).with_page(page);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         lifecycle.spawn("shared rate limits", limiter.clone().tell(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
@@ -183,9 +186,7 @@ impl App {
             .merge(http::public_router(api.clone()));
         let serve =
             |front, close: &CancellationToken| listener::serve(front, stats.clone(), lifecycle.clone(), close.clone());
-        if let Some(tls) = tls.clone() {
-            lifecycle.spawn("certificate watch", tls.watch(lifecycle.clone()));
-        }
+        tls.iter().for_each(|tls| lifecycle.spawn("certificate watch", tls.clone().watch(lifecycle.clone())));
         let public = Front { listener: public, router: public_router, rules, limiter: Some(limiter), tls };
         let admin = Front { listener: admin, router: http::admin_router(api), rules, limiter: None, tls: None };
         lifecycle.spawn("public listener", serve(public, &close_public));

@@ -1,12 +1,11 @@
 //! `roomcast dev`: an open server on this machine, with everything that is needed to try it.
 
 use super::{Failure, SettingsArgs, host, say};
-use crate::app::{App, Claims, DEV_ROUTING_KEY, Mode, Right, RoomClaim, sign_token};
+use crate::app::{App, DEV_ROUTING_KEY, Mode, VISIT, sign_token, visitor_claims};
 use crate::config::Secret;
 use anyhow::Context as _;
 use clap::Args;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,20 +17,12 @@ Examples:
 It ends at once, without a drain. Anybody on this machine may connect and publish, \
 so it listens on no other address: use `roomcast serve` for that.";
 
-/// How long the token of the banner is valid.
-const TOKEN_TTL: Duration = Duration::from_secs(12 * 3_600);
-
-/// The reserved rooms that it opens: those in which the server says what happens to incidents.
-const TOLD: [&str; 5] = ["incident:*", "service:*", "team:*", "dashboard:*", "incidents"];
-
-/// Those of them in which people talk too.
-const TALKED_IN: &str = "incident:*";
-
 /// Runs an open server on this machine, for development
 #[derive(Debug, Args)]
 #[command(
     after_help = EXAMPLES,
     mut_arg("listen", |arg| arg.default_value("127.0.0.1:3000")),
+    mut_arg("page", |arg| arg.default_value("true")),
     mut_arg("max_sockets", |arg| arg.default_value("10000")),
     mut_arg("database_url", |arg| arg.default_value("sqlite:roomcast-data/roomcast.sqlite")),
     mut_arg("drain_delay", |arg| arg.default_value("0")),
@@ -63,27 +54,19 @@ impl Dev {
             settings.auth.auth_secret = Some(random_secret()?);
         }
         let token = if secret || !elsewhere {
-            let claims = Claims { sub: "dev".into(), rooms: opened().collect(), ..Claims::default() };
-            Some(sign_token(&settings.auth, claims, TOKEN_TTL)?)
+            Some(sign_token(&settings.auth, visitor_claims("dev"), VISIT)?)
         } else {
             None // somebody else signs them
         };
-        let (path, tls) = (settings.listen.socketio_path.clone(), settings.tls.tls_cert.is_some());
-        let incidents = matches!(settings.database.place(), Ok(Some(_)));
-        host::run(settings, Mode::Open, |app| {
-            say(&banner(app, &path, &about_token(token.as_deref(), secret), tls, incidents)?)
-        })
+        let shown = Shown {
+            socketio_path: settings.listen.socketio_path.clone(),
+            token: about_token(token.as_deref(), secret),
+            tls: settings.tls.tls_cert.is_some(),
+            incidents: matches!(settings.database.place(), Ok(Some(_))),
+            page: settings.listen.page,
+        };
+        host::run(settings, Mode::Open, |app| say(&banner(app, &shown)?))
     }
-}
-
-/// What the token of the banner opens.
-fn opened() -> impl Iterator<Item = RoomClaim> {
-    let claim = |rooms: &str, rights: &[Right]| RoomClaim {
-        r#match: rooms.to_owned(),
-        allow: rights.iter().map(|right| right.as_str().to_owned()).collect(),
-    };
-    let heard = TOLD.map(|rooms| claim(rooms, &[Right::Join, Right::Presence, Right::History]));
-    heard.into_iter().chain([claim(TALKED_IN, &[Right::Publish])])
 }
 
 /// A secret of this process alone, from the operating system's source of randomness.
@@ -99,7 +82,7 @@ fn random_secret() -> anyhow::Result<Secret> {
 
 /// The token of the banner, or where tokens come from.
 fn about_token(token: Option<&str>, lasts: bool) -> String {
-    let hours = TOKEN_TTL.as_secs() / 3_600;
+    let hours = VISIT.as_secs() / 3_600;
     let life = if lasts { "" } else { ", or until this process ends" };
     match token {
         Some(token) => {
@@ -111,14 +94,28 @@ fn about_token(token: Option<&str>, lasts: bool) -> String {
     }
 }
 
-fn banner(app: &App, socketio_path: &str, token: &str, tls: bool, incidents: bool) -> anyhow::Result<String> {
-    let s = if tls { "s" } else { "" };
+/// What the banner is about.
+struct Shown {
+    socketio_path: String,
+    token: String,
+    tls: bool,
+    incidents: bool,
+    page: bool,
+}
+
+fn banner(app: &App, shown: &Shown) -> anyhow::Result<String> {
+    let Shown { socketio_path, token, tls, incidents, page } = shown;
+    let s = if *tls { "s" } else { "" };
     let (public, admin) = (app.public_address()?, app.admin_address()?);
     let version = env!("CARGO_PKG_VERSION");
-    let incident = if incidents {
+    let (page, seen) = match page {
+        true => (format!("  Live page   http{s}://{public}/\n"), "see it on the page"),
+        false => (String::new(), "hear of it in the room incidents"),
+    };
+    let incident = if *incidents {
         format!(
             "
-Open an incident, as monitoring does, and hear of it in the room incidents:
+Open an incident, as monitoring does, and {seen}:
 
   curl -H 'Content-Type: application/json' -d '{{\"routing_key\":\"{DEV_ROUTING_KEY}\",\"event_action\":\"trigger\",\"payload\":{{\"summary\":\"disk full\",\"source\":\"db-1\",\"severity\":\"critical\"}}}}' http{s}://{public}/v2/enqueue
 "
@@ -130,7 +127,7 @@ Open an incident, as monitoring does, and hear of it in the room incidents:
         "
 roomcast {version}: an open server for development; anybody on this machine may connect and publish
 
-  Socket.IO   http{s}://{public}{socketio_path}
+{page}  Socket.IO   http{s}://{public}{socketio_path}
   WebSocket   ws{s}://{public}/ws
   HTTP API    http{s}://{public}/api/v1/rooms
   Operators   http://{admin}/health

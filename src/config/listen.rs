@@ -23,6 +23,9 @@ pub struct ListenSettings {
     /// Origins of browser pages that may connect, besides the server's own; `*` = any
     #[arg(long = "allow-origin", env = "ROOMCAST_ALLOW_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origins: Vec<String>,
+    /// Serve the live page at `/`
+    #[arg(long, env = "ROOMCAST_PAGE", value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = false)]
+    pub page: bool,
     /// Connections that may wait to be accepted
     #[arg(long, env = "ROOMCAST_LISTEN_BACKLOG", value_name = "N", default_value_t = 4_096)]
     pub listen_backlog: u32,

@@ -223,7 +223,7 @@ impl Asked {
 
 /// Whether a browser asks under a name that is not this machine's: the open API of `dev` is for pages and programs of this
 /// machine, and a foreign page could have its own name point here (DNS rebinding).
-fn is_foreign_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_foreign_page(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     is_browser(headers) && !is_this_machine(host)
 }

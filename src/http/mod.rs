@@ -11,6 +11,7 @@ mod keys;
 mod monitoring;
 mod nodes;
 mod openapi;
+mod page;
 mod problem;
 mod rates;
 mod rooms;
@@ -21,6 +22,7 @@ mod tap;
 mod users;
 
 pub use keys::ApiKeys;
+pub use page::Page;
 
 use crate::config::Settings;
 use crate::hub::{Hub, Policies};
@@ -49,6 +51,8 @@ pub struct Api {
     policies: Arc<Policies>,
     taps: tap::Taps,
     incidents: Option<Incidents>,
+    /// The live page, if it is served.
+    page: Option<Page>,
     limits: Limits,
     /// The issuers whose key sets have a name.
     issuers: Arc<[Arc<str>]>,
@@ -104,7 +108,13 @@ impl Api {
         let named = settings.auth.auth_jwks_urls.iter().filter_map(|set| set.issuer.as_deref());
         let issuers = named.map(Arc::from).collect();
         let (node, started) = (node.into(), lifecycle::now());
-        Self { hub, metrics, guards, policies, taps, incidents, limits, issuers, node, started }
+        Self { hub, metrics, guards, policies, taps, incidents, page: None, limits, issuers, node, started }
+    }
+
+    /// The same with the live page, if there is one.
+    #[must_use]
+    pub fn with_page(self, page: Option<Page>) -> Self {
+        Self { page, ..self }
     }
 
     fn is_draining(&self) -> bool {
@@ -155,11 +165,16 @@ fn monitoring_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
 /// What anybody may see.
 fn open_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
-        ("/", get(openapi::front_door)),
+        ("/", get(page::root)),
         ("/openapi.json", get(openapi::document)),
         ("/livez", get(health::livez)),
         ("/readyz", get(health::readyz)),
     ]
+}
+
+/// What browsers ask for besides the page itself, which is at `/`.
+fn page_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![("/page.json", get(page::about)), ("/ui/{build}/{*path}", get(page::file))]
 }
 
 fn admin_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
@@ -176,7 +191,8 @@ pub fn public_router(api: Api) -> Router {
     let guard = from_fn_with_state(api.clone(), keys::require_key);
     let count = from_fn_with_state(api.clone(), monitoring::count);
     let monitoring = router(monitoring_routes()).route_layer(count);
-    finish(router(api_routes()).route_layer(guard).merge(monitoring).merge(router(open_routes())), api)
+    let open = router(open_routes()).merge(router(page_routes()));
+    finish(router(api_routes()).route_layer(guard).merge(monitoring).merge(open), api)
 }
 
 /// Routes on the operators' address.
@@ -245,8 +261,8 @@ mod tests {
 
     #[test]
     fn every_route_is_counted_by_name() {
-        for (path, _) in api_routes().into_iter().chain(monitoring_routes()).chain(open_routes()).chain(admin_routes())
-        {
+        let open = open_routes().into_iter().chain(page_routes()).chain(admin_routes());
+        for (path, _) in api_routes().into_iter().chain(monitoring_routes()).chain(open) {
             assert!(crate::metrics::ROUTES.contains(&path), "{path}");
         }
     }

@@ -9,7 +9,7 @@ use prometheus::proto::MetricFamily;
 use std::array::from_fn;
 
 /// The routes that are counted by name. Whatever is not here is `other`, the last.
-pub const ROUTES: [&str; 35] = [
+pub const ROUTES: [&str; 37] = [
     "/api/v1/events",
     "/api/v1/nodes",
     "/api/v1/rooms",
@@ -40,6 +40,8 @@ pub const ROUTES: [&str; 35] = [
     "/v2/enqueue",
     "/",
     "/openapi.json",
+    "/page.json",
+    "/ui/{build}/{*path}",
     "/livez",
     "/readyz",
     "/health",
@@ -49,9 +51,9 @@ pub const ROUTES: [&str; 35] = [
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"];
 
-const STATUSES: [&str; 21] = [
-    "200", "201", "202", "204", "400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "429",
-    "500", "503", "504", "431", "other",
+const STATUSES: [&str; 22] = [
+    "200", "201", "202", "204", "304", "400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422",
+    "429", "500", "503", "504", "431", "other",
 ];
 
 /// Why a key of the API was refused.

@@ -533,6 +533,7 @@ fn dev_tells_its_addresses_and_everything_in_them_works() {
         assert!(banner.contains(&url.replace("{}", &public)), "{url} is not in {banner}");
     }
     assert!(banner.contains(&format!("http://{admin}/metrics")), "{banner}");
+    assert!(banner.contains(&format!("http://{public}/\n")), "the page is not in {banner}");
     let token = banner.lines().map(str::trim).find(|line| line.starts_with("ey")).expect("a token is in the banner");
 
     let url = format!("http://{public}");

@@ -3,6 +3,7 @@
 
 mod incidents;
 mod operators;
+mod page;
 mod publishing;
 mod refusals;
 mod rooms;
@@ -30,6 +31,12 @@ impl Answer {
 
     fn has(&self, header: &str) -> bool {
         self.head.lines().any(|line| line == header)
+    }
+
+    /// The value of a header, in lower case.
+    fn value(&self, header: &str) -> &str {
+        let found = self.head.lines().filter_map(|line| line.split_once(": ")).find(|(name, _)| *name == header);
+        found.unwrap_or_else(|| panic!("no {header}: {self:?}")).1
     }
 
     /// Whether there is such a header.
