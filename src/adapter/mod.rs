@@ -47,7 +47,7 @@ pub use interest::Waiting;
 pub use ledger::{Entry, Ledger, NoAnswer, Owed};
 pub use nodes::Peer;
 pub use peers::Load;
-pub use receipt::{Fate, Receipt};
+pub use receipt::{Fate, Receipt, Strand};
 pub use requests::Asked;
 
 use crate::config::RedisSettings;

@@ -24,6 +24,13 @@ pub(super) struct Held {
     pub(super) owed: Option<Owed>,
 }
 
+impl Held {
+    /// Whether something before it was given up, without which it is worth nothing.
+    pub(super) fn is_void(&self) -> bool {
+        self.owed.as_ref().is_some_and(Owed::is_void)
+    }
+}
+
 impl Outgoing {
     /// A queue in which nothing waits longer than `hold_ms`.
     pub(super) fn new(hold_ms: u64) -> Self {
@@ -61,8 +68,7 @@ impl Outgoing {
     /// The first `n` are sent. Returns what they cost.
     pub(super) fn sent(&mut self, n: usize) -> usize {
         for owed in self.waiting.iter_mut().take(n).filter_map(|held| held.owed.take()) {
-            // Whoever waited may have gone away.
-            let _gone = owed.send(());
+            owed.redeem();
         }
         self.done(n)
     }
@@ -76,14 +82,30 @@ impl Outgoing {
     pub(super) fn expire(&mut self, now: u64) -> (u64, usize) {
         let late = self.waiting.iter().take_while(|held| held.since.saturating_add(self.hold_ms) <= now).count();
         let missed = self.waiting.iter().take(late).filter(|held| held.is_missed).count();
-        (missed as u64, self.done(late))
+        let cost = self.done(late);
+        let (behind, its_cost) = if late > 0 { self.forget_void() } else { (0, 0) };
+        (missed as u64 + behind, cost + its_cost)
+    }
+
+    /// Gives up what is worth nothing without something that was given up. Returns how many these were, and what they cost.
+    pub(super) fn forget_void(&mut self) -> (u64, usize) {
+        let (mut count, mut cost) = (0, 0);
+        self.waiting.retain(|held| {
+            let is_void = held.is_void();
+            count += u64::from(is_void);
+            cost += if is_void { held.cost } else { 0 };
+            !is_void
+        });
+        (count, cost)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::receipt::Strand;
     use bytes::Bytes;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     fn held(payload: &'static str, since: u64) -> Held {
         let publication = Publication { channel: "c".into(), payload: Bytes::from_static(payload.as_bytes()) };
@@ -123,13 +145,27 @@ mod tests {
     fn whoever_waits_is_told_of_what_is_sent_and_not_of_what_is_given_up() {
         let (mut outgoing, mut receipts) = (Outgoing::new(5_000), Vec::new());
         for since in [0, 1_000] {
-            let (owed, receipt) = tokio::sync::oneshot::channel();
+            let (owed, receipt) = Owed::new(None);
             outgoing.push(Held { owed: Some(owed), ..held("one", since) });
             receipts.push(receipt);
         }
         assert_eq!(outgoing.sent(1), 3);
         assert_eq!(outgoing.expire(6_000), (1, 3));
         assert_eq!(receipts[0].try_recv(), Ok(()));
-        assert_eq!(receipts[1].try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
+        assert_eq!(receipts[1].try_recv(), Err(TryRecvError::Closed));
+    }
+
+    #[test]
+    fn nothing_of_a_strand_is_sent_behind_what_was_given_up() {
+        let (mut outgoing, strand, mut receipts) = (Outgoing::new(5_000), Strand::default(), Vec::new());
+        for (payload, since) in [("first", 0), ("second", 3_000), ("third", 3_000)] {
+            let (owed, receipt) = Owed::new(Some(&strand));
+            outgoing.push(Held { owed: Some(owed), ..held(payload, since) });
+            outgoing.push(held("other", 3_000));
+            receipts.push(receipt);
+        }
+        assert_eq!(outgoing.expire(5_000), (3, 16));
+        assert_eq!(payloads(&outgoing.batch(9, 100)), ["other"; 3]);
+        assert!(receipts.iter_mut().all(|receipt| receipt.try_recv() == Err(TryRecvError::Closed)));
     }
 }

@@ -128,6 +128,8 @@ impl Publisher {
         shared.receipts.away.store(published.taken < batch.len() && !published.refused, Relaxed);
         if published.refused {
             shared.given_up(PublishLoss::Refused, 1, self.outgoing.done(1));
+            let (behind, cost) = self.outgoing.forget_void();
+            shared.given_up(PublishLoss::Refused, behind, cost);
         } else if published.taken < batch.len() {
             let back = reunion(&shared, broker);
             tokio::pin!(back);
@@ -162,6 +164,9 @@ impl Publisher {
     fn hold(&mut self, parcel: Parcel) {
         match parcel.kind {
             Kind::Replay { ago } => self.say_again(&parcel, ago),
+            _ if parcel.owed.as_ref().is_some_and(Owed::is_void) => {
+                self.shared.given_up(PublishLoss::Expired, 1, parcel.cost());
+            }
             kind => self.outgoing.push(held(parcel, (kind == Kind::Numbered).then_some(&mut self.number))),
         }
     }

@@ -64,7 +64,7 @@ pub use views::{Reach, View};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally};
 
 use crate::adapter::Adapter;
-pub use crate::adapter::{NodeId, Peer, Receipt, Waiting};
+pub use crate::adapter::{NodeId, Peer, Receipt, Strand, Waiting};
 use crate::config::Settings;
 use crate::lifecycle;
 use crate::metrics::Metrics;

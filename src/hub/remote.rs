@@ -5,7 +5,7 @@ use super::cluster::{Action, Selection};
 use super::questions::Question;
 use super::worker::Command;
 use super::{Hub, NamespaceId, Shared, overloaded};
-use crate::adapter::{Fate, Here, Load, NodeId, Receipt, Said, Waiting};
+use crate::adapter::{Fate, Here, Load, NodeId, Receipt, Said, Strand, Waiting};
 use crate::metrics::PublishLoss;
 use crate::protocol::arguments::Arguments;
 use crate::protocol::envelope::{Content, Envelope, Targets};
@@ -89,6 +89,34 @@ impl Hub {
     /// Keeps something until a room is heard from other nodes; drops it at once if there is nothing to wait for.
     pub fn wait(&self, namespace: NamespaceId, room: &str, waiting: Waiting) {
         self.shared.adapter.wait(namespace.0, room, waiting);
+    }
+
+    /// Hands a broadcast to every worker of this node that has members of its rooms.
+    ///
+    /// # Errors
+    /// When some recipients could not be served because a queue was full; they are counted.
+    pub fn broadcast_here(&self, broadcast: Broadcast) -> Result<(), Refusal> {
+        let (_, full) = self.shared.hand_out(broadcast, None);
+        if full > 0 { Err(overloaded()) } else { Ok(()) }
+    }
+
+    /// Hands a broadcast to the other nodes, behind the others of its strand. The receipt says whether the broker has confirmed it;
+    /// `None`: nobody else is to hear it.
+    ///
+    /// # Errors
+    /// When it was given up at once; what is behind it needs a new strand then.
+    pub fn broadcast_elsewhere(&self, broadcast: &Broadcast, strand: &Strand) -> Result<Option<Receipt>, Refusal> {
+        match self.shared.adapter.publish_confirmed(broadcast.namespace.0, &broadcast.said(), strand) {
+            // It never can be told, so nobody waits for it.
+            Err(PublishLoss::Encoding) => Ok(None),
+            published => published.map_err(unheard),
+        }
+    }
+
+    /// Whether the broker is known to be away: what is for other nodes waits.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.shared.adapter.is_cut_off()
     }
 
     /// Sends an event to everybody in a namespace, on this node only.

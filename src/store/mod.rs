@@ -2,7 +2,8 @@
 //!
 //! One narrow trait for each part of the domain, and two databases behind them: PostgreSQL, through one small pool, and
 //! SQLite, for a node that is alone. Both keep the same promises, and one suite of tests holds them to it
-//! (`tests/it/store`). A connection is held inside an operation and never across anything else that is waited for.
+//! (`tests/it/store`). A connection is held inside an operation and never across anything else that is waited for, but for the half
+//! second in which the broker may confirm what leaves the outbox.
 
 mod error;
 mod gate;
@@ -35,8 +36,8 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// Says what becomes of an incident, knowing how it is. It may be asked several times, when others change the incident.
 pub type Decide = Arc<dyn Fn(&Incident) -> Verdict + Send + Sync>;
 
-/// Says events in their rooms, in order. Returns how many, from the first on, have been said.
-pub type Publish = Arc<dyn Fn(&[OutboxEvent]) -> usize + Send + Sync>;
+/// Says events in their rooms, in order. Comes to how many, from the first on, have been said; it does not take long.
+pub type Publish = Arc<dyn Fn(Vec<OutboxEvent>) -> BoxFuture<'static, usize> + Send + Sync>;
 
 /// How a change keeps off others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

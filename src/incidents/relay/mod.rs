@@ -5,19 +5,22 @@
 mod spoken;
 
 use super::Incidents;
-use crate::hub::{Broadcast, Hub, NamespaceId, Receipt};
+use crate::hub::{Broadcast, Hub, NamespaceId, Strand};
 use crate::lifecycle::{Lifecycle, unix_micros};
 use crate::metrics::DatabaseStats;
 use crate::protocol::event::Event;
 use crate::protocol::name::INCIDENTS_ROOM;
 use crate::protocol::request::RawEvent;
 use crate::store::{OutboxEvent, Publish, StoreError};
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 use serde_json::value::RawValue;
-use spoken::Spoken;
-use std::sync::{Arc, Mutex, PoisonError};
+use spoken::{Spoken, Voice, Word};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// How often the outbox is looked at when nobody says that something is in it: other nodes may have written.
 const POLL: Duration = Duration::from_millis(250);
@@ -25,8 +28,11 @@ const POLL: Duration = Duration::from_millis(250);
 /// Events that are taken out in one transaction.
 const BATCH: u32 = 100;
 
-/// Events that have been said here and may wait for the broker; members here wait for more of them.
+/// Events of a part that have been said here and may wait for the broker; members here wait for more of them.
 const HELD_MAX: usize = 10_000;
+
+/// How long a transaction waits for the broker to confirm what was said.
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often is looked how much waits.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -40,17 +46,17 @@ pub(super) struct Relay {
     incidents: Incidents,
     hub: Hub,
     stats: Arc<DatabaseStats>,
-    spoken: Arc<Mutex<Spoken>>,
+    /// What is known of the events of each part.
+    spoken: HashMap<i16, Arc<Mutex<Spoken>>>,
 }
 
 impl Relay {
     pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>) -> Self {
-        Self { incidents, hub, stats, spoken: Arc::default() }
+        Self { incidents, hub, stats, spoken: HashMap::new() }
     }
 
     /// Until the process ends; what waits then is said by another node, or later.
-    pub(super) async fn run(self, lifecycle: Lifecycle) {
-        let publish = self.publisher();
+    pub(super) async fn run(mut self, lifecycle: Lifecycle) {
         let (mut pause, mut look) = (POLL, tokio::time::Instant::now());
         while !lifecycle.is_stopping() {
             tokio::select! {
@@ -58,7 +64,7 @@ impl Relay {
                 () = tokio::time::sleep(pause) => {}
                 () = lifecycle.stopping() => return,
             }
-            pause = match self.empty(&publish).await {
+            pause = match self.empty().await {
                 Ok(()) => POLL,
                 Err(error) => {
                     tracing::debug!(%error, "the outbox waits");
@@ -73,13 +79,20 @@ impl Relay {
     }
 
     /// Says all that is there, or as much as can be said now.
-    async fn empty(&self, publish: &Publish) -> Result<(), StoreError> {
-        let outbox = &self.incidents.store.outbox;
-        for part in outbox.waiting().await? {
-            // As many more as wait for the broker: what is behind them has to be said here, too.
-            let held = || self.spoken.lock().unwrap_or_else(PoisonError::into_inner).len().min(HELD_MAX);
-            let limit = || BATCH + u32::try_from(held()).unwrap_or(0);
-            while outbox.relay(part, limit(), Arc::clone(publish)).await? >= BATCH as usize {}
+    async fn empty(&mut self) -> Result<(), StoreError> {
+        let parts = self.incidents.store.outbox.waiting().await?;
+        self.spoken.retain(|part, _| parts.contains(part));
+        for part in parts {
+            let spoken = Arc::clone(self.spoken.entry(part).or_default());
+            loop {
+                // As many more as wait for the broker: what is behind them has to be said here, too.
+                let held = spoken.lock().await.len().min(HELD_MAX);
+                let limit = BATCH + u32::try_from(held).unwrap_or(0);
+                let publish = self.publisher(&spoken, limit);
+                if self.incidents.store.outbox.relay(part, limit, publish).await? < BATCH as usize {
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -92,27 +105,53 @@ impl Relay {
         }
     }
 
-    fn publisher(&self) -> Publish {
-        let (hub, stats, spoken) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(&self.spoken));
+    fn publisher(&self, spoken: &Arc<Mutex<Spoken>>, limit: u32) -> Publish {
+        let (hub, stats, spoken) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(spoken));
         Arc::new(move |events| {
-            let mut spoken = spoken.lock().unwrap_or_else(PoisonError::into_inner);
-            let said = spoken.say_all(events, &hub, tokio::time::Instant::now());
-            stats.relayed.add_shared(said as u64);
-            said
+            let (hub, stats, spoken) = (hub.clone(), Arc::clone(&stats), Arc::clone(&spoken));
+            let saying = async move {
+                let mut spoken = spoken.lock().await;
+                spoken.say_all(&events, &mut Rooms(&hub), tokio::time::Instant::now());
+                if spoken.has_waiting(&events) && !hub.is_cut_off() {
+                    // The thread that writes SQLite has no clock, and comes no further.
+                    tokio::task::yield_now().await;
+                    // What takes longer is looked at again, and not said again.
+                    let _late = tokio::time::timeout(CONFIRM_TIMEOUT, spoken.confirmed(&events)).await;
+                }
+                let left = spoken.forget_left(&events, events.len() < limit as usize);
+                stats.relayed.add_shared(left as u64);
+                left
+            };
+            saying.boxed()
         })
     }
 }
 
-/// Says one event in all rooms that it is about; whoever is in several hears it once. `None`: not everybody could be told. What has to
-/// wait for the other nodes has a receipt.
-fn say(hub: &Hub, event: &OutboxEvent) -> Option<Option<Receipt>> {
+/// The rooms of incidents, here and elsewhere.
+struct Rooms<'a>(&'a Hub);
+
+impl Voice for Rooms<'_> {
+    fn say(&mut self, event: &OutboxEvent, here: bool, strand: Option<&Strand>) -> Option<Word> {
+        let broadcast = broadcast(event);
+        let word = match strand.map(|strand| self.0.broadcast_elsewhere(&broadcast, strand)) {
+            Some(Ok(Some(receipt))) => Word::Waiting(receipt.was_sent().boxed()),
+            Some(Ok(None)) => Word::Left,
+            None | Some(Err(_)) => Word::Kept,
+        };
+        let heard = !here || self.0.broadcast_here(broadcast).is_ok();
+        heard.then_some(word)
+    }
+}
+
+/// One event for all rooms that it is about; whoever is in several hears it once.
+fn broadcast(event: &OutboxEvent) -> Broadcast {
     let rooms = rooms_of(event);
     let args = envelope(event, &rooms);
     let name = format!("\"{}\"", event.event.kind);
     let raw = RawEvent { name: &name, args: &args, arity: 1 };
     let event = Event { raw, attachments: &[], ack: None, offset: None };
     let rooms = rooms.into_iter().map(String::into_boxed_str).collect();
-    hub.broadcast(Broadcast::new(NamespaceId::DEFAULT, rooms, Vec::new(), event)).ok()
+    Broadcast::new(NamespaceId::DEFAULT, rooms, Vec::new(), event)
 }
 
 fn rooms_of(event: &OutboxEvent) -> [String; 3] {

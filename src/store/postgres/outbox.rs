@@ -53,7 +53,8 @@ async fn relay(client: &mut Object, part: i16, limit: u32, publish: Publish) -> 
     let rows = rows.map_err(connect::error)?;
     let event = |row| Ok(OutboxEvent { incident: get(row, 1)?, service: get(row, 2)?, event: timeline_event(row, 3)? });
     let events = rows.iter().map(event).collect::<Result<Vec<_>, StoreError>>()?;
-    let said = publish(&events).min(events.len());
+    let count = events.len();
+    let said = publish(events).await.min(count);
     if said == 0 {
         return Ok(0);
     }

@@ -3,7 +3,10 @@
 use super::rows::timeline_event;
 use super::{Sqlite, error};
 use crate::metrics::PoolShare::Relay;
-use crate::store::{Answer, OutboxEvent, OutboxStore, Publish};
+use crate::store::{Answer, OutboxEvent, OutboxStore, Publish, StoreError};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rusqlite::Transaction;
 
 impl OutboxStore for Sqlite {
     fn waiting(&self) -> Answer<'_, Vec<i16>> {
@@ -15,25 +18,17 @@ impl OutboxStore for Sqlite {
     }
 
     fn relay(&self, part: i16, limit: u32, publish: Publish) -> Answer<'_, usize> {
-        let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at FROM outbox o \
-                   JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
-                   JOIN incidents i ON i.id = o.incident_id JOIN services s ON s.id = i.service_id \
-                   WHERE o.part = ?1 ORDER BY o.id LIMIT ?2";
-        // The thread that writes is the one process that relays.
-        Box::pin(self.write(Relay, "relay", move |tx| {
-            let mut statement = tx.prepare_cached(sql).map_err(error)?;
-            let rows = statement.query_map((part, limit), |row| {
-                let event = OutboxEvent { incident: row.get(1)?, service: row.get(2)?, event: timeline_event(row, 3)? };
-                Ok((row.get::<_, i64>(0)?, event))
-            });
-            let (ids, events): (Vec<_>, Vec<_>) =
-                rows.map_err(error)?.collect::<Result<Vec<_>, _>>().map_err(error)?.into_iter().unzip();
-            let said = publish(&events).min(events.len());
-            if let Some(last) = said.checked_sub(1).map(|at| ids[at]) {
-                tx.execute("DELETE FROM outbox WHERE part = ?1 AND id <= ?2", (part, last)).map_err(error)?;
+        Box::pin(async move {
+            // The thread that writes is the one process that relays.
+            match self.write(Relay, "relay", move |tx| relay(tx, part, limit, &publish)).await? {
+                Relayed::Done(said) => Ok(said),
+                // Nobody who writes waits for the broker.
+                Relayed::Saying(ids, said) => {
+                    let said = said.await.min(ids.len());
+                    self.write(Relay, "relay", move |tx| forget(tx, part, &ids[..said])).await
+                }
             }
-            Ok(said)
-        }))
+        })
     }
 
     fn look(&self) -> Answer<'_, (u64, Option<i64>)> {
@@ -44,4 +39,38 @@ impl OutboxStore for Sqlite {
             Ok((u64::try_from(depth).unwrap_or(0), oldest))
         }))
     }
+}
+
+/// What has become of events that were handed on.
+enum Relayed {
+    /// So many have been said, and are forgotten.
+    Done(usize),
+    /// It is not known yet.
+    Saying(Vec<i64>, BoxFuture<'static, usize>),
+}
+
+fn relay(tx: &Transaction<'_>, part: i16, limit: u32, publish: &Publish) -> Result<Relayed, StoreError> {
+    let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at FROM outbox o \
+               JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
+               JOIN incidents i ON i.id = o.incident_id JOIN services s ON s.id = i.service_id \
+               WHERE o.part = ?1 ORDER BY o.id LIMIT ?2";
+    let mut statement = tx.prepare_cached(sql).map_err(error)?;
+    let rows = statement.query_map((part, limit), |row| {
+        let event = OutboxEvent { incident: row.get(1)?, service: row.get(2)?, event: timeline_event(row, 3)? };
+        Ok((row.get::<_, i64>(0)?, event))
+    });
+    let (ids, events): (Vec<_>, Vec<_>) =
+        rows.map_err(error)?.collect::<Result<Vec<_>, _>>().map_err(error)?.into_iter().unzip();
+    let mut said = publish(events);
+    match (&mut said).now_or_never() {
+        Some(said) => forget(tx, part, &ids[..said.min(ids.len())]).map(Relayed::Done),
+        None => Ok(Relayed::Saying(ids, said)),
+    }
+}
+
+/// Forgets these events, which are the first of their part.
+fn forget(tx: &Transaction<'_>, part: i16, said: &[i64]) -> Result<usize, StoreError> {
+    let Some(last) = said.last() else { return Ok(0) };
+    tx.execute("DELETE FROM outbox WHERE part = ?1 AND id <= ?2", (part, last)).map_err(error)?;
+    Ok(said.len())
 }

@@ -1,6 +1,7 @@
 //! The outbox: everything is said at least once, in the order of its incident, and then forgotten.
 
 use super::{Bench, NOW};
+use futures_util::FutureExt as _;
 use roomcast::store::{OutboxEvent, Publish};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,14 +12,21 @@ super::contracts! {
     two_nodes_say_everything_once
 }
 
-/// Takes everything up to `most` at a time.
-fn listener(most: usize) -> (Publish, Arc<Mutex<Vec<OutboxEvent>>>) {
+/// Takes everything up to `most` at a time, at once or `later`, as when a broker has to confirm it.
+fn listener(most: usize, later: bool) -> (Publish, Arc<Mutex<Vec<OutboxEvent>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = Arc::clone(&heard);
-    let publish = move |events: &[OutboxEvent]| {
-        let taken = events.len().min(most);
-        ears.lock().unwrap().extend_from_slice(&events[..taken]);
-        taken
+    let publish = move |events: Vec<OutboxEvent>| {
+        let ears = Arc::clone(&ears);
+        let saying = async move {
+            if later {
+                tokio::task::yield_now().await;
+            }
+            let taken = events.len().min(most);
+            ears.lock().unwrap().extend_from_slice(&events[..taken]);
+            taken
+        };
+        saying.boxed()
     };
     (Arc::new(publish), heard)
 }
@@ -51,7 +59,7 @@ async fn everything_is_said_in_order_and_then_forgotten(bench: Bench) {
     }
     let (depth, oldest) = bench.store.outbox.look().await.unwrap();
     assert_eq!((depth, oldest), (60, Some(NOW)));
-    let (publish, heard) = listener(usize::MAX);
+    let (publish, heard) = listener(usize::MAX, true);
     assert_eq!(relay_all(&bench, &publish).await, 60);
     {
         let heard = heard.lock().unwrap();
@@ -69,10 +77,10 @@ async fn what_could_not_be_said_stays(bench: Bench) {
         bench.trigger("disk", NOW + n).await;
     }
     let part = bench.store.outbox.waiting().await.unwrap()[0];
-    let (deaf, _) = listener(0);
+    let (deaf, _) = listener(0, true);
     assert_eq!(bench.store.outbox.relay(part, 10, deaf).await.unwrap(), 0);
     assert_eq!(bench.store.outbox.look().await.unwrap().0, 5);
-    let (two, heard) = listener(2);
+    let (two, heard) = listener(2, true);
     assert_eq!(bench.store.outbox.relay(part, 10, Arc::clone(&two)).await.unwrap(), 2);
     assert_eq!(bench.store.outbox.relay(part, 10, Arc::clone(&two)).await.unwrap(), 2);
     assert_eq!(bench.store.outbox.relay(part, 10, two).await.unwrap(), 1);
@@ -85,7 +93,7 @@ async fn two_nodes_say_everything_once(bench: Bench) {
     for n in 0..80 {
         bench.trigger(&format!("key-{}", n % 16), NOW + n).await;
     }
-    let (publish, heard) = listener(usize::MAX);
+    let (publish, heard) = listener(usize::MAX, false);
     while bench.store.outbox.look().await.unwrap().0 > 0 {
         tokio::join!(relay_all(&bench, &publish), relay_all(&other, &publish));
     }

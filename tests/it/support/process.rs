@@ -19,9 +19,11 @@ impl Process {
     pub(crate) async fn start(args: &[&str]) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (public, admin) = (free(), free());
+        let no_database: &[&str] = if args.contains(&"--database-url") { &[] } else { &["--database-url", "none"] };
         let child = Command::new(env!("CARGO_BIN_EXE_roomcast"))
             .arg("dev")
-            .args(["--database-url", "none", "--listen", &public.to_string(), "--admin-listen", &admin.to_string()])
+            .args(no_database)
+            .args(["--listen", &public.to_string(), "--admin-listen", &admin.to_string()])
             .args(args)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
