@@ -74,34 +74,34 @@ fn run(command: &Command) -> Result<bool> {
     }
     match command {
         Command::Rooms(rooms) => {
-            let job = Job::new(rooms, &rooms.target, &rooms.output, &ALWAYS)?;
+            let job = Job::new(rooms, &rooms.run.target, &rooms.run.output, &ALWAYS)?;
             let crowd = (rooms.users, rooms.rooms);
             job.run(interrupted, |setting| fanout::run(setting, crowd, rooms.rate, &rooms.load))
         }
         Command::BigRoom(room) => {
-            let job = Job::new(room, &room.target, &room.output, &ALWAYS)?;
+            let job = Job::new(room, &room.run.target, &room.run.output, &ALWAYS)?;
             job.run(interrupted, |setting| fanout::run(setting, (room.users, 1), room.rate, &room.load))
         }
         Command::HotRoom(room) => {
-            let job = Job::new(room, &room.target, &room.output, &ALWAYS)?;
+            let job = Job::new(room, &room.run.target, &room.run.output, &ALWAYS)?;
             let shape = fanout::Shape { users: room.users, rooms: room.rooms, flooded: room.flooded };
             job.run(interrupted, |setting| fanout::run(setting, shape, room.rate, &room.load))
         }
         Command::Idle(command) => {
-            let job = Job::new(command, &command.target, &command.output, &[])?;
+            let job = Job::new(command, &command.run.target, &command.run.output, &[])?;
             job.run(interrupted, |setting| idle::run(setting, &command.idle))
         }
         Command::Ramp(command) => {
-            let job = Job::new(command, &command.target, &command.output, &[])?;
+            let job = Job::new(command, &command.run.target, &command.run.output, &[])?;
             job.run(interrupted, |setting| ramp::run(setting, ramp_crowd(command), &command.search))
         }
         Command::Avalanche(command) => {
             let conditions = avalanche::conditions(&command.avalanche);
-            let job = Job::new(command, &command.target, &command.output, conditions)?;
+            let job = Job::new(command, &command.run.target, &command.run.output, conditions)?;
             job.run(interrupted, |setting| avalanche::run(setting, &command.avalanche))
         }
         Command::Jitter(command) => {
-            let job = Job::new(command, &command.target, &command.output, &jitter::ALWAYS)?;
+            let job = Job::new(command, &command.run.target, &command.run.output, &jitter::ALWAYS)?;
             job.run(interrupted, |setting| jitter::run(setting, command))
         }
         Command::Drain(command) => {
@@ -109,7 +109,7 @@ fn run(command: &Command) -> Result<bool> {
             let target = pair.target(command);
             let conditions = drain::conditions(command);
             let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
-            let job = Job::new(command, &target, &command.output, &conditions)?;
+            let job = Job::new(command, &target, &command.own.output, &conditions)?;
             job.run(interrupted, |setting| drain::run(setting, pair, command))
         }
         Command::Trouble(command) => {
@@ -117,7 +117,7 @@ fn run(command: &Command) -> Result<bool> {
             let target = cluster.target(command);
             let conditions = trouble::conditions(command);
             let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
-            let job = Job::new(command, &target, &command.output, &conditions)?;
+            let job = Job::new(command, &target, &command.own.output, &conditions)?;
             job.run(interrupted, |setting| trouble::run(setting, cluster, command))
         }
         Command::SideBySide(command) => compare(command, &interrupted),

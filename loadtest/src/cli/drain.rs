@@ -3,8 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::options::OutputOptions;
-use crate::client::dialect::Wire;
+use super::options::OwnServers;
 
 /// `drain`
 #[derive(Debug, Args, Serialize)]
@@ -42,25 +41,13 @@ pub(crate) struct DrainCommand {
     /// Reconnect after the time that server.draining says, in place of a stock client's 0.5 to 1.5 s
     #[arg(long)]
     pub(crate) obey_hint: bool,
-    /// Protocol the clients speak
-    #[arg(long, value_enum, default_value_t = Wire::Socketio)]
-    pub(crate) wire: Wire,
     /// Threads that drive the clients
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
     /// Processor both servers run on
     #[arg(long)]
     pub(crate) server_cpu: Option<usize>,
-    /// Processor to pin this tool to
-    #[arg(long)]
-    pub(crate) cpu: Option<usize>,
-    /// Seed of the random phases and delays
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Show what the servers print
-    #[arg(long)]
-    pub(crate) show_servers: bool,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) own: OwnServers,
 }

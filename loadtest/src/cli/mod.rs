@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub(crate) use drain::DrainCommand;
 pub(crate) use options::{IdleOptions, SearchOptions};
-use options::{LoadOptions, OutputOptions, TargetOptions};
+use options::{LoadOptions, RunOptions};
 pub(crate) use trouble::TroubleCommand;
 pub(crate) use unrest::{AvalancheCommand, AvalancheOptions, JitterCommand};
 
@@ -98,10 +98,7 @@ pub(crate) struct RoomsCommand {
     pub(crate) load: LoadOptions,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) target: TargetOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) run: RunOptions,
 }
 
 /// `big-room`
@@ -118,10 +115,7 @@ pub(crate) struct BigRoomCommand {
     pub(crate) load: LoadOptions,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) target: TargetOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) run: RunOptions,
 }
 
 /// `hot-room`
@@ -145,10 +139,7 @@ pub(crate) struct HotRoomCommand {
     pub(crate) load: LoadOptions,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) target: TargetOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) run: RunOptions,
 }
 
 /// `idle`
@@ -159,10 +150,7 @@ pub(crate) struct IdleCommand {
     pub(crate) idle: IdleOptions,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) target: TargetOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) run: RunOptions,
 }
 
 /// `ramp`
@@ -191,10 +179,7 @@ pub(crate) struct RampCommand {
     pub(crate) ramp: f64,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) target: TargetOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) run: RunOptions,
 }
 
 /// A traffic shape that can be saturated.

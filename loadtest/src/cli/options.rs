@@ -148,6 +148,37 @@ pub(crate) struct OutputOptions {
     pub(crate) quiet: bool,
 }
 
+/// A server that runs already, and what becomes of the result.
+#[derive(Clone, Debug, Args, Serialize)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) target: TargetOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// Servers that are started for the run, and what becomes of the result.
+#[derive(Clone, Debug, Args, Serialize)]
+pub(crate) struct OwnServers {
+    /// Protocol the clients speak
+    #[arg(long, value_enum, default_value_t = Wire::Socketio)]
+    pub(crate) wire: Wire,
+    /// Processor to pin this tool to
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+    /// Seed of the random phases and delays
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Show what the servers print
+    #[arg(long)]
+    pub(crate) show_servers: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
 /// A list of source addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Sources(pub(crate) Vec<IpAddr>);
@@ -176,6 +207,13 @@ impl TargetOptions {
             pids: vec![pid],
             metrics_urls: vec![format!("http://127.0.0.1:{admin_port}/metrics")],
         }
+    }
+}
+
+impl OwnServers {
+    /// One of them, with defaults for everything that is no option of this run.
+    pub(crate) fn target(&self, port: u16, admin_port: u16, pid: u32) -> TargetOptions {
+        TargetOptions { cpu: self.cpu, seed: self.seed, ..TargetOptions::local(port, admin_port, pid, self.wire) }
     }
 }
 

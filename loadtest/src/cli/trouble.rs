@@ -3,8 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::options::OutputOptions;
-use crate::client::dialect::Wire;
+use super::options::OwnServers;
 
 /// The server beside this tool, without limits that a load test would meet.
 const SERVER: &str = "exec {bin}/roomcast dev --listen 127.0.0.1:{port} --admin-listen 127.0.0.1:{admin_port} \
@@ -38,21 +37,9 @@ pub(crate) struct TroubleCommand {
     /// Seconds that a delivery within a node may take, whatever Redis does
     #[arg(long, default_value_t = 0.25)]
     pub(crate) local_within: f64,
-    /// Protocol the clients speak
-    #[arg(long, value_enum, default_value_t = Wire::Socketio)]
-    pub(crate) wire: Wire,
-    /// Processor to pin this tool to
-    #[arg(long)]
-    pub(crate) cpu: Option<usize>,
-    /// Seed of the random phases
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Show what the nodes print
-    #[arg(long)]
-    pub(crate) show_servers: bool,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) own: OwnServers,
 }
 
 /// For how long each trouble lasts, in seconds. Nothing may be lost but in the last one.

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{LoadOptions, OutputOptions, TargetOptions};
+use super::options::{LoadOptions, RunOptions};
 
 /// `avalanche`
 #[derive(Debug, Args, Serialize)]
@@ -13,10 +13,7 @@ pub(crate) struct AvalancheCommand {
     pub(crate) avalanche: AvalancheOptions,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) target: TargetOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) run: RunOptions,
 }
 
 /// Who is cut off, and how they come back.
@@ -80,8 +77,5 @@ pub(crate) struct JitterCommand {
     pub(crate) load: LoadOptions,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) target: TargetOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) run: RunOptions,
 }

@@ -10,4 +10,5 @@ pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod setting;
 pub(crate) mod side_by_side;
+mod talk;
 pub(crate) mod trouble;

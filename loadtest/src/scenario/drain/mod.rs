@@ -8,19 +8,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Result, ensure};
 
 use super::server::{Recipe, ServerProcess};
-use super::session::{LOOK, START_DELAY, Session};
-use super::setting::{Crowd, Setting};
+use super::session::{LOOK, Session};
+use super::setting::Setting;
+use super::talk::Talk;
 use crate::cli::DrainCommand;
 use crate::cli::options::TargetOptions;
-use crate::clock::{MICROSECOND, SECOND, from_seconds, to_seconds};
+use crate::clock::{MICROSECOND, from_seconds};
 use crate::fleet::Refuge;
 use crate::fleet::journal::Journal;
-use crate::fleet::schedule::Step;
-use crate::fleet::tally::{Tally, Window, histogram};
-use crate::observe::process;
+use crate::fleet::tally::{Tally, histogram};
 use crate::progress::grouped;
 use crate::report::drain::Drain;
-use crate::report::{Generator, Quantiles, Results};
+use crate::report::{Quantiles, Results};
 use account::Account;
 
 /// What always fails a drain; the limits that have options come on top.
@@ -65,57 +64,32 @@ impl Pair {
     pub(crate) fn start(command: &DrainCommand) -> Result<Self> {
         let recipe = |name: &str| Recipe { name: name.to_owned(), command: command.server.clone() };
         ensure!(command.server.contains("{port}"), "the command must contain {{port}}");
-        let start = |name| ServerProcess::start(&recipe(name), command.server_cpu, command.show_servers);
+        let start = |name| ServerProcess::start(&recipe(name), command.server_cpu, command.own.show_servers);
         Ok(Self { first: start("first server")?, second: start("second server")? })
     }
 
     /// How the first one is reached.
     pub(crate) fn target(&self, command: &DrainCommand) -> TargetOptions {
         let server = &self.first;
-        let target = TargetOptions::local(server.port, server.admin_port, server.pid, command.wire);
-        TargetOptions { threads: command.threads, cpu: command.cpu, seed: command.seed, ..target }
+        let target = command.own.target(server.port, server.admin_port, server.pid);
+        TargetOptions { threads: command.threads, ..target }
     }
 }
 
 /// Loads the first server, ends it, and waits until its clients have settled on the second.
 pub(crate) fn run(setting: &mut Setting, mut pair: Pair, command: &DrainCommand) -> Result<Results> {
-    ensure!(command.rate > 0.0, "the rate must be above 0");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, pair.second.port));
     setting.refuge = Some(Refuge { address, obeys_hint: command.obey_hint });
-    let crowd = Crowd {
-        users: command.users,
-        rooms: command.rooms,
-        publishers: 1,
-        size: command.size,
-        acks: false,
-        ramp: 1.0,
-        flooded: 0,
-    };
-    let plan = setting.plan(&crowd)?;
-    let session = Session::connect(setting, plan)?;
-    let start = setting.clock.now() + START_DELAY;
-    let window = Window { from: start, until: u64::MAX };
-    session.fleet.run(Step { start, window, interval: (SECOND as f64 / command.rate) as u64 });
-
-    let before = process::own_usage();
-    let times = pass_through(setting, &session, &mut pair, command)?;
-    session.fleet.end_step();
-    await_silence(setting, &session);
-    let after = process::own_usage();
-    let elapsed = to_seconds(setting.clock.now() - start).max(1e-3);
-    let outcome = session.fleet.collect()?;
-    let mut drain = Drain { users: command.users as u64, ..Drain::default() };
+    let talk = Talk::begin(setting, (command.users, command.rooms, command.size), command.rate)?;
+    let times = pass_through(setting, &talk.session, &mut pair, command)?;
+    let (outcome, generator) = talk.end(setting)?;
+    let mut drain = Drain { users: command.users as u64, generator, ..Drain::default() };
     judge(&mut drain, &outcome.journal.unwrap_or_default(), command, &times);
     add_counts(&mut drain, &outcome.tally);
-    drain.generator = Generator {
-        cores: (after.cpu_seconds - before.cpu_seconds) / elapsed,
-        waiting: (after.wait_seconds - before.wait_seconds) / elapsed,
-        lag_p99_us: outcome.tally.lag.value_at_quantile(0.99),
-    };
     if drain.generator.waiting > 0.05 {
         setting.warn("this tool waited for a processor more than 5 % of the time: times are too long".to_owned());
     }
-    Ok(Results { connecting: Some(session.connecting.clone()), drain: Some(drain), ..Results::default() })
+    Ok(Results { connecting: Some(talk.session.connecting), drain: Some(drain), ..Results::default() })
 }
 
 /// Load, signal, move, and load again on the second server.
@@ -152,18 +126,6 @@ fn pass_through(setting: &mut Setting, session: &Session, pair: &mut Pair, comma
         std::thread::sleep(LOOK / 5);
     }
     Ok(times)
-}
-
-/// Waits until nothing arrives any more.
-fn await_silence(setting: &Setting, session: &Session) {
-    let (mut received, mut moved_at) = (0, setting.clock.now());
-    while setting.clock.now() - moved_at < SECOND {
-        std::thread::sleep(LOOK);
-        let seen = session.fleet.snapshot().received;
-        if seen != received {
-            (received, moved_at) = (seen, setting.clock.now());
-        }
-    }
 }
 
 fn judge(drain: &mut Drain, journal: &Journal, command: &DrainCommand, times: &Times) {

@@ -9,17 +9,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::server::{Recipe, ServerProcess, free_port};
-use super::session::{LOOK, START_DELAY, Session};
-use super::setting::{Crowd, Setting};
+use super::session::LOOK;
+use super::setting::Setting;
+use super::talk::Talk;
 use crate::cli::TroubleCommand;
 use crate::cli::options::TargetOptions;
-use crate::clock::{SECOND, from_seconds, to_seconds};
-use crate::fleet::schedule::Step;
-use crate::fleet::tally::Window;
+use crate::clock::from_seconds;
+use crate::fleet::tally::Tally;
 use crate::observe::metrics::Samples;
-use crate::observe::process;
 use crate::report::trouble::Troubles;
-use crate::report::{Connecting, Results};
+use crate::report::{Generator, Results};
 use account::Episode;
 use broker::Broker;
 
@@ -27,8 +26,6 @@ use broker::Broker;
 const LOSSES: &str = "roomcast_broker_publish_losses_total";
 /// Time between two cuts of all connections.
 const CUT_EVERY: Duration = Duration::from_millis(250);
-/// How long the last deliveries are waited for.
-const DRAIN: u64 = 5 * SECOND;
 
 /// Two nodes and what they meet at. The order is that in which they end.
 #[derive(Debug)]
@@ -60,7 +57,7 @@ impl Cluster {
         ensure!(line.contains("{port}"), "the command must contain {{port}}");
         let start = |n: u32| {
             let recipe = Recipe { name: format!("node {n}"), command: line.clone() };
-            ServerProcess::start(&recipe, None, command.show_servers)
+            ServerProcess::start(&recipe, None, command.own.show_servers)
         };
         let nodes = (0..account::NODES).map(start).collect::<Result<Vec<_>>>()?;
         Ok(Self { nodes, broker })
@@ -69,42 +66,25 @@ impl Cluster {
     /// How the nodes are reached.
     pub(crate) fn target(&self, command: &TroubleCommand) -> TargetOptions {
         let first = &self.nodes[0];
-        let mut target = TargetOptions::local(first.port, first.admin_port, first.pid, command.wire);
+        let mut target = command.own.target(first.port, first.admin_port, first.pid);
         for node in &self.nodes[1..] {
             target.targets.push(format!("{}:{}", Ipv4Addr::LOCALHOST, node.port));
             target.pids.push(node.pid);
             target.metrics_urls.push(format!("http://{}:{}/metrics", Ipv4Addr::LOCALHOST, node.admin_port));
         }
-        TargetOptions { cpu: command.cpu, seed: command.seed, ..target }
+        target
     }
 }
 
 /// Loads the cluster, and does one thing after the other to its Redis.
 pub(crate) fn run(setting: &mut Setting, mut cluster: Cluster, command: &TroubleCommand) -> Result<Results> {
-    ensure!(command.rate > 0.0, "the rate must be above 0");
     setting.keeps_diary = true;
-    let crowd = Crowd {
-        users: command.rooms * account::NODES as usize,
-        rooms: command.rooms,
-        publishers: 1,
-        size: command.size,
-        acks: false,
-        ramp: 1.0,
-        flooded: 0,
-    };
-    let plan = setting.plan(&crowd)?;
-    let session = Session::connect(setting, plan)?;
-    let start = setting.clock.now() + START_DELAY;
-    let window = Window { from: start, until: u64::MAX };
-    session.fleet.run(Step { start, window, interval: (SECOND as f64 / command.rate) as u64 });
-    let before = process::own_usage();
+    let users = command.rooms * account::NODES as usize;
+    let talk = Talk::begin(setting, (users, command.rooms, command.size), command.rate)?;
     let episodes = go_through(setting, &mut cluster.broker, command)?;
-    session.fleet.end_step();
-    await_last(setting, &session);
-    let cores = (process::own_usage().cpu_seconds - before.cpu_seconds) / to_seconds(setting.clock.now() - start);
-    let troubles = judge(&session, &episodes, command.rooms, cores)?;
-    let connecting: Option<Connecting> = Some(session.connecting.clone());
-    Ok(Results { connecting, troubles: Some(troubles), ..Results::default() })
+    let (outcome, generator) = talk.end(setting)?;
+    let troubles = judge(outcome.tally, &episodes, command.rooms, generator)?;
+    Ok(Results { connecting: Some(talk.session.connecting), troubles: Some(troubles), ..Results::default() })
 }
 
 /// What is done, in turn: its name, how long in seconds, whether nothing may be lost, and how.
@@ -192,20 +172,7 @@ fn watch(setting: &mut Setting, time: u64, what: &str) {
     }
 }
 
-/// Waits until nothing is missing, or nothing arrives any more.
-fn await_last(setting: &Setting, session: &Session) {
-    let (began, mut received, mut moved_at) = (setting.clock.now(), 0, setting.clock.now());
-    while setting.clock.now() - moved_at < SECOND && setting.clock.now() - began < DRAIN {
-        std::thread::sleep(LOOK);
-        let seen = session.fleet.snapshot();
-        if seen.received != received {
-            (received, moved_at) = (seen.received, setting.clock.now());
-        }
-    }
-}
-
-fn judge(session: &Session, episodes: &[Episode], rooms: usize, generator_cores: f64) -> Result<Troubles> {
-    let tally = session.fleet.collect()?.tally;
+fn judge(tally: Tally, episodes: &[Episode], rooms: usize, generator: Generator) -> Result<Troubles> {
     let diary = tally.diary.context("no diary was kept")?;
     ensure!(!diary.is_full, "too many deliveries to judge: a lower rate, or fewer troubles");
     let came_home = |entry: &&crate::fleet::diary::Entry| account::is_local(entry) && account::is_new(entry);
@@ -216,7 +183,7 @@ fn judge(session: &Session, episodes: &[Episode], rooms: usize, generator_cores:
         closed: tally.counts.closed,
         errors: tally.counts.errors,
         unsent: tally.counts.unsent,
-        generator_cores,
-        lag_p99_us: tally.lag.value_at_quantile(0.99),
+        generator_cores: generator.cores,
+        lag_p99_us: generator.lag_p99_us,
     })
 }
