@@ -80,19 +80,26 @@ impl Gate {
         outcome
     }
 
+    /// For how long whoever belongs to a share waits.
+    pub(super) fn patience(&self, share: PoolShare) -> Duration {
+        self.shares[share as usize].patience
+    }
+
+    /// The answer to whoever has waited too long, or finds too many waiting.
+    pub(super) fn refuse(&self, share: PoolShare) -> StoreError {
+        self.stats.share(share).exhausted.add_shared(1);
+        self.tell_exhausted(share);
+        StoreError::Exhausted(self.patience(share))
+    }
+
     async fn wait(&self, share: PoolShare) -> Result<tokio::sync::SemaphorePermit<'_>, StoreError> {
         let (stats, Share { places, patience }) = (self.stats.share(share), &self.shares[share as usize]);
         if let Ok(place) = places.try_acquire() {
             stats.wait.observe_shared(0);
             return Ok(place);
         }
-        let exhausted = || {
-            stats.exhausted.add_shared(1);
-            self.tell_exhausted(share);
-            StoreError::Exhausted(*patience)
-        };
         if stats.waiting.get() >= self.waiting_max {
-            return Err(exhausted());
+            return Err(self.refuse(share));
         }
         let began = lifecycle::now();
         let waiting = Counted::new(&stats.waiting);
@@ -102,7 +109,7 @@ impl Gate {
         match place {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_closed)) => Err(StoreError::Unavailable("it was closed".into())),
-            Err(_elapsed) => Err(exhausted()),
+            Err(_elapsed) => Err(self.refuse(share)),
         }
     }
 

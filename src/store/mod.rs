@@ -137,7 +137,7 @@ impl Store {
         let store = match settings.place().map_err(StoreError::Fault)? {
             None => return Ok(None),
             Some(DatabasePlace::Postgres(place)) => {
-                let postgres = Arc::new(Postgres::open(&place, settings, stats)?);
+                let postgres = Postgres::open(&place, settings, stats, lifecycle)?;
                 Box::pin(postgres.check_schema()).await?;
                 lifecycle.spawn("database pool", Arc::clone(&postgres).keep(lifecycle.clone()));
                 Self::with(Arc::clone(&postgres), Door::Postgres(postgres))

@@ -1,94 +1,126 @@
-//! An event of monitoring: one statement at READ COMMITTED, and nothing is ever tried again.
+//! Events of monitoring: one statement at READ COMMITTED for all that came while the last one ran.
 //!
-//! The open incident of the key is counted up under its row lock. If there is none, one is opened; the partial unique index decides
-//! who of several was first, and the others count up. Whoever meets an incident that somebody is about to resolve waits,
-//! and opens a new one then.
+//! The open incident of each key is counted up under its row lock. If there is none, one is opened; the partial unique index
+//! decides who of several was first, and the others count up. Whoever meets an incident that somebody is about to resolve
+//! waits, and opens a new one then.
+//!
+//! A statement locks the incidents of several keys. So that two of them never wait for each other, it has its lane to itself,
+//! in the whole cluster, and keys are dealt to lanes ([`super::lanes`]).
 
 use super::rows::{get, status};
-use super::{Param, Postgres, connect};
-use crate::metrics::PoolShare::Interactive;
+use super::{Param, connect};
 use crate::store::records::{EVENT_DETAILS_MAX_BYTES, show_time};
-use crate::store::{Answer, Ingested, OUTBOX_PARTS, Trigger};
+use crate::store::{Ingested, OUTBOX_PARTS, StoreError, Trigger};
 use tokio_postgres::types::Type;
 
-/// $1 digest of the key, $2 id if it is new, $3 dedup key, $4 severity, $5 title, $6 details, $7 now, $8 now as events carry it,
-/// $9 details as events carry them, $10 parts of the outbox. A number is drawn only where an incident is opened, so that they
-/// have few gaps.
+/// First half of the locks of the lanes; the second is the lane.
+const LOCK: i32 = 0x6c61_6e65;
+
+/// One array for each column of the events: $1 digest of the key, $2 id if it is new, $3 dedup key, $4 severity, $5 title, $6 details,
+/// $7 when, $8 when as events carry it, $9 details as events carry them. $10 parts of the outbox, $11 and $12 the lane's lock.
+///
+/// `nth` of `times` events of the same key share the row that they count up. A number is drawn only where an incident is
+/// opened, so that they have few gaps.
 const INGEST: &str = r#"
-WITH k AS (
-    SELECT k.id AS key_id, k.name AS key_name, s.id AS service_id, s.slug, s.maintenance_until
-    FROM integration_keys k JOIN services s ON s.id = k.service_id
-    WHERE k.digest = $1 AND k.revoked_at IS NULL
+WITH lane AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock($11, $12)
+), e AS MATERIALIZED (
+    SELECT e.ord, e.id, e.dedup_key, e.severity, e.title, e.details, e.at, e.shown_at, e.short,
+        k.id AS key_id, k.name AS key_name, s.id AS service_id, s.slug, s.maintenance_until,
+        row_number() OVER (PARTITION BY s.id, e.dedup_key ORDER BY e.ord) AS nth,
+        count(*) OVER same AS times, max(e.at) OVER same AS last_at
+    FROM lane, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        WITH ORDINALITY AS e (digest, id, dedup_key, severity, title, details, at, shown_at, short, ord)
+    JOIN integration_keys k ON k.digest = e.digest AND k.revoked_at IS NULL
+    JOIN services s ON s.id = k.service_id
+    WINDOW same AS (PARTITION BY s.id, e.dedup_key)
 ), again AS (
     UPDATE incidents i
-    SET seq = i.seq + 1, trigger_count = i.trigger_count + 1, last_event_at = greatest(i.last_event_at, $7)
-    FROM k
-    WHERE i.service_id = k.service_id AND i.dedup_key = $3 AND i.status <> 'resolved'
-    RETURNING i.id, i.number, i.status, i.severity, i.title, i.seq, i.trigger_count, i.previous_id
+    SET seq = i.seq + e.times, trigger_count = i.trigger_count + e.times, last_event_at = greatest(i.last_event_at, e.last_at)
+    FROM e
+    WHERE e.nth = 1 AND i.service_id = e.service_id AND i.dedup_key = e.dedup_key AND i.status <> 'resolved'
+    RETURNING i.service_id, i.dedup_key, i.id, i.number, i.status, i.severity, i.title, i.seq, i.trigger_count, i.previous_id
 ), opened AS (
     INSERT INTO incidents AS i (id, service_id, dedup_key, status, severity, title, details, seq, trigger_count,
         opened_at, last_event_at, wakes_at, previous_id)
-    SELECT $2, k.service_id, $3, CASE WHEN k.maintenance_until > $7 THEN 'suppressed' ELSE 'triggered' END, $4, $5, $6,
-        1, 1, $7, $7, CASE WHEN k.maintenance_until > $7 THEN k.maintenance_until END,
-        (SELECT p.id FROM incidents p WHERE p.service_id = k.service_id AND p.dedup_key = $3
+    SELECT e.id, e.service_id, e.dedup_key, CASE WHEN e.maintenance_until > e.at THEN 'suppressed' ELSE 'triggered' END,
+        e.severity, e.title, e.details, e.times, e.times, e.at, e.last_at,
+        CASE WHEN e.maintenance_until > e.at THEN e.maintenance_until END,
+        (SELECT p.id FROM incidents p WHERE p.service_id = e.service_id AND p.dedup_key = e.dedup_key
          ORDER BY p.opened_at DESC LIMIT 1)
-    FROM k
-    WHERE NOT EXISTS (SELECT FROM again)
+    FROM e
+    WHERE e.nth = 1 AND NOT EXISTS
+        (SELECT FROM again WHERE again.service_id = e.service_id AND again.dedup_key = e.dedup_key)
+    ORDER BY e.ord
     ON CONFLICT (service_id, dedup_key) WHERE status <> 'resolved'
-    DO UPDATE SET seq = i.seq + 1, trigger_count = i.trigger_count + 1,
+    DO UPDATE SET seq = i.seq + excluded.seq, trigger_count = i.trigger_count + excluded.trigger_count,
         last_event_at = greatest(i.last_event_at, excluded.last_event_at)
-    RETURNING i.id, i.number, i.status, i.severity, i.title, i.seq, i.trigger_count, i.previous_id
-), i AS (
-    SELECT * FROM again UNION ALL SELECT * FROM opened
-), shown AS (
-    SELECT i.id, json_build_object('id', i.id, 'number', i.number, 'service', k.slug, 'dedup_key', $3,
-        'status', i.status, 'severity', i.severity, 'title', i.title, 'assignee', null, 'seq', i.seq,
-        'trigger_count', i.trigger_count, 'opened_at', $8, 'last_event_at', $8, 'acknowledged_at', null,
-        'resolved_at', null, 'snoozed_until', null, 'previous_id', i.previous_id)::text AS incident
-    FROM i, k
-    WHERE i.seq = 1
+    RETURNING i.service_id, i.dedup_key, i.id, i.number, i.status, i.severity, i.title, i.seq, i.trigger_count, i.previous_id
+), told AS (
+    SELECT e.ord, e.key_id, e.key_name, e.slug, e.dedup_key, e.at, e.shown_at, e.short,
+        i.id, i.number, i.status, i.severity, i.title, i.previous_id,
+        i.seq - e.times + e.nth AS seq, i.trigger_count - e.times + e.nth AS trigger_count
+    FROM e JOIN (SELECT * FROM again UNION ALL SELECT * FROM opened) i
+        ON i.service_id = e.service_id AND i.dedup_key = e.dedup_key
 ), said AS (
     INSERT INTO incident_events (incident_id, seq, type, actor, data, created_at)
-    SELECT i.id, i.seq,
-        CASE WHEN i.seq > 1 THEN 'incident.retriggered' ELSE 'incident.' || i.status END,
-        json_build_object('type', 'integration', 'id', k.key_id, 'name', k.key_name)::text,
-        CASE WHEN i.seq > 1 THEN json_build_object('trigger_count', i.trigger_count, 'status', i.status)::text
-        ELSE '{"incident":' || coalesce(left(shown.incident, -1) || ',"details":' || $9 || '}', shown.incident) || '}' END,
-        $7
-    FROM i CROSS JOIN k LEFT JOIN shown ON shown.id = i.id
+    SELECT t.id, t.seq,
+        CASE WHEN t.seq > 1 THEN 'incident.retriggered' ELSE 'incident.' || t.status END,
+        json_build_object('type', 'integration', 'id', t.key_id, 'name', t.key_name)::text,
+        CASE WHEN t.seq > 1 THEN json_build_object('trigger_count', t.trigger_count, 'status', t.status)::text
+        ELSE '{"incident":' || coalesce(left(shown.incident, -1) || ',"details":' || t.short || '}', shown.incident) || '}' END,
+        t.at
+    FROM told t LEFT JOIN LATERAL (
+        SELECT json_build_object('id', t.id, 'number', t.number, 'service', t.slug, 'dedup_key', t.dedup_key,
+            'status', t.status, 'severity', t.severity, 'title', t.title, 'assignee', null, 'seq', t.seq,
+            'trigger_count', t.trigger_count, 'opened_at', t.shown_at, 'last_event_at', t.shown_at, 'acknowledged_at', null,
+            'resolved_at', null, 'snoozed_until', null, 'previous_id', t.previous_id)::text AS incident
+    ) shown ON t.seq = 1
 ), queued AS (
     INSERT INTO outbox (part, incident_id, seq, created_at)
-    SELECT (get_byte(uuid_send(i.id), 15) % $10)::int2, i.id, i.seq, $7 FROM i
+    SELECT (get_byte(uuid_send(t.id), 15) % $10)::int2, t.id, t.seq, t.at FROM told t ORDER BY t.ord
 )
-SELECT i.id, i.number, i.status, i.seq FROM i
+SELECT t.ord, t.id, t.number, t.status, t.seq FROM told t
 "#;
 
-impl Postgres {
-    pub(super) fn ingest_trigger(&self, trigger: Trigger) -> Answer<'_, Option<Ingested>> {
-        Box::pin(self.run(Interactive, "ingest", move |client| {
-            Box::pin(async move {
-                let shown = show_time(trigger.now);
-                let short = trigger.details.as_ref().filter(|details| details.len() <= EVENT_DETAILS_MAX_BYTES);
-                let (key, severity, parts) = (&trigger.key[..], trigger.severity.as_str(), i32::from(OUTBOX_PARTS));
-                let params: [Param<'_>; 10] = [
-                    (&key, Type::BYTEA),
-                    (&trigger.id, Type::UUID),
-                    (&trigger.dedup_key, Type::TEXT),
-                    (&severity, Type::TEXT),
-                    (&trigger.title, Type::TEXT),
-                    (&trigger.details, Type::TEXT),
-                    (&trigger.now, Type::INT8),
-                    (&shown, Type::TEXT),
-                    (&short, Type::TEXT),
-                    (&parts, Type::INT4),
-                ];
-                let row = client.query_typed_opt(INGEST, &params).await.map_err(connect::error)?;
-                let ingested = |row| {
-                    let (id, number, seq) = (get(&row, 0)?, get(&row, 1)?, get(&row, 3)?);
-                    Ok(Ingested { id, number, status: status(get(&row, 2)?)?, seq })
-                };
-                row.map(ingested).transpose()
-            })
-        }))
+/// Takes up events of one lane, in their order. `None` for one whose integration key is not known.
+pub(super) async fn ingest(
+    client: &tokio_postgres::Client,
+    triggers: &[Trigger],
+    lane: i32,
+) -> Result<Vec<Option<Ingested>>, StoreError> {
+    let digests: Vec<&[u8]> = triggers.iter().map(|trigger| &trigger.key[..]).collect();
+    let ids: Vec<_> = triggers.iter().map(|trigger| trigger.id).collect();
+    let dedup_keys: Vec<_> = triggers.iter().map(|trigger| trigger.dedup_key.as_str()).collect();
+    let severities: Vec<_> = triggers.iter().map(|trigger| trigger.severity.as_str()).collect();
+    let titles: Vec<_> = triggers.iter().map(|trigger| trigger.title.as_str()).collect();
+    let details: Vec<_> = triggers.iter().map(|trigger| trigger.details.as_deref()).collect();
+    let times: Vec<_> = triggers.iter().map(|trigger| trigger.now).collect();
+    let shown: Vec<_> = times.iter().map(|at| show_time(*at)).collect();
+    let is_short = |details: &&str| details.len() <= EVENT_DETAILS_MAX_BYTES;
+    let short: Vec<_> = details.iter().map(|details| details.filter(is_short)).collect();
+    let parts = i32::from(OUTBOX_PARTS);
+    let params: [Param<'_>; 12] = [
+        (&digests, Type::BYTEA_ARRAY),
+        (&ids, Type::UUID_ARRAY),
+        (&dedup_keys, Type::TEXT_ARRAY),
+        (&severities, Type::TEXT_ARRAY),
+        (&titles, Type::TEXT_ARRAY),
+        (&details, Type::TEXT_ARRAY),
+        (&times, Type::INT8_ARRAY),
+        (&shown, Type::TEXT_ARRAY),
+        (&short, Type::TEXT_ARRAY),
+        (&parts, Type::INT4),
+        (&LOCK, Type::INT4),
+        (&lane, Type::INT4),
+    ];
+    let rows = client.query_typed(INGEST, &params).await.map_err(connect::error)?;
+    let mut taken = vec![None; triggers.len()];
+    for row in &rows {
+        let (id, number, seq) = (get(row, 1)?, get(row, 2)?, get(row, 4)?);
+        let place = usize::try_from(get::<i64>(row, 0)? - 1).ok().and_then(|at| taken.get_mut(at));
+        let place = place.ok_or_else(|| StoreError::Fault("an answer about no event".into()))?;
+        *place = Some(Ingested { id, number, status: status(get(row, 3)?)?, seq });
     }
+    Ok(taken)
 }

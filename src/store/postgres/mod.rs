@@ -9,6 +9,7 @@ pub(super) mod connect;
 mod create;
 mod incidents;
 mod ingest;
+mod lanes;
 mod outbox;
 mod rows;
 mod services;
@@ -21,6 +22,7 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::{DatabaseStats, PoolShare};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use futures_util::future::BoxFuture;
+use lanes::Lanes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -39,6 +41,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Postgres {
     pool: Pool,
     gate: Gate,
+    lanes: Lanes,
     stats: Arc<DatabaseStats>,
     min: usize,
 }
@@ -50,12 +53,13 @@ impl std::fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// A pool without connections: they come when they are needed.
+    /// A pool without connections: they come when they are needed. What comes in on the lanes is worked off.
     pub(super) fn open(
         place: &PostgresPlace,
         settings: &DatabaseSettings,
         stats: &Arc<DatabaseStats>,
-    ) -> Result<Self, StoreError> {
+        lifecycle: &Lifecycle,
+    ) -> Result<Arc<Self>, StoreError> {
         let (config, tls) = (connect::config(place, settings)?, connect::protection(place)?);
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let timeouts = Timeouts {
@@ -70,7 +74,10 @@ impl Postgres {
             .build()
             .map_err(|error| StoreError::Fault(error.to_string()))?;
         let gate = Gate::new(settings, stats);
-        Ok(Self { pool, gate, stats: Arc::clone(stats), min: settings.db_pool_min })
+        let (lanes, queues) = Lanes::new(settings.db_pool_queue);
+        let postgres = Arc::new(Self { pool, gate, lanes, stats: Arc::clone(stats), min: settings.db_pool_min });
+        postgres.open_lanes(queues, lifecycle);
+        Ok(postgres)
     }
 
     /// Runs an operation with a connection of the pool.

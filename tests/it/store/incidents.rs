@@ -3,8 +3,8 @@
 use super::{Bench, NOW, alter, new_incident, resolve, trigger};
 use crate::support::{beside, within};
 use roomcast::store::{
-    Created, Incident, IncidentFilter, Isolation, Once, Reason, Severity, Status, StoreError, Transitioned, Verdict,
-    Which,
+    Created, Incident, IncidentFilter, Isolation, Once, Reason, Severity, Status, StoreError, Transitioned, Trigger,
+    Verdict, Which,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use std::time::Duration;
 super::contracts! {
     the_first_event_opens_an_incident_and_others_count_it_up
     a_thousand_events_on_five_keys_are_five_incidents_without_a_retry
+    events_that_come_in_on_two_nodes_at_once_are_all_counted
+    an_event_that_is_at_fault_costs_no_other
     an_event_that_races_a_resolve_opens_a_new_incident
     an_event_that_waits_for_a_resolve_opens_a_new_incident
     changes_at_the_same_time_lose_nothing
@@ -70,7 +72,7 @@ async fn the_first_event_opens_an_incident_and_others_count_it_up(bench: Bench) 
     let long = bench.store.incidents.ingest(long).await.unwrap().unwrap();
     let said = &bench.store.incidents.timeline(long.id, 0, 1).await.unwrap()[0].data;
     assert!(said.len() < 1_000 && bench.incident(long.id).await.details.unwrap().len() > 5_000);
-    let unknown = roomcast::store::Trigger { key: [0; 32], ..trigger("disk", NOW) };
+    let unknown = Trigger { key: [0; 32], ..trigger("disk", NOW) };
     assert_eq!(bench.store.incidents.ingest(unknown).await.unwrap(), None);
 }
 
@@ -94,6 +96,56 @@ async fn a_thousand_events_on_five_keys_are_five_incidents_without_a_retry(bench
     assert_eq!(bench.retries(), 0);
     let (depth, _) = bench.store.outbox.look().await.unwrap();
     assert_eq!(depth, 1_000);
+}
+
+async fn events_that_come_in_on_two_nodes_at_once_are_all_counted(bench: Bench) {
+    bench.service().await;
+    let other = bench.neighbour().await;
+    let nodes = [&bench, &other].map(|node| Arc::clone(&node.store.incidents));
+    let events = (0..1_000).map(|n| {
+        let incidents = Arc::clone(&nodes[n % 2]);
+        // Neither node meets the keys in the order of the other.
+        let key = if n % 2 == 0 { n / 2 % 25 } else { 24 - n / 2 % 25 };
+        beside(async move { incidents.ingest(trigger(&format!("key-{key}"), NOW)).await })
+    });
+    for event in events.collect::<Vec<_>>() {
+        within("an answer", event).await.unwrap().unwrap().unwrap();
+    }
+    let incidents = all(&bench).await;
+    assert_eq!(incidents.len(), 25);
+    for incident in &incidents {
+        assert_eq!((incident.seq, incident.trigger_count), (40, 40));
+        timeline(&bench, incident).await;
+    }
+    assert_eq!(bench.retries() + other.retries(), 0);
+}
+
+/// Goal: events are taken up together, and answer for themselves. Method: many at once, among them one with a character that
+/// PostgreSQL has no place for, and one with a key that nobody knows.
+async fn an_event_that_is_at_fault_costs_no_other(bench: Bench) {
+    bench.service().await;
+    let event = |n: i64| {
+        let event = trigger(&format!("key-{}", n % 7), NOW + n);
+        match n {
+            50 => Trigger { title: "\0".into(), dedup_key: "odd".into(), ..event },
+            70 => Trigger { key: [0; 32], ..event },
+            _ => event,
+        }
+    };
+    let events = (0..100).map(|n| {
+        let (incidents, event) = (Arc::clone(&bench.store.incidents), event(n));
+        beside(async move { incidents.ingest(event).await })
+    });
+    for (n, answer) in events.collect::<Vec<_>>().into_iter().enumerate() {
+        let answer = within("an answer", answer).await.unwrap();
+        match n {
+            50 => assert!(!matches!(answer, Ok(None)), "{answer:?}"),
+            70 => assert_eq!(answer.unwrap(), None),
+            _ => assert!(answer.unwrap().is_some()),
+        }
+    }
+    let counted = all(&bench).await.into_iter().filter(|incident| incident.dedup_key != "odd");
+    assert_eq!(counted.map(|incident| incident.trigger_count).sum::<i64>(), 98);
 }
 
 async fn an_event_that_races_a_resolve_opens_a_new_incident(bench: Bench) {

@@ -1,0 +1,122 @@
+//! Lanes on which events of monitoring come in: what comes while one statement runs is taken up by the next one, together.
+//!
+//! A key always has the same lane, so its events keep their order. An event that comes alone waits for nobody.
+
+use super::Postgres;
+use super::ingest::ingest;
+use crate::lifecycle::{self, Lifecycle};
+use crate::metrics::PoolShare::Interactive;
+use crate::store::{Answer, Ingested, StoreError, Trigger};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many there are: while one waits for the disk, another may work. More make smaller statements, which cost more.
+const LANES: usize = 2;
+
+/// Most events in one statement.
+const BATCH_MAX: usize = 500;
+
+/// Most bytes of details in one statement, unless a single event has more.
+const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+type Outcome = Result<Option<Ingested>, StoreError>;
+
+/// Where events are left.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    entrances: Vec<mpsc::Sender<Waiting>>,
+}
+
+/// An event that waits, and whoever waits for it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    trigger: Trigger,
+    since: Instant,
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl Lanes {
+    /// Lanes on which so many events may wait, and what is to be worked off.
+    pub(super) fn new(waiting_max: usize) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
+        let channels = (0..LANES).map(|_| mpsc::channel(waiting_max.div_ceil(LANES).max(1)));
+        let (entrances, queues) = channels.unzip();
+        (Self { entrances }, queues)
+    }
+}
+
+/// The lane of a key, on every node.
+fn lane(dedup_key: &str) -> usize {
+    let hash = dedup_key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash as usize % LANES
+}
+
+impl Postgres {
+    /// Begins to work the lanes off, for as long as somebody may use them.
+    pub(super) fn open_lanes(self: &Arc<Self>, queues: Vec<mpsc::Receiver<Waiting>>, lifecycle: &Lifecycle) {
+        for (lane, queue) in (0..).zip(queues) {
+            lifecycle.spawn("ingestion lane", work_off(Arc::downgrade(self), lane, queue));
+        }
+    }
+
+    pub(super) fn ingest_trigger(&self, trigger: Trigger) -> Answer<'_, Option<Ingested>> {
+        Box::pin(async move {
+            let (answer, outcome) = oneshot::channel();
+            let entrance = &self.lanes.entrances[lane(&trigger.dedup_key)];
+            if entrance.try_send(Waiting { trigger, since: lifecycle::now(), answer }).is_err() {
+                return Err(self.gate.refuse(Interactive));
+            }
+            outcome.await.unwrap_or_else(|_| Err(StoreError::Unavailable("it was closed".into())))
+        })
+    }
+
+    /// Takes up events together. What cannot be done together, as one of them is at fault or others were in the way, is done
+    /// one by one, so that none pays for another.
+    async fn take_up(&self, lane: i32, waiting: Vec<Waiting>) {
+        let (triggers, answers): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|event| (event.trigger, event.answer)).unzip();
+        let triggers: Arc<[Trigger]> = triggers.into();
+        match self.ingest_all(lane, Arc::clone(&triggers)).await {
+            Ok(taken) => answers.into_iter().zip(taken).for_each(|(answer, taken)| drop(answer.send(Ok(taken)))),
+            Err(StoreError::Fault(_) | StoreError::Conflict) if triggers.len() > 1 => {
+                for (answer, trigger) in answers.into_iter().zip(triggers.iter()) {
+                    let outcome = self.ingest_all(lane, Arc::new([trigger.clone()])).await;
+                    let _gone = answer.send(outcome.map(|mut taken| taken.pop().flatten()));
+                }
+            }
+            Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
+        }
+    }
+
+    async fn ingest_all(&self, lane: i32, triggers: Arc<[Trigger]>) -> Result<Vec<Option<Ingested>>, StoreError> {
+        self.run(Interactive, "ingest", move |client| Box::pin(async move { ingest(client, &triggers, lane).await }))
+            .await
+    }
+}
+
+async fn work_off(postgres: Weak<Postgres>, lane: i32, mut queue: mpsc::Receiver<Waiting>) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, BATCH_MAX).await > 0
+        && let Some(postgres) = postgres.upgrade()
+    {
+        let patience = postgres.gate.patience(Interactive);
+        for event in waiting.extract_if(.., |event| event.since + patience < lifecycle::now()) {
+            // Whoever asked may be gone, here and below.
+            let _gone = event.answer.send(Err(postgres.gate.refuse(Interactive)));
+        }
+        while !waiting.is_empty() {
+            let rest = waiting.split_off(fitting(&waiting));
+            postgres.take_up(lane, std::mem::replace(&mut waiting, rest)).await;
+        }
+    }
+}
+
+/// How many of these events, from the first on, go into one statement: one at least.
+fn fitting(waiting: &[Waiting]) -> usize {
+    let mut bytes = 0;
+    let fits = |event: &&Waiting| {
+        bytes += event.trigger.details.as_ref().map_or(0, String::len);
+        bytes <= BATCH_MAX_BYTES
+    };
+    waiting.iter().take_while(fits).count().max(1)
+}
