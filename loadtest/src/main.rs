@@ -3,13 +3,14 @@
 //! How it fits: [`cli`] says what is wanted; a [`scenario`] plans a crowd, connects it as a
 //! [`fleet`] of [`client`]s on one epoll loop per thread, and runs steps of constant rate on it;
 //! every delivery's [`mark`] gives its latency on the one [`clock`] and its place in a sequence
-//! that the [`checker`] follows; [`observe`] reads the server's CPU, memory and metrics around
+//! that the [`checker`] follows; a [`crew`] posts what monitoring says and hears what the server makes of it; [`observe`] reads the server's CPU, memory and metrics around
 //! each step; [`report`] and [`thresholds`] turn that into a table, JSON and an exit code.
 
 mod checker;
 mod cli;
 mod client;
 mod clock;
+mod crew;
 mod fleet;
 mod mark;
 mod observe;
@@ -17,6 +18,7 @@ mod progress;
 mod report;
 mod scenario;
 mod thresholds;
+mod utc;
 
 use std::io::Write;
 use std::path::Path;
@@ -32,6 +34,7 @@ use cli::options::{OutputOptions, TargetOptions};
 use cli::{Cli, Command, RampCommand, Shape, SideBySideCommand};
 use observe::host::Host;
 use report::{Report, Results, SCHEMA_VERSION, table};
+use scenario::incidents::{events, freshness, streams, updates};
 use scenario::setting::{Crowd, Setting};
 use scenario::{avalanche, drain, fanout, idle, jitter, ramp, side_by_side, trouble};
 use thresholds::Threshold;
@@ -44,6 +47,9 @@ const FAILED: u8 = 2;
 const CROSSED: u8 = 99;
 /// What always fails a constant load.
 const ALWAYS: [&str; 3] = ["lost>0", "duplicated>0", "out_of_order>0"];
+
+/// What fails a run only if that is asked for.
+const NONE: [&str; 0] = [];
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -88,11 +94,11 @@ fn run(command: &Command) -> Result<bool> {
             job.run(interrupted, |setting| fanout::run(setting, shape, room.rate, &room.load))
         }
         Command::Idle(command) => {
-            let job = Job::new(command, &command.run.target, &command.run.output, &[])?;
+            let job = Job::new(command, &command.run.target, &command.run.output, &NONE)?;
             job.run(interrupted, |setting| idle::run(setting, &command.idle))
         }
         Command::Ramp(command) => {
-            let job = Job::new(command, &command.run.target, &command.run.output, &[])?;
+            let job = Job::new(command, &command.run.target, &command.run.output, &NONE)?;
             job.run(interrupted, |setting| ramp::run(setting, ramp_crowd(command), &command.search))
         }
         Command::Avalanche(command) => {
@@ -108,7 +114,6 @@ fn run(command: &Command) -> Result<bool> {
             let pair = drain::Pair::start(command)?;
             let target = pair.target(command);
             let conditions = drain::conditions(command);
-            let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
             let job = Job::new(command, &target, &command.own.output, &conditions)?;
             job.run(interrupted, |setting| drain::run(setting, pair, command))
         }
@@ -116,9 +121,24 @@ fn run(command: &Command) -> Result<bool> {
             let cluster = trouble::Cluster::start(command)?;
             let target = cluster.target(command);
             let conditions = trouble::conditions(command);
-            let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
             let job = Job::new(command, &target, &command.own.output, &conditions)?;
             job.run(interrupted, |setting| trouble::run(setting, cluster, command))
+        }
+        Command::Events(command) => {
+            let job = Job::new(command, &command.run.target, &command.run.output, &events::conditions(command))?;
+            job.run(interrupted, |setting| events::run(setting, command))
+        }
+        Command::Updates(command) => {
+            let job = Job::new(command, &command.run.target, &command.run.output, &updates::ALWAYS)?;
+            job.run(interrupted, |setting| updates::run(setting, command))
+        }
+        Command::Sse(command) => {
+            let job = Job::new(command, &command.run.target, &command.run.output, &streams::ALWAYS)?;
+            job.run(interrupted, |setting| streams::run(setting, command))
+        }
+        Command::Freshness(command) => {
+            let job = Job::new(command, &command.run.target, &command.run.output, &freshness::conditions(command))?;
+            job.run(interrupted, |setting| freshness::run(setting, command))
         }
         Command::SideBySide(command) => compare(command, &interrupted),
     }
@@ -168,11 +188,11 @@ impl<'a> Job<'a> {
         options: &impl Serialize,
         target: &'a TargetOptions,
         output: &'a OutputOptions,
-        always: &[&str],
+        always: &[impl AsRef<str>],
     ) -> Result<Self> {
         let mut thresholds = output.fail_if.clone();
         for text in always {
-            let threshold: Threshold = text.parse().map_err(anyhow::Error::msg)?;
+            let threshold: Threshold = text.as_ref().parse().map_err(anyhow::Error::msg)?;
             thresholds.push(threshold);
         }
         Ok(Self { config: serde_json::to_value(options)?, target, output, thresholds })

@@ -10,9 +10,10 @@ use serde::Serialize;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// Figures a condition may name, and what they are.
-pub(crate) const NAMES: [(&str, &str); 58] = [
+pub(crate) const NAMES: [(&str, &str); 73] = [
     ("p50", "median delivery latency"),
     ("p90", "delivery latency, 90th percentile"),
+    ("p95", "delivery latency, 95th percentile (incidents)"),
     ("p99", "delivery latency, 99th percentile"),
     ("p999", "delivery latency, 99.9th percentile"),
     ("max", "longest delivery latency"),
@@ -69,6 +70,23 @@ pub(crate) const NAMES: [(&str, &str); 58] = [
     ("exit_time", "from the signal to its end"),
     ("in_doubt_lost", "missing ones among deliveries whose publish came right before a close"),
     ("second_closed", "connections that the second server ended"),
+    ("answer_p50", "median time from when a request was due to its answer (incidents)"),
+    ("answer_p95", "the same, 95th percentile"),
+    ("answer_p99", "the same, 99th percentile"),
+    ("taken_per_s", "requests answered as wished, per second"),
+    ("gaps", "numbers missing in what is heard or kept of an incident"),
+    ("surplus", "events that are kept and were never taken"),
+    ("unanswered", "requests without an answer at the end"),
+    ("recovery", "from the database's return until events are taken and heard again (events)"),
+    (
+        "event_age_p99",
+        "from when an event of an incident happened until a client heard it, 99th percentile (freshness)",
+    ),
+    ("dashboard_age_p99", "the same until it was in a snapshot of a dashboard"),
+    ("stale", "events that came into no snapshot"),
+    ("db_operations_per_s", "operations of the database per second"),
+    ("db_busy_max", "most of its connections that were busy when this was looked at"),
+    ("db_retries", "its transactions that were tried again"),
 ];
 
 /// One condition under which a run fails.

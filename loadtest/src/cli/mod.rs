@@ -1,6 +1,7 @@
 //! Defines the command line.
 
 mod drain;
+pub(crate) mod incidents;
 pub(crate) mod options;
 mod trouble;
 mod unrest;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 pub(crate) use drain::DrainCommand;
+pub(crate) use incidents::{EventsCommand, FreshnessCommand, SseCommand, UpdatesCommand};
 pub(crate) use options::{IdleOptions, SearchOptions};
 use options::{LoadOptions, RunOptions};
 pub(crate) use trouble::TroubleCommand;
@@ -35,6 +37,12 @@ Examples:
       --drain-window 5s --drain-deadline 15s'
   roomcast-loadtest trouble
       two nodes and a Redis that is killed, paused, stopped and cut off under load
+  roomcast-loadtest events --rate 300/min --duration 600
+      monitoring posts 300 events a minute; each is heard once in its rooms and is kept
+  roomcast-loadtest events --hot-keys 5 --count 1000 --rate 0 --concurrency 1000
+  roomcast-loadtest updates --rate 500/min --duration 600
+  roomcast-loadtest sse --clients 500 --room dashboard:global --duration 60
+  roomcast-loadtest freshness
   roomcast-loadtest side-by-side --nodes 2 --server 'a=./a --redis-url redis://127.0.0.1:{redis_port} --port {port}'
   roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
       --server 'other=node other.js {port}' --rounds 3 --server-cpu 0 --client-cpu 1
@@ -77,6 +85,14 @@ pub(crate) enum Command {
     Drain(Box<DrainCommand>),
     /// Starts two nodes and their Redis, takes Redis away in several ways, and looks at what comes through
     Trouble(Box<TroubleCommand>),
+    /// Monitoring posts events, members listen, and every incident is read back from the rooms and from the store
+    Events(Box<EventsCommand>),
+    /// People acknowledge and annotate incidents, and everybody in the rooms hears of it
+    Updates(Box<UpdatesCommand>),
+    /// Many event streams on rooms of incidents or on a dashboard, idle or not: what they cost the database
+    Sse(Box<SseCommand>),
+    /// How old is what clients hear of incidents and see on a dashboard
+    Freshness(Box<FreshnessCommand>),
     /// Starts several servers itself and measures them in turn, round after round
     SideBySide(SideBySideCommand),
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod avalanche;
 pub(crate) mod drain;
+pub(crate) mod incidents;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod trouble;
@@ -18,6 +19,7 @@ use crate::observe::process::Usage;
 use crate::thresholds::{Figures, Verdict};
 use avalanche::Avalanche;
 use drain::Drain;
+use incidents::Incidents;
 pub(crate) use server::Server;
 use trouble::Troubles;
 
@@ -70,6 +72,9 @@ pub(crate) struct Results {
     /// A cluster whose Redis was taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) troubles: Option<Troubles>,
+    /// Incidents, and who heard of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) incidents: Option<Incidents>,
     /// The search for the highest rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp: Option<Ramp>,
@@ -274,6 +279,9 @@ impl Results {
         }
         if let Some(troubles) = &self.troubles {
             troubles.add_figures(&mut figures);
+        }
+        if let Some(incidents) = &self.incidents {
+            incidents.add_figures(&mut figures);
         }
         if let Some(ramp) = &self.ramp {
             figures.insert("max_deliveries_per_s", ramp.max_deliveries_per_s);

@@ -4,6 +4,7 @@ pub(crate) mod avalanche;
 pub(crate) mod drain;
 pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod incidents;
 pub(crate) mod jitter;
 pub(crate) mod ramp;
 pub(crate) mod server;

@@ -150,6 +150,11 @@ impl Setting {
         self.interrupted.load(Relaxed)
     }
 
+    /// Where the targets are.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
     /// The server's processes, as far as known.
     pub(crate) fn servers(&self) -> &[u32] {
         &self.servers
