@@ -3,6 +3,10 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 
 const HEIGHT = 190;
+/** Seconds beside the first and the last bar, which are a minute apart from the next. */
+const HALF_BAR = 30;
+/** Shortest time that a line is about, in seconds. */
+const SHORTEST = 60;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** A colour of the page as a canvas understands it. */
@@ -36,6 +40,9 @@ const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", 
 /** With seconds where marks are less than a minute apart. */
 const times = (_, marks, __, ___, step) => marks.map((at) => (step < 60 ? clockWithSeconds : clock).format(at * 1_000));
 
+const barsRange = (at) => [at[0] - HALF_BAR, at.at(-1) + HALF_BAR];
+const lineRange = (at) => [Math.min(at[0], at.at(-1) - SHORTEST), at.at(-1)];
+
 function axis(ink, line, more) {
   return {
     stroke: ink,
@@ -58,10 +65,10 @@ function options({ series, bars }, width, probe, onCursor) {
   return {
     width,
     height: HEIGHT,
-    padding: [10, 8, 0, 0],
+    padding: [10, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { show: !bars } },
-    scales: { y: { range: (_, _min, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
+    scales: { x: { range: ({ data: [at] }) => (bars ? barsRange(at) : lineRange(at)) }, y: { range: (_, _min, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
     series: [{}, ...drawn],
     axes: [
       axis(ink, line, { grid: { show: false }, size: 24, space: 70, values: times }),
