@@ -25,6 +25,13 @@ use tokio::sync::Mutex;
 /// How often the outbox is looked at when nobody says that something is in it: other nodes may have written.
 const POLL: Duration = Duration::from_millis(250);
 
+/// The least time between two looks into all parts while there is much to say: each look takes the same of the database,
+/// however little is found.
+const PACE: Duration = Duration::from_millis(15);
+
+/// Events of a look from which on there is much to say.
+const MUCH: usize = 16;
+
 /// Events that are taken out in one transaction.
 const BATCH: u32 = 100;
 
@@ -64,8 +71,14 @@ impl Relay {
                 () = tokio::time::sleep(pause) => {}
                 () = lifecycle.stopping() => return,
             }
+            let next = tokio::time::Instant::now() + PACE;
             pause = match self.empty().await {
-                Ok(()) => POLL,
+                Ok(said) => {
+                    if said >= MUCH {
+                        tokio::time::sleep_until(next).await;
+                    }
+                    POLL
+                }
                 Err(error) => {
                     tracing::debug!(%error, "the outbox waits");
                     (pause * 2).min(BACKOFF_MAX)
@@ -78,8 +91,9 @@ impl Relay {
         }
     }
 
-    /// Says all that is there, or as much as can be said now.
-    async fn empty(&mut self) -> Result<(), StoreError> {
+    /// Says all that is there, or as much as can be said now. Returns how much that was.
+    async fn empty(&mut self) -> Result<usize, StoreError> {
+        let mut all = 0;
         let parts = self.incidents.store.outbox.waiting().await?;
         self.spoken.retain(|part, _| parts.contains(part));
         for part in parts {
@@ -89,12 +103,14 @@ impl Relay {
                 let held = spoken.lock().await.len().min(HELD_MAX);
                 let limit = BATCH + u32::try_from(held).unwrap_or(0);
                 let publish = self.publisher(&spoken, limit);
-                if self.incidents.store.outbox.relay(part, limit, publish).await? < BATCH as usize {
+                let said = self.incidents.store.outbox.relay(part, limit, publish).await?;
+                all += said;
+                if said < BATCH as usize {
                     break;
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     async fn look(&self) {

@@ -8,7 +8,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::PoolShare::Interactive;
 use crate::store::{Answer, Ingested, StoreError, Trigger};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// How many there are: while one waits for the disk, another may work. More make smaller statements, which cost more.
@@ -16,6 +16,10 @@ const LANES: usize = 2;
 
 /// Most events in one statement.
 const BATCH_MAX: usize = 500;
+
+/// The least time between the beginnings of two statements of a lane on which events crowd: it gathers more of them, as planning
+/// a statement takes 1.5 ms of a processor, and an event in it 0.1 ms. One that comes alone never waits for it.
+const PACE: Duration = Duration::from_millis(10);
 
 /// Most bytes of details in one statement, unless a single event has more.
 const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -99,6 +103,7 @@ async fn work_off(postgres: Weak<Postgres>, lane: i32, mut queue: mpsc::Receiver
     while queue.recv_many(&mut waiting, BATCH_MAX).await > 0
         && let Some(postgres) = postgres.upgrade()
     {
+        let (began, crowd) = (lifecycle::now(), waiting.len() > 1);
         let patience = postgres.gate.patience(Interactive);
         for event in waiting.extract_if(.., |event| event.since + patience < lifecycle::now()) {
             // Whoever asked may be gone, here and below.
@@ -107,6 +112,9 @@ async fn work_off(postgres: Weak<Postgres>, lane: i32, mut queue: mpsc::Receiver
         while !waiting.is_empty() {
             let rest = waiting.split_off(fitting(&waiting));
             postgres.take_up(lane, std::mem::replace(&mut waiting, rest)).await;
+        }
+        if crowd {
+            tokio::time::sleep(PACE.saturating_sub(lifecycle::now().saturating_duration_since(began))).await;
         }
     }
 }
