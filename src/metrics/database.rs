@@ -33,7 +33,7 @@ impl PoolShare {
 }
 
 /// What the database is asked, by name. Whatever is not here is `other`, the last.
-pub const OPERATIONS: [&str; 23] = [
+pub const OPERATIONS: [&str; 24] = [
     "ingest",
     "create incident",
     "change incident",
@@ -54,6 +54,7 @@ pub const OPERATIONS: [&str; 23] = [
     "outbox",
     "relay",
     "forget",
+    "dashboard",
     "look",
     "schema",
     "other",

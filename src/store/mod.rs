@@ -6,6 +6,7 @@
 //! second in which the broker may confirm what leaves the outbox.
 
 mod error;
+mod figures;
 mod gate;
 mod migrations;
 mod postgres;
@@ -15,8 +16,8 @@ mod sqlite;
 pub use error::StoreError;
 pub use migrations::{Migrated, migrate};
 pub use records::{
-    Actor, Created, Deleted, Incident, IncidentFilter, Ingested, IntegrationKey, KnownKey, NewIncident, NewKey, Once,
-    OutboxEvent, Page, Reason, Service, Severity, Status, Step, StepEvent, TimelineEvent, Transitioned, Trigger,
+    Actor, Created, DashboardScope, Deleted, FIGURES_MINUTES, Figures, Incident, IncidentFilter, Ingested, IntegrationKey, KnownKey, Looked, NewIncident, NewKey, Once,
+    OutboxEvent, Page, Reason, Service, Severity, Status, Step, StepEvent, TimelineEvent, Took, Transitioned, Trigger,
     Verdict, Which,
 };
 
@@ -105,6 +106,12 @@ pub trait OutboxStore: Debug + Send + Sync {
     fn look(&self) -> Answer<'_, (u64, Option<i64>)>;
 }
 
+/// How things stand, for dashboards.
+pub trait DashboardStore: Debug + Send + Sync {
+    /// How a scope stands at `now`; `ack_target`, in microseconds, holds for services that have none of their own.
+    fn figures(&self, scope: DashboardScope, now: i64, ack_target: i64) -> Answer<'_, Looked>;
+}
+
 /// A database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -114,6 +121,8 @@ pub struct Store {
     pub incidents: Arc<dyn IncidentStore>,
     /// The outbox.
     pub outbox: Arc<dyn OutboxStore>,
+    /// How things stand.
+    pub dashboards: Arc<dyn DashboardStore>,
     door: Door,
 }
 
@@ -151,8 +160,14 @@ impl Store {
         Ok(Some(store))
     }
 
-    fn with<T: ServiceStore + IncidentStore + OutboxStore + 'static>(parts: Arc<T>, door: Door) -> Self {
-        Self { services: Arc::clone(&parts) as _, incidents: Arc::clone(&parts) as _, outbox: parts, door }
+    fn with<T: ServiceStore + IncidentStore + OutboxStore + DashboardStore + 'static>(parts: Arc<T>, door: Door) -> Self {
+        Self {
+            services: Arc::clone(&parts) as _,
+            incidents: Arc::clone(&parts) as _,
+            outbox: Arc::clone(&parts) as _,
+            dashboards: parts,
+            door,
+        }
     }
 
     /// Ends its connections and threads, once what runs has ended.

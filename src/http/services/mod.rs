@@ -24,6 +24,9 @@ const SLUG_MAX: usize = 64;
 /// Longest name, in characters.
 const NAME_MAX: usize = 255;
 
+/// Longest target, in seconds: 30 days.
+const ACK_TARGET_MAX_SECS: i64 = 2_592_000;
+
 /// A service
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Service)]
@@ -35,6 +38,10 @@ pub(super) struct ServiceInfo {
     name: String,
     /// Until when what happens to it wakes nobody
     maintenance_until: Option<String>,
+    /// Whose it is
+    team: Option<String>,
+    /// In how many seconds somebody should take care of what happens to it; `null`: as the server's setting says
+    ack_target_secs: Option<i64>,
     /// When it was made
     created_at: String,
 }
@@ -45,6 +52,8 @@ impl From<Service> for ServiceInfo {
             slug: service.slug,
             name: service.name,
             maintenance_until: service.maintenance_until.map(show),
+            team: service.team,
+            ack_target_secs: service.ack_target_secs,
             created_at: show(service.created_at),
         }
     }
@@ -82,6 +91,10 @@ pub(super) struct CreateService {
     slug: String,
     /// Its name for people; the slug unless given
     name: Option<String>,
+    /// Whose it is: a to z, digits and hyphens
+    team: Option<String>,
+    /// In how many seconds somebody should take care of what happens to it; as the server's setting says unless given
+    ack_target_secs: Option<i64>,
 }
 
 /// How a service should be
@@ -92,6 +105,10 @@ pub(super) struct ChangeService {
     name: String,
     /// Until when what happens to it wakes nobody, RFC 3339; no maintenance when it is not there
     maintenance_until: Option<String>,
+    /// Whose it is: a to z, digits and hyphens; nobody's when it is not there
+    team: Option<String>,
+    /// In how many seconds somebody should take care of what happens to it; as the server's setting says when it is not there
+    ack_target_secs: Option<i64>,
 }
 
 /// List services
@@ -121,14 +138,13 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn create(State(api): State<Api>, body: JsonText) -> Result<(StatusCode, Json<ServiceInfo>), Problem> {
-    let CreateService { slug, name } = parse(body.text()?, api.limits)?;
-    let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if slug.is_empty() || slug.len() > SLUG_MAX || !slug.bytes().all(fine) {
-        return Err(Problem::bad_request(format!("\"slug\" has 1 to {SLUG_MAX} of a to z, digits and hyphens")));
-    }
+    let CreateService { slug, name, team, ack_target_secs } = parse(body.text()?, api.limits)?;
+    check_name("slug", &slug)?;
+    check_affairs(team.as_deref(), ack_target_secs)?;
     let name = name.unwrap_or_else(|| slug.clone());
     check_text("name", &name, NAME_MAX)?;
-    let service = Service { id: Uuid::now_v7(), slug, name, maintenance_until: None, created_at: unix_micros() };
+    let (id, created_at) = (Uuid::now_v7(), unix_micros());
+    let service = Service { id, slug, name, maintenance_until: None, team, ack_target_secs, created_at };
     if !api.incidents()?.store().services.create_service(service.clone()).await? {
         return Err(Problem::taken("there is a service with this slug"));
     }
@@ -165,10 +181,11 @@ pub(super) async fn change(
     Path(slug): Path<String>,
     body: JsonText,
 ) -> Result<Json<ServiceInfo>, Problem> {
-    let ChangeService { name, maintenance_until } = parse(body.text()?, api.limits)?;
+    let ChangeService { name, maintenance_until, team, ack_target_secs } = parse(body.text()?, api.limits)?;
     check_text("name", &name, NAME_MAX)?;
     let maintenance_until = maintenance_until.map(|text| read_time("maintenance_until", &text)).transpose()?;
-    let service = Service { name, maintenance_until, ..api.service(slug).await? };
+    check_affairs(team.as_deref(), ack_target_secs)?;
+    let service = Service { name, maintenance_until, team, ack_target_secs, ..api.service(slug).await? };
     if !api.incidents()?.change_service(service.clone()).await? {
         return Err(no_service());
     }
@@ -198,6 +215,26 @@ impl Api {
     async fn service(&self, slug: String) -> Result<Service, Problem> {
         check_slug(&slug)?;
         self.incidents()?.store().services.service(slug).await?.ok_or_else(no_service)
+    }
+}
+
+/// What stands in addresses and in the names of rooms.
+fn check_name(field: &str, name: &str) -> Result<(), Problem> {
+    let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > SLUG_MAX || !name.bytes().all(fine) {
+        let detail = format!("\"{field}\" has 1 to {SLUG_MAX} of a to z, digits and hyphens");
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(())
+}
+
+fn check_affairs(team: Option<&str>, ack_target_secs: Option<i64>) -> Result<(), Problem> {
+    team.map_or(Ok(()), |team| check_name("team", team))?;
+    match ack_target_secs {
+        Some(seconds) if !(1..=ACK_TARGET_MAX_SECS).contains(&seconds) => {
+            Err(Problem::bad_request(format!("\"ack_target_secs\" is a number from 1 to {ACK_TARGET_MAX_SECS}")))
+        }
+        _ => Ok(()),
     }
 }
 

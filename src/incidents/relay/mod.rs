@@ -224,7 +224,7 @@ mod tests {
             data: r#"{"by":"Ada"}"#.into(),
             at: 1_700_000_000_000_000,
         };
-        let said = OutboxEvent { incident: Uuid::nil(), service: "api".into(), event };
+        let said = OutboxEvent { incident: Uuid::nil(), service: "api".into(), team: None, event };
         let envelope: Value = serde_json::from_str(&envelope(&said, &rooms_of(&said))).unwrap();
         let id = Uuid::nil().to_string();
         assert_eq!(

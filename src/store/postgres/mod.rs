@@ -7,6 +7,7 @@
 mod change;
 pub(super) mod connect;
 mod create;
+mod dashboards;
 mod incidents;
 mod ingest;
 mod lanes;

@@ -45,14 +45,17 @@ async fn relay(client: &mut Object, part: i16, limit: u32, publish: Publish) -> 
     if !get::<bool>(&lock, 0)? {
         return Ok(0);
     }
-    let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at FROM outbox o \
+    let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at, s.team FROM outbox o \
                JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
                JOIN incidents i ON i.id = o.incident_id JOIN services s ON s.id = i.service_id \
                WHERE o.part = $1 ORDER BY o.id LIMIT $2";
     let limit = i64::from(limit);
     let rows = transaction.query_typed(sql, &[(&part, Type::INT2), (&limit, Type::INT8)]).await;
     let rows = rows.map_err(connect::error)?;
-    let event = |row| Ok(OutboxEvent { incident: get(row, 1)?, service: get(row, 2)?, event: timeline_event(row, 3)? });
+    let event = |row| {
+        let (incident, service, team) = (get(row, 1)?, get(row, 2)?, get(row, 8)?);
+        Ok(OutboxEvent { incident, service, team, event: timeline_event(row, 3)? })
+    };
     let events = rows.iter().map(event).collect::<Result<Vec<_>, StoreError>>()?;
     let count = events.len();
     let said = publish(events).await.min(count);

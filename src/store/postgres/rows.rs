@@ -45,7 +45,7 @@ fn severity(word: &str) -> Result<Severity, StoreError> {
     Severity::parse(word).ok_or_else(|| StoreError::Fault(format!("no severity {word:?}")))
 }
 
-/// Columns `id, slug, name, maintenance_until, created_at`.
+/// Columns `id, slug, name, maintenance_until, created_at, team, ack_target_secs`.
 pub(super) fn service(row: &Row) -> Result<Service, StoreError> {
     Ok(Service {
         id: get(row, 0)?,
@@ -53,6 +53,8 @@ pub(super) fn service(row: &Row) -> Result<Service, StoreError> {
         name: get(row, 2)?,
         maintenance_until: get(row, 3)?,
         created_at: get(row, 4)?,
+        team: get(row, 5)?,
+        ack_target_secs: get(row, 6)?,
     })
 }
 

@@ -251,6 +251,8 @@ pub struct OutboxEvent {
     pub incident: Uuid,
     /// The slug of its service.
     pub service: String,
+    /// Whose service that is.
+    pub team: Option<String>,
     /// What is said.
     pub event: TimelineEvent,
 }

@@ -1,11 +1,13 @@
 //! What is kept, as plain data. Times are microseconds since 1970.
 
 mod changes;
+mod figures;
 
 pub use changes::{
     Actor, Created, Deleted, IncidentFilter, Ingested, NewIncident, NewKey, Once, OutboxEvent, Page, Reason, Step,
     StepEvent, TimelineEvent, Transitioned, Trigger, Verdict, Which,
 };
+pub use figures::{DashboardScope, FIGURES_MINUTES, Figures, Looked, Took};
 pub(in crate::store) use changes::{answer_of, not_json, opening};
 
 use jiff::Timestamp;
@@ -101,6 +103,10 @@ pub struct Service {
     pub name: String,
     /// Until when what happens to it wakes nobody.
     pub maintenance_until: Option<i64>,
+    /// Whose it is.
+    pub team: Option<String>,
+    /// In how many seconds somebody should take care of what happens to it, if that is its own affair.
+    pub ack_target_secs: Option<i64>,
     /// When it was made.
     pub created_at: i64,
 }

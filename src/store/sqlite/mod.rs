@@ -3,6 +3,7 @@
 //! What waits for them waits at the gate, as with PostgreSQL; the queues behind it are as long as the gate lets through.
 
 mod changing;
+mod dashboards;
 mod incidents;
 mod outbox;
 mod rows;

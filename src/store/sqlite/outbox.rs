@@ -50,13 +50,14 @@ enum Relayed {
 }
 
 fn relay(tx: &Transaction<'_>, part: i16, limit: u32, publish: &Publish) -> Result<Relayed, StoreError> {
-    let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at FROM outbox o \
+    let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at, s.team FROM outbox o \
                JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
                JOIN incidents i ON i.id = o.incident_id JOIN services s ON s.id = i.service_id \
                WHERE o.part = ?1 ORDER BY o.id LIMIT ?2";
     let mut statement = tx.prepare_cached(sql).map_err(error)?;
     let rows = statement.query_map((part, limit), |row| {
-        let event = OutboxEvent { incident: row.get(1)?, service: row.get(2)?, event: timeline_event(row, 3)? };
+        let (incident, service, team) = (row.get(1)?, row.get(2)?, row.get(8)?);
+        let event = OutboxEvent { incident, service, team, event: timeline_event(row, 3)? };
         Ok((row.get::<_, i64>(0)?, event))
     });
     let (ids, events): (Vec<_>, Vec<_>) =

@@ -36,7 +36,7 @@ pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
     })
 }
 
-/// Columns `id, slug, name, maintenance_until, created_at`.
+/// Columns `id, slug, name, maintenance_until, created_at, team, ack_target_secs`.
 pub(super) fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
     Ok(Service {
         id: row.get(0)?,
@@ -44,6 +44,8 @@ pub(super) fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
         name: row.get(2)?,
         maintenance_until: row.get(3)?,
         created_at: row.get(4)?,
+        team: row.get(5)?,
+        ack_target_secs: row.get(6)?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Goal: both databases keep the same promises, PostgreSQL behind a `PgBouncer` in transaction mode too. Method: one suite of
 //! contracts, each run against a database of its own.
 
+mod figures;
 mod incidents;
 mod outage;
 mod outbox;
@@ -111,7 +112,15 @@ pub(super) fn id() -> Uuid {
 }
 
 pub(crate) fn service(slug: &str) -> Service {
-    Service { id: id(), slug: slug.into(), name: slug.to_uppercase(), maintenance_until: None, created_at: NOW }
+    Service {
+        id: id(),
+        slug: slug.into(),
+        name: slug.to_uppercase(),
+        maintenance_until: None,
+        team: None,
+        ack_target_secs: None,
+        created_at: NOW,
+    }
 }
 
 pub(crate) fn key(service: &Service, digest: [u8; 32]) -> NewKey {

@@ -8,6 +8,9 @@ use roomcast::lifecycle::Lifecycle;
 use roomcast::metrics::Metrics;
 use roomcast::store::{Store, StoreError, migrate};
 
+/// Steps of the schema.
+const STEPS: usize = 2;
+
 /// Migrates a database from four sides at once. Returns how many steps were applied.
 async fn migrated_by_four(settings: &DatabaseSettings) -> usize {
     let sides = (0..4).map(|_| {
@@ -34,11 +37,11 @@ async fn open(settings: &DatabaseSettings) -> Result<(), StoreError> {
 async fn four_processes_that_migrate_at_once_apply_each_step_once() {
     let folder = new_folder();
     let file = database(&format!("sqlite:{}", folder.join("x.sqlite").display()));
-    assert_eq!(migrated_by_four(&file).await, 1);
+    assert_eq!(migrated_by_four(&file).await, STEPS);
     std::fs::remove_dir_all(folder).unwrap();
     let Some(postgres) = Postgres::here().await else { return };
     let server = database(&postgres.empty_database("migrated_by_four").await);
-    assert_eq!(migrated_by_four(&server).await, 1);
+    assert_eq!(migrated_by_four(&server).await, STEPS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,8 @@ async fn a_slug_is_taken_once_and_services_are_listed_by_it(bench: Bench) {
     assert_eq!(slugs(services.services(Some("api".into()), 1).await.unwrap()), ["db"]);
 
     let api = services.service("api".into()).await.unwrap().unwrap();
-    let changed = Service { name: "The API".into(), maintenance_until: Some(NOW), ..api };
+    let changed = Service { name: "The API".into(), maintenance_until: Some(NOW), ack_target_secs: Some(60), ..api };
+    let changed = Service { team: Some("core".into()), ..changed };
     assert!(services.change_service(changed.clone()).await.unwrap());
     assert_eq!(services.service("api".into()).await.unwrap(), Some(changed.clone()));
     assert!(!services.change_service(Service { slug: "none".into(), ..changed }).await.unwrap());
