@@ -12,6 +12,7 @@
 //! | [`adapter`] | the other nodes: what they are told and asked, and what comes from them |
 //! | [`limiter`] | what strangers may cost, by address and by key |
 //! | [`incidents`] | what monitoring says, and what people do about it |
+//! | [`dashboard`] | how things stand, in rooms of their own |
 //! | [`store`] | what lasts: the only place with SQL |
 //! | [`http`] | REST for services and operators |
 //! | [`app`] | wires, runs, drains; the only one that knows everyone |
@@ -24,6 +25,7 @@ pub mod adapter;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod http;
 pub mod hub;
 pub mod incidents;

@@ -1,6 +1,7 @@
 //! The table of the other roomcast nodes. Pure: `now` is an argument.
 
 use super::NodeId;
+use crate::protocol::peers::Members;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub struct Peer {
     pub sockets: u64,
     /// Rooms with members on it, when it was heard last.
     pub rooms: u64,
+    /// Members of its rooms, when it was heard last.
+    pub members: Members,
     /// When it was heard last.
     pub heard: Instant,
 }
@@ -136,6 +139,7 @@ mod tests {
             version: "0.1.0".into(),
             sockets: 0,
             rooms: 0,
+            members: Members::default(),
             heard,
         }
     }

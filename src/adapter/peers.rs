@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::{Adapter, Here, NodeId};
 use crate::lifecycle;
 use crate::metrics::PublishLoss;
-use crate::protocol::peers::{Beat, Letter, News, Word};
+use crate::protocol::peers::{Beat, Letter, Members, News, Word};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -24,6 +24,8 @@ pub struct Load {
     pub sockets: u64,
     /// Rooms with members.
     pub rooms: u64,
+    /// Members of rooms.
+    pub members: Members,
     /// The number of the last news about who came and went.
     pub news: u64,
 }
@@ -213,8 +215,8 @@ fn heard(shared: &Shared, here: &dyn Here, channel: &str, peer: Peer, news: u64)
 }
 
 fn peer(uid: Box<str>, beat: Beat) -> Peer {
-    let Beat { node, address, tls, key, version, sockets, rooms, .. } = beat;
-    Peer { uid, node, address, tls, key, version, sockets, rooms, heard: lifecycle::now() }
+    let Beat { node, address, tls, key, version, sockets, rooms, members, .. } = beat;
+    Peer { uid, node, address, tls, key, version, sockets, rooms, members, heard: lifecycle::now() }
 }
 
 fn changed(shared: &Shared) {
@@ -227,9 +229,9 @@ fn beat(shared: &Shared, here: &dyn Here, channel: &str) {
         return;
     }
     let Peers { node, address, tls, key, .. } = &shared.peers;
-    let Load { sockets, rooms, news } = here.load();
+    let Load { sockets, rooms, members, news } = here.load();
     let (address, key, version) = (address.clone(), key.clone(), env!("CARGO_PKG_VERSION").into());
-    let beat = Beat { node: *node, address, tls: *tls, key, version, sockets, rooms, news };
+    let beat = Beat { node: *node, address, tls: *tls, key, version, sockets, rooms, news, members };
     // There will be another.
     let _given_up = write(shared, channel, Word::Beat(beat));
 }

@@ -10,7 +10,8 @@ mod visitors;
 
 use crate::adapter::Driver;
 use crate::config::{AuthSettings, DatabaseSettings, Settings};
-use crate::http::{self, Api, ApiKeys, Guards, Page};
+use crate::dashboard::Dashboards;
+use crate::http::{self, Api, ApiKeys, Guards, Kept, Page};
 use crate::hub::{Hub, Inbox};
 use crate::incidents::Incidents;
 use crate::lifecycle::{self, Lifecycle};
@@ -152,7 +153,7 @@ impl App {
         } = self;
         let (lifecycle, close_public, close_admin) =
             (Lifecycle::default(), CancellationToken::new(), CancellationToken::new());
-        let incidents = open_incidents(&settings, seeded, &hub, &metrics, &lifecycle).await?;
+        let kept = open_database(&settings, seeded, &hub, &metrics, &lifecycle).await?;
         let limiter = Limiter::new(&settings, metrics.node().clone(), ledger);
         let close_cluster = CancellationToken::new();
         let has_others = driver.is_some();
@@ -175,7 +176,7 @@ impl App {
         access.keep(&lifecycle);
         let (rules, stats, guards) =
             (accept_rules(&settings), metrics.node(), Guards { keys, limiter: limiter.clone() });
-        let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, incidents, &node).with_page(page);
+        let api = Api::new(&settings, hub.clone(), metrics.clone(), guards, kept, &node).with_page(page);
         lifecycle.spawn("rate limit sweep", limiter.clone().sweep(lifecycle.clone()));
         lifecycle.spawn("shared rate limits", limiter.clone().tell(lifecycle.clone()));
         let gate = Gate::new(access, origins, limiter.clone(), settings.limits.max_sockets);
@@ -209,22 +210,27 @@ fn speak_to_others(hub: &Hub, has_others: bool, close_cluster: &CancellationToke
 }
 
 /// Opens the database, if the settings name one, and has what is in its outbox said.
-async fn open_incidents(
+async fn open_database(
     settings: &Settings,
     seeded: bool,
     hub: &Hub,
     metrics: &Metrics,
     lifecycle: &Lifecycle,
-) -> anyhow::Result<Option<Incidents>> {
+) -> anyhow::Result<Option<Kept>> {
     let stats = &metrics.node().database;
     let store =
         Box::pin(Store::open(&settings.database, stats, lifecycle)).await.context("cannot open the database")?;
-    let Some(incidents) = store.map(Incidents::new) else { return Ok(None) };
+    let Some(store) = store else { return Ok(None) };
+    let dashboards =
+        Dashboards::new(store.clone(), hub.clone(), &settings.dashboard, Arc::clone(&metrics.node().dashboards));
+    let incidents = Incidents::new(store);
     if seeded {
         Box::pin(incidents.begin_with_a_service()).await.context("cannot write to the database")?;
     }
-    incidents.keep(hub.clone(), Arc::clone(stats), lifecycle);
-    Ok(Some(incidents))
+    let shown = dashboards.clone();
+    incidents.keep(hub.clone(), Arc::clone(stats), Arc::new(move |said| shown.changed(said)), lifecycle);
+    dashboards.keep(lifecycle);
+    Ok(Some(Kept { incidents, dashboards }))
 }
 
 fn accept_rules(settings: &Settings) -> AcceptRules {

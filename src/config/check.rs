@@ -41,6 +41,7 @@ impl Settings {
         let mut problems = Problems(self.auth.check());
         problems.0.extend(self.rooms.check());
         problems.0.extend(self.database.check());
+        problems.0.extend(self.dashboard.check());
         self.check_doors(&mut problems);
         self.check_limits(&mut problems);
         self.check_abuse(&mut problems);

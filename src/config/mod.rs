@@ -7,6 +7,7 @@ mod abuse;
 mod api_key;
 mod auth;
 mod check;
+mod dashboard;
 mod database;
 mod environment;
 mod file;
@@ -30,6 +31,7 @@ mod units;
 pub use abuse::AbuseSettings;
 pub use api_key::{API_KEY_MIN_CHARS, ApiKey, KeyProof, Scope, Scopes};
 pub use auth::{AUTH_SECRET_MIN_BYTES, AuthSettings};
+pub use dashboard::DashboardSettings;
 pub use database::{DatabasePlace, DatabaseSettings, DatabaseTls, PostgresPlace};
 pub use environment::wants_colour;
 pub use file::SettingsFile;
@@ -86,6 +88,9 @@ pub struct Settings {
     /// Where incidents are kept.
     #[command(flatten)]
     pub database: DatabaseSettings,
+    /// How fresh dashboards are.
+    #[command(flatten)]
+    pub dashboard: DashboardSettings,
     /// When silent clients are given up.
     #[command(flatten)]
     pub heartbeat: HeartbeatSettings,

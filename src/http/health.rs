@@ -98,7 +98,7 @@ struct Outbox {
 
 impl Api {
     fn database(&self) -> Option<Database> {
-        self.incidents.as_ref()?;
+        self.kept.as_ref()?;
         let stats = &self.metrics.node().database;
         let sum =
             |cell: fn(&ShareStats) -> &Cell| PoolShare::ALL.iter().map(|share| cell(stats.share(*share)).get()).sum();

@@ -3,6 +3,7 @@
 //! The public address has the API under `/api/v1`, its description, and the probes; the operators' address has health
 //! and metrics. Every error answer is a [`problem`], whoever found the error.
 
+mod dashboards;
 mod events;
 mod health;
 mod incidents;
@@ -25,6 +26,7 @@ pub use keys::ApiKeys;
 pub use page::Page;
 
 use crate::config::Settings;
+use crate::dashboard::Dashboards;
 use crate::hub::{Hub, Policies};
 use crate::incidents::Incidents;
 use crate::lifecycle;
@@ -50,7 +52,7 @@ pub struct Api {
     guards: Guards,
     policies: Arc<Policies>,
     taps: tap::Taps,
-    incidents: Option<Incidents>,
+    kept: Option<Kept>,
     /// The live page, if it is served.
     page: Option<Page>,
     limits: Limits,
@@ -58,6 +60,15 @@ pub struct Api {
     issuers: Arc<[Arc<str>]>,
     node: Arc<str>,
     started: Instant,
+}
+
+/// What a database is for.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Incidents.
+    pub incidents: Incidents,
+    /// How they stand.
+    pub dashboards: Dashboards,
 }
 
 /// What decides who may ask for what, and how often.
@@ -90,7 +101,7 @@ impl Api {
         hub: Hub,
         metrics: Metrics,
         guards: Guards,
-        incidents: Option<Incidents>,
+        kept: Option<Kept>,
         node: &str,
     ) -> Self {
         let limits = Limits {
@@ -108,7 +119,7 @@ impl Api {
         let named = settings.auth.auth_jwks_urls.iter().filter_map(|set| set.issuer.as_deref());
         let issuers = named.map(Arc::from).collect();
         let (node, started) = (node.into(), lifecycle::now());
-        Self { hub, metrics, guards, policies, taps, incidents, page: None, limits, issuers, node, started }
+        Self { hub, metrics, guards, policies, taps, kept, page: None, limits, issuers, node, started }
     }
 
     /// The same with the live page, if there is one.
@@ -147,6 +158,9 @@ fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/v1/incidents/{id}/snooze", post(incidents::snooze)),
         ("/api/v1/incidents/{id}/notes", get(incidents::notes).post(incidents::annotate)),
         ("/api/v1/incidents/{id}/timeline", get(incidents::timeline)),
+        ("/api/v1/dashboards/global", get(dashboards::global)),
+        ("/api/v1/dashboards/service/{slug}", get(dashboards::service)),
+        ("/api/v1/dashboards/team/{team}", get(dashboards::team)),
         ("/api/v1/services", get(services::list).post(services::create)),
         ("/api/v1/services/{slug}", get(services::one).put(services::change).delete(services::remove)),
         ("/api/v1/services/{slug}/keys", get(services::keys).post(services::create_key)),

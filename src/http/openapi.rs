@@ -3,7 +3,7 @@
 use super::keys::KEY_HEADER;
 use super::problem::{PROBLEM_JSON, ProblemBody};
 use super::scopes::scope_of;
-use super::{events, health, incidents, monitoring, nodes, rooms, services, sessions, tap, users};
+use super::{dashboards, events, health, incidents, monitoring, nodes, rooms, services, sessions, tap, users};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -25,6 +25,7 @@ use utoipa::{Modify, OpenApi};
         incidents::acknowledge, incidents::unacknowledge, incidents::resolve, incidents::snooze, incidents::annotate,
         services::list, services::one, services::create, services::change, services::remove,
         services::keys, services::create_key, services::revoke_key,
+        dashboards::global, dashboards::service, dashboards::team,
         monitoring::enqueue, monitoring::alertmanager,
         health::livez, health::readyz, front_door, document,
     ),

@@ -98,7 +98,7 @@ impl Local {
         outcome
     }
 
-    fn count_encoded(&self, fresh: &[u64; Wire::COUNT]) {
+    pub(super) fn count_encoded(&self, fresh: &[u64; Wire::COUNT]) {
         for (cell, n) in self.stats.frames_encoded.iter().zip(fresh) {
             if *n > 0 {
                 cell.add(*n);

@@ -3,7 +3,9 @@
 
 use super::NamespaceId;
 use crate::limiter::rate::{Limit, Rate};
-use crate::metrics::NodeStats;
+use crate::metrics::{Cell, NodeStats};
+use crate::protocol::name::RoomKind;
+use crate::protocol::peers::Members;
 use dashmap::DashMap;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Index {
     namespaces: Vec<DashMap<Box<str>, Presence>>,
+    /// Members by what their rooms are about.
+    kinds: [Cell; RoomKind::ALL.len()],
     stats: Arc<NodeStats>,
 }
 
@@ -60,12 +64,18 @@ pub struct RoomPage {
 
 impl Index {
     pub(super) fn new(namespaces: usize, stats: Arc<NodeStats>) -> Self {
-        Self { namespaces: (0..namespaces).map(|_| DashMap::new()).collect(), stats }
+        let kinds = std::array::from_fn(|_| Cell::default());
+        Self { namespaces: (0..namespaces).map(|_| DashMap::new()).collect(), kinds, stats }
     }
 
     /// How many rooms there are.
     pub(super) fn rooms(&self) -> u64 {
         self.stats.rooms.get()
+    }
+
+    /// Members by what their rooms are about; who is in several rooms is counted in each.
+    pub(super) fn members_by_kind(&self) -> Members {
+        Members::new(self.kinds.each_ref().map(Cell::get))
     }
 
     /// A member came on `worker`. Returns how many there are now; `None` when there are `most` already.
@@ -78,6 +88,9 @@ impl Index {
         let members = presence.join(worker, most);
         if members == Some(1) {
             self.stats.rooms.add_shared(1);
+        }
+        if members.is_some() {
+            self.kinds[RoomKind::of(room) as usize].add_shared(1);
         }
         members
     }
@@ -111,6 +124,7 @@ impl Index {
         let mut left = 0;
         if let Some(mut presence) = map.get_mut(room).filter(|presence| presence.members > 0) {
             presence.members -= 1;
+            self.kinds[RoomKind::of(room) as usize].sub_shared(1);
             if last_here {
                 presence.workers &= !(1 << worker);
             }
@@ -176,10 +190,15 @@ mod tests {
         assert_eq!(index.joined(NS, "a", 3, Some(2)), Some(2));
         assert_eq!(index.joined(NS, "a", 3, Some(2)), None);
         assert_eq!((index.workers(NS, "a"), index.rooms()), (0b1001, 1));
+        assert_eq!(index.joined(NS, "incident:7", 0, None), Some(1));
+        let members = |incident, free| Members { incident, free, ..Members::default() };
+        assert_eq!(index.members_by_kind(), members(1, 2));
+        assert_eq!(index.left(NS, "incident:7", 0, true), 0);
         assert_eq!(index.left(NS, "a", 0, true), 1);
         assert_eq!(index.workers_of_any(NS, &["x", "a"]), 0b1000);
         assert_eq!(index.left(NS, "a", 3, true), 0);
         assert_eq!((index.workers(NS, "a"), index.rooms(), index.members(NS, "a")), (0, 0, 0));
+        assert_eq!(index.members_by_kind(), members(0, 0));
     }
 
     #[test]

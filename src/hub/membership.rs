@@ -140,8 +140,10 @@ impl Local {
         let position = self.rooms[room.0 as usize].add(Place { outbox: member.outbox, member: id }, wire);
         let granted = member.granted(name);
         member.seats.push(Seat { room, position, granted });
+        let sid = member.sid;
         self.note_since(id, room);
         self.note_join(room, id);
+        self.shared.tell_of_join(namespace, sid, name, count);
         Ok(count)
     }
 

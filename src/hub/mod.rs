@@ -13,6 +13,7 @@ mod address;
 mod answering;
 mod attendance;
 mod broadcast;
+mod census;
 mod cluster;
 mod deeds;
 mod fanout;
@@ -25,6 +26,7 @@ mod local;
 mod member;
 mod membership;
 mod nodes;
+mod onlooker;
 mod outbox;
 mod owner;
 mod permission;
@@ -44,6 +46,7 @@ mod worker;
 
 pub use address::{Address, Sid};
 pub use broadcast::{Broadcast, Cast};
+pub use census::Census;
 pub use cluster::{Action, Fetched, NodeAnswers, Selection, SocketInfo};
 pub use deeds::Emitted;
 pub use gather::{Answers, BROADCAST_ACKS, Gathered, Heard};
@@ -52,6 +55,7 @@ pub use limits::HubLimits;
 pub use local::Local;
 pub use member::{Identity, MemberId};
 pub use nodes::NodeInfo;
+pub use onlooker::Onlooker;
 pub use outbox::{Frame, Outbox, OutboxId};
 pub use permission::{RoomRates, Whom};
 pub use policy::{Grant, Policies, PolicyId, Right, Rights, RoomPolicy};
@@ -104,6 +108,8 @@ struct Shared {
     adapter: Adapter,
     /// What the application does with events of other nodes.
     on_node_event: OnceLock<OnNodeEvent>,
+    /// Rooms that somebody minds.
+    minded: OnceLock<onlooker::Minded>,
     /// Tokens that are refused although they are valid.
     revoked: OnceLock<Revoked>,
     /// Questions of other nodes, for [`Hub::answer_others`].
@@ -152,6 +158,7 @@ impl Hub {
                     metrics,
                     adapter,
                     on_node_event: OnceLock::new(),
+                    minded: OnceLock::new(),
                     revoked: OnceLock::new(),
                     asked: Asked::default(),
                     met: Met::default(),

@@ -4,7 +4,7 @@
 
 use crate::config::{DeliverySettings, RateRule, RoomRule, RoomSettings, SlowConsumerPolicy, SlowConsumerRule, Who};
 use crate::limiter::rate::Rate;
-use crate::protocol::name::{INCIDENT_ROOMS, INCIDENTS_ROOM};
+use crate::protocol::name::{DASHBOARD_ROOMS, INCIDENT_ROOMS, INCIDENTS_ROOM};
 use crate::protocol::pattern::Pattern;
 use crate::protocol::refusal::{Code, Refusal};
 
@@ -243,11 +243,13 @@ impl Policies {
         &self.all[id.0 as usize / KINDS][id.0 as usize % KINDS]
     }
 
-    /// What happens to sessions that read `room` too slowly: what its rule says, or the short form, or what holds everywhere.
+    /// What happens to sessions that read `room` too slowly: what its rule says, or the short form, or what holds everywhere. Of a
+    /// dashboard nobody misses but the latest snapshot.
     #[must_use]
     pub fn slow_consumer(&self, id: PolicyId, room: &str) -> SlowConsumerPolicy {
         let short = || self.slow_consumer_rooms.iter().find(|rule| rule.pattern.matches(room)).map(|rule| rule.policy);
-        self.get(id).slow_consumer.or_else(short).unwrap_or(self.slow_consumer)
+        let dashboard = || room.starts_with(DASHBOARD_ROOMS).then_some(SlowConsumerPolicy::Latest);
+        self.get(id).slow_consumer.or_else(short).or_else(dashboard).unwrap_or(self.slow_consumer)
     }
 }
 
@@ -357,5 +359,6 @@ mod tests {
         assert_eq!(of("cursor-7"), SlowConsumerPolicy::Disconnect);
         assert_eq!((of("cursor-8"), of("cursor-9")), (SlowConsumerPolicy::Latest, SlowConsumerPolicy::Latest));
         assert_eq!(of("r"), SlowConsumerPolicy::DropOldest);
+        assert_eq!(of("dashboard:global"), SlowConsumerPolicy::Latest);
     }
 }

@@ -34,6 +34,7 @@ impl Here for Hub {
         Load {
             sockets: self.shared.metrics.open_sockets(),
             rooms: self.shared.index.rooms(),
+            members: self.shared.index.members_by_kind(),
             news: self.shared.attendance.number(),
         }
     }
@@ -56,6 +57,9 @@ impl Here for Hub {
         match content {
             Content::Broadcast { targets, volatile, name, arguments, request: None } => {
                 let raw = RawEvent { name: &name, args: arguments.args(), arity: arguments.arity() };
+                if self.is_kept_from_members(namespace_id, &targets.rooms, &raw) {
+                    return;
+                }
                 let event = Event { raw, attachments: arguments.attachments(), ack: None, offset: None };
                 let mut broadcast = Broadcast::new(namespace_id, targets.rooms, targets.except, event);
                 broadcast.volatile = volatile;

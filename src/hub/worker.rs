@@ -29,6 +29,13 @@ const INSIST_PAUSE: Duration = Duration::from_millis(1);
 pub enum Command {
     /// Fan this out to the members here.
     Broadcast(Arc<Broadcast>),
+    /// Hand this to one session, if it is in the room.
+    Hand {
+        /// Which one.
+        sid: Sid,
+        /// What is said.
+        broadcast: Arc<Broadcast>,
+    },
     /// List members of a room.
     Members {
         /// Namespace of the room.

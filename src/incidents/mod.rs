@@ -15,9 +15,12 @@ pub use desk::{DEV_ROUTING_KEY, Event, EventAction, Received};
 use crate::hub::Hub;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::DatabaseStats;
-use crate::store::Store;
+use crate::store::{OutboxEvent, Store};
 use std::sync::Arc;
 use tokio::sync::Notify;
+
+/// Hears of events that were said in their rooms. It must not wait.
+pub type OnSaid = Arc<dyn Fn(&[OutboxEvent]) + Send + Sync>;
 
 /// All that can be done with incidents.
 #[derive(Debug, Clone)]
@@ -40,9 +43,9 @@ impl Incidents {
         &self.store
     }
 
-    /// Says in rooms what has happened, and wakes what is due, until the process ends.
-    pub fn keep(&self, hub: Hub, stats: Arc<DatabaseStats>, lifecycle: &Lifecycle) {
-        let relay = relay::Relay::new(self.clone(), hub, stats);
+    /// Says in rooms what has happened, and wakes what is due, until the process ends. `on_said` hears what was said.
+    pub fn keep(&self, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid, lifecycle: &Lifecycle) {
+        let relay = relay::Relay::new(self.clone(), hub, stats, on_said);
         lifecycle.spawn("incident relay", relay.run(lifecycle.clone()));
         lifecycle.spawn("incident timer", timer::run(self.clone(), lifecycle.clone()));
     }

@@ -110,6 +110,7 @@ impl Collector for Families {
         families.extend(self.node.presence.families());
         families.extend(self.node.relay.families());
         families.extend(self.node.database.families());
+        families.extend(self.node.dashboards.families());
         families
     }
 }

@@ -7,6 +7,7 @@
 mod broker;
 mod cells;
 mod cluster;
+mod dashboard;
 mod database;
 mod doors;
 mod families;
@@ -21,6 +22,7 @@ mod tokens;
 pub use broker::{BrokerServer, BrokerServers};
 pub use cells::{Cell, Histogram};
 pub use cluster::{ClusterStats, PublishLoss};
+pub use dashboard::{DashboardStats, Refreshed};
 pub use database::{DatabaseStats, OPERATIONS, OperationResult, PoolShare, ShareStats};
 pub use doors::{Handshake, Upgrade};
 pub use families::Metrics;
@@ -180,6 +182,8 @@ pub struct NodeStats {
     pub http_refused: Cell,
     /// The database.
     pub database: Arc<DatabaseStats>,
+    /// Dashboards.
+    pub dashboards: Arc<DashboardStats>,
     /// HTTP requests by route, and keys refused.
     pub http: HttpStats,
     /// Tokens that were refused, by reason.

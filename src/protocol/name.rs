@@ -12,6 +12,42 @@ pub const INCIDENTS_ROOM: &str = "incidents";
 /// How the names of the rooms of single incidents begin.
 pub const INCIDENT_ROOMS: &str = "incident:";
 
+/// How the names of the rooms begin in which dashboards are shown.
+pub const DASHBOARD_ROOMS: &str = "dashboard:";
+
+/// What rooms are about, by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomKind {
+    /// One incident.
+    Incident,
+    /// A service.
+    Service,
+    /// A dashboard.
+    Dashboard,
+    /// Anything else that is reserved.
+    Reserved,
+    /// Whatever people like.
+    Free,
+}
+
+impl RoomKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Incident, Self::Service, Self::Dashboard, Self::Reserved, Self::Free];
+
+    /// The kind of a room.
+    #[must_use]
+    pub fn of(room: &str) -> Self {
+        match room.split_once(':') {
+            Some(("incident", _)) => Self::Incident,
+            Some(("service", _)) => Self::Service,
+            Some(("dashboard", _)) => Self::Dashboard,
+            Some(_) => Self::Reserved,
+            None if room == INCIDENTS_ROOM => Self::Reserved,
+            None => Self::Free,
+        }
+    }
+}
+
 /// Says whether `name` may be the name of a room: 1–255 bytes, no control characters.
 ///
 /// # Errors
@@ -63,6 +99,13 @@ mod tests {
         for bad in ["", "a\nb", "\u{7f}", &"é".repeat(128)] {
             assert_eq!(check_room_name(bad).unwrap_err().code, Code::NameInvalid, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_room_says_what_it_is_about() {
+        let kinds = ["incident:7", "service:api", "dashboard:global", "team:core", "room-17"].map(RoomKind::of);
+        assert_eq!(kinds, RoomKind::ALL);
+        assert_eq!(["incidents", "incident"].map(RoomKind::of), [RoomKind::Reserved, RoomKind::Free]);
     }
 
     #[test]

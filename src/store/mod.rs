@@ -16,9 +16,9 @@ mod sqlite;
 pub use error::StoreError;
 pub use migrations::{Migrated, migrate};
 pub use records::{
-    Actor, Created, DashboardScope, Deleted, FIGURES_MINUTES, Figures, Incident, IncidentFilter, Ingested, IntegrationKey, KnownKey, Looked, NewIncident, NewKey, Once,
-    OutboxEvent, Page, Reason, Service, Severity, Status, Step, StepEvent, TimelineEvent, Took, Transitioned, Trigger,
-    Verdict, Which,
+    Actor, Created, DashboardScope, Deleted, FIGURES_MINUTES, Figures, Incident, IncidentFilter, Ingested,
+    IntegrationKey, KnownKey, Looked, NewIncident, NewKey, Once, OutboxEvent, Page, Reason, Service, Severity, Status,
+    Step, StepEvent, TimelineEvent, Took, Transitioned, Trigger, Verdict, Which,
 };
 
 use crate::config::{DatabasePlace, DatabaseSettings};
@@ -160,7 +160,10 @@ impl Store {
         Ok(Some(store))
     }
 
-    fn with<T: ServiceStore + IncidentStore + OutboxStore + DashboardStore + 'static>(parts: Arc<T>, door: Door) -> Self {
+    fn with<T: ServiceStore + IncidentStore + OutboxStore + DashboardStore + 'static>(
+        parts: Arc<T>,
+        door: Door,
+    ) -> Self {
         Self {
             services: Arc::clone(&parts) as _,
             incidents: Arc::clone(&parts) as _,

@@ -18,6 +18,8 @@ mod connections;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod dashboards;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod drain;

@@ -40,7 +40,7 @@ impl Api {
     /// The incidents, if this server has a database.
     pub(super) fn incidents(&self) -> Result<&Incidents, Problem> {
         let detail = "this server has no database, so there are no incidents: set DATABASE_URL";
-        self.incidents.as_ref().ok_or_else(|| Problem::not_found(detail))
+        self.kept.as_ref().map(|kept| &kept.incidents).ok_or_else(|| Problem::not_found(detail))
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod spoken;
 
-use super::Incidents;
+use super::{Incidents, OnSaid};
 use crate::hub::{Broadcast, Hub, NamespaceId, Strand};
 use crate::lifecycle::{Lifecycle, unix_micros};
 use crate::metrics::DatabaseStats;
@@ -48,18 +48,18 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Says what is in the outbox.
-#[derive(Debug)]
 pub(super) struct Relay {
     incidents: Incidents,
     hub: Hub,
     stats: Arc<DatabaseStats>,
     /// What is known of the events of each part.
     spoken: HashMap<i16, Arc<Mutex<Spoken>>>,
+    on_said: OnSaid,
 }
 
 impl Relay {
-    pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>) -> Self {
-        Self { incidents, hub, stats, spoken: HashMap::new() }
+    pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid) -> Self {
+        Self { incidents, hub, stats, spoken: HashMap::new(), on_said }
     }
 
     /// Until the process ends; what waits then is said by another node, or later.
@@ -123,11 +123,15 @@ impl Relay {
 
     fn publisher(&self, spoken: &Arc<Mutex<Spoken>>, limit: u32) -> Publish {
         let (hub, stats, spoken) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(spoken));
+        let on_said = Arc::clone(&self.on_said);
         Arc::new(move |events| {
             let (hub, stats, spoken) = (hub.clone(), Arc::clone(&stats), Arc::clone(&spoken));
+            let on_said = Arc::clone(&on_said);
             let saying = async move {
                 let mut spoken = spoken.lock().await;
                 spoken.say_all(&events, &mut Rooms(&hub), tokio::time::Instant::now());
+                // Those that wait for other nodes were said here.
+                on_said(&events);
                 if spoken.has_waiting(&events) && !hub.is_cut_off() {
                     // The thread that writes SQLite has no clock, and comes no further.
                     tokio::task::yield_now().await;

@@ -161,7 +161,8 @@ mod tests {
             data: "{}".into(),
             at: 0,
         };
-        seqs.map(|seq| OutboxEvent { incident: Uuid::nil(), service: "api".into(), team: None, event: event(seq) }).collect()
+        seqs.map(|seq| OutboxEvent { incident: Uuid::nil(), service: "api".into(), team: None, event: event(seq) })
+            .collect()
     }
 
     /// Members here, and a broker that answers when the test says so.

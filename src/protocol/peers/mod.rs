@@ -4,9 +4,11 @@
 //! meet; whatever else is not as it should be is refused as a whole.
 
 mod attendance;
+mod members;
 mod question;
 
 pub use attendance::{Attended, Changed, News, Somebody};
+pub use members::Members;
 pub use question::{Answer, Member, Order, Question, RevokedToken, Said};
 
 use super::DecodeError;
@@ -119,6 +121,9 @@ pub struct Beat {
     /// The number of its last [`News`].
     #[serde(default)]
     pub news: u64,
+    /// Members of its rooms.
+    #[serde(default)]
+    pub members: Members,
 }
 
 /// Three bytes as the four characters that ids of sessions begin with.
@@ -257,6 +262,7 @@ mod tests {
             sockets: 7,
             rooms: 2,
             news: 3,
+            members: Members { free: 5, ..Members::default() },
         }
     }
 

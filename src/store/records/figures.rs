@@ -35,7 +35,7 @@ pub struct Figures {
     /// How many services it has.
     pub services: u64,
     /// Open incidents: by status as in [`Figures::OPEN`], then by severity as in [`Severity::ALL`].
-    pub open: [[u64; Severity::ALL.len()]; Figures::OPEN.len()],
+    pub open: [[u64; Severity::ALL.len()]; Self::OPEN.len()],
     /// Triggered incidents that nobody has acknowledged although the target of their service is over.
     pub over_target: u64,
     /// The services with most open incidents, and how many these are.
@@ -43,9 +43,9 @@ pub struct Figures {
     /// How many services have open incidents.
     pub open_services: u64,
     /// How long it took until somebody took care, of what was acknowledged within each of [`Figures::WINDOWS`].
-    pub acknowledged: [Took; Figures::WINDOWS.len()],
+    pub acknowledged: [Took; Self::WINDOWS.len()],
     /// How long it took until it was over, of what was resolved within each of [`Figures::WINDOWS`].
-    pub resolved: [Took; Figures::WINDOWS.len()],
+    pub resolved: [Took; Self::WINDOWS.len()],
     /// When the first of the minutes below began.
     pub minutes_from: i64,
     /// Incidents that were opened in each minute; the last one is not over yet.

@@ -7,8 +7,8 @@ pub use changes::{
     Actor, Created, Deleted, IncidentFilter, Ingested, NewIncident, NewKey, Once, OutboxEvent, Page, Reason, Step,
     StepEvent, TimelineEvent, Transitioned, Trigger, Verdict, Which,
 };
-pub use figures::{DashboardScope, FIGURES_MINUTES, Figures, Looked, Took};
 pub(in crate::store) use changes::{answer_of, not_json, opening};
+pub use figures::{DashboardScope, FIGURES_MINUTES, Figures, Looked, Took};
 
 use jiff::Timestamp;
 use serde::ser::SerializeStruct as _;

@@ -40,8 +40,7 @@ impl ServiceStore for Sqlite {
             let sql = "UPDATE services SET name = ?2, maintenance_until = ?3, team = ?4, ack_target_secs = ?5 \
                        WHERE slug = ?1";
             let Service { slug, name, maintenance_until, team, ack_target_secs, .. } = &service;
-            let changed =
-                tx.execute(sql, (slug, name, maintenance_until, team, ack_target_secs)).map_err(error)?;
+            let changed = tx.execute(sql, (slug, name, maintenance_until, team, ack_target_secs)).map_err(error)?;
             let sql = "UPDATE incidents SET wakes_at = coalesce(?2, 0) WHERE status = 'suppressed' \
                        AND service_id = (SELECT id FROM services WHERE slug = ?1)";
             tx.execute(sql, (&service.slug, service.maintenance_until)).map_err(error)?;

@@ -100,6 +100,7 @@ mod tests {
             version: "0.1.0".into(),
             sockets: 0,
             rooms: 0,
+            members: crate::protocol::peers::Members::default(),
             heard: lifecycle::now(),
         };
         let client = Some("192.0.2.7".parse().unwrap());

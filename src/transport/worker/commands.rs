@@ -12,6 +12,7 @@ impl Worker {
     pub(super) fn obey(&mut self, command: Command) {
         match command {
             Command::Broadcast(broadcast) => self.hub.deliver_posted(&broadcast),
+            Command::Hand { sid, broadcast } => self.hub.hand(sid, &broadcast),
             Command::Members { namespace, room, cursor, limit, reply } => {
                 // Whoever asked may have gone away.
                 let _gone = reply.send(self.hub.members(namespace, &room, cursor, limit));

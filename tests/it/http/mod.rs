@@ -29,7 +29,8 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    fn has(&self, header: &str) -> bool {
+    /// Whether there is this line of the head.
+    pub(crate) fn has(&self, header: &str) -> bool {
         self.head.lines().any(|line| line == header)
     }
 

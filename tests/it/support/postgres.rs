@@ -80,6 +80,14 @@ impl Postgres {
         driver.await.unwrap().unwrap();
     }
 
+    /// Locks a table of the database at this address, until what is returned is dropped.
+    pub(crate) async fn lock(&self, url: &str, table: &str) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        drop(beside(connection));
+        client.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        client
+    }
+
     async fn start() -> Option<Self> {
         let (bin, pooler) = (programs()?, pooler()?);
         for _ in 0..TRIES {
