@@ -42,8 +42,6 @@ export class Person {
   #listen() {
     this.page.on("console", (line) => {
       const text = line.text();
-      // There are no dashboards yet; the page says so.
-      if (line.location().url?.includes("/api/v1/dashboards/")) return;
       if (!["error", "warning"].includes(line.type()) || (this.mayBeCut && EXPECTED_WHEN_CUT.test(text))) return;
       this.complaints.push(text);
     });

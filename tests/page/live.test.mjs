@@ -90,6 +90,35 @@ test("those who look at an incident see each other, talk, and write notes that s
   await ada.page.getByRole("group", { name: "Here now: ada", exact: true }).waitFor();
 });
 
+test("a dashboard follows what happens, and its charts are drawn", { skip, timeout: 60_000 }, async () => {
+  const ada = await comes("ada", { view: "#/dashboard", reducedMotion: "reduce" });
+  const { page } = ada;
+  const tile = (name) => page.locator(".tile", { hasText: name }).locator("b");
+  await tile("Open sockets").waitFor();
+  const [open, triggered] = await Promise.all(["Open", "Triggered"].map(async (name) => Number(await tile(name).first().textContent())));
+  await Promise.all([1, 2, 3].map((n) => scene.event(`counted ${n}`, { severity: "warning" })));
+  await page.waitForFunction(
+    ([before, of]) => [...document.querySelectorAll(".tile")].some((tile) => tile.textContent.startsWith(of) && tile.querySelector("b").textContent === String(before + 3)),
+    [triggered, "Triggered"],
+  );
+  assert.equal(Number(await tile("Open").first().textContent()), open + 3);
+  await page.locator(".matrix").waitFor();
+  // What is painted, and not only a canvas: pixels of each have the colour of their legend.
+  const painted = () => [...document.querySelectorAll(".chart")].every((chart) => {
+    const [red, green, blue] = getComputedStyle(chart.querySelector(".legend i")).backgroundColor.match(/\d+/gu).map(Number);
+    const canvas = chart.querySelector("canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) return true;
+    return false;
+  });
+  assert.equal(await page.locator(".chart canvas").count(), 2);
+  await page.waitForFunction(painted);
+  await ada.go("#/dashboard/service/demo");
+  await page.waitForFunction(() => document.querySelector(".choice select")?.value === "service:demo");
+  await tile("Open sockets").waitFor();
+  for (const n of [1, 2, 3]) await scene.event(`counted ${n}`, { action: "resolve" });
+});
+
 test("who was cut off is back by itself and has not missed anything", { skip, timeout: 60_000 }, async () => {
   await scene.event("api is slow", { severity: "error" });
   const incident = await scene.find("api is slow");
