@@ -33,7 +33,7 @@ impl PresenceStats {
                 self.leaving.get(),
             ),
             counters(
-                "roomcast_presence_refused_total",
+                "roomcast_presence_attendees_refused_total",
                 "Those of whom nobody is told, as there were too many.",
                 "",
                 [("", self.refused.get())],

@@ -121,6 +121,14 @@ fn metrics_in_the_documentation_exist() {
 }
 
 #[test]
+fn no_two_metrics_have_the_same_name() {
+    let (metrics, mut seen) = (metrics(), BTreeSet::new());
+    for name in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(seen.insert(name), "{name} is there twice");
+    }
+}
+
+#[test]
 fn metrics_have_no_unbounded_labels() {
     let metrics = metrics();
     let labelled = metrics.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('{'));
