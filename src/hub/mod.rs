@@ -39,6 +39,7 @@ mod remote;
 mod responder;
 mod revoked;
 mod room;
+mod states;
 mod tap;
 mod union;
 mod views;
@@ -63,6 +64,7 @@ pub use presence::{MemberInfo, Presence};
 pub use recovery::{Awaited, Claim, Missed, Notes, RecoveryStep, Restored, StillIn};
 pub use responder::{NodeEvent, OnNodeEvent};
 pub use revoked::Revoked;
+pub use states::{RoomState, RoomStates};
 pub use tap::{Direction, TapKind, TapRecord};
 pub use views::{Reach, View};
 pub use worker::{Command, Deed, DrainOrder, Inbox, Kick, ReplyTo, SessionEvent, SessionQuery, Tally};
@@ -110,6 +112,8 @@ struct Shared {
     on_node_event: OnceLock<OnNodeEvent>,
     /// Rooms that somebody minds.
     minded: OnceLock<onlooker::Minded>,
+    /// Who knows how things stand in rooms.
+    states: OnceLock<Arc<dyn RoomStates>>,
     /// Tokens that are refused although they are valid.
     revoked: OnceLock<Revoked>,
     /// Questions of other nodes, for [`Hub::answer_others`].
@@ -159,6 +163,7 @@ impl Hub {
                     adapter,
                     on_node_event: OnceLock::new(),
                     minded: OnceLock::new(),
+                    states: OnceLock::new(),
                     revoked: OnceLock::new(),
                     asked: Asked::default(),
                     met: Met::default(),

@@ -6,6 +6,7 @@
 mod action;
 mod desk;
 mod relay;
+mod states;
 mod timer;
 
 pub use action::{Action, Edit};
@@ -43,8 +44,12 @@ impl Incidents {
         &self.store
     }
 
-    /// Says in rooms what has happened, and wakes what is due, until the process ends. `on_said` hears what was said.
+    /// Says in rooms what has happened, and how things stand to whoever joins, and wakes what is due, until the process
+    /// ends. `on_said` hears what was said.
     pub fn keep(&self, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid, lifecycle: &Lifecycle) {
+        let (states, answerer) = states::new(Arc::clone(&self.store.incidents));
+        hub.show_states(Arc::new(states));
+        lifecycle.spawn("incident states", answerer.run(lifecycle.clone()));
         let relay = relay::Relay::new(self.clone(), hub, stats, on_said);
         lifecycle.spawn("incident relay", relay.run(lifecycle.clone()));
         lifecycle.spawn("incident timer", timer::run(self.clone(), lifecycle.clone()));

@@ -16,6 +16,8 @@ pub enum Code {
     RoomForbidden,
     /// The session is not a member of the room.
     NotInRoom,
+    /// What the room is about does not exist.
+    NotFound,
     /// No rule for an event of this name.
     UnknownEvent,
     /// Too often; `retry_after_ms` says when.
@@ -34,12 +36,13 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documentation and for metrics that start at zero.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadPacket,
         Self::TooLarge,
         Self::Unauthenticated,
         Self::RoomForbidden,
         Self::NotInRoom,
+        Self::NotFound,
         Self::UnknownEvent,
         Self::RateLimited,
         Self::TooManyRooms,
@@ -58,6 +61,7 @@ impl Code {
             Self::Unauthenticated => "unauthenticated",
             Self::RoomForbidden => "room-forbidden",
             Self::NotInRoom => "not-in-room",
+            Self::NotFound => "not-found",
             Self::UnknownEvent => "unknown-event",
             Self::RateLimited => "rate-limited",
             Self::TooManyRooms => "too-many-rooms",
@@ -77,6 +81,7 @@ impl Code {
             Self::Unauthenticated => "Unauthenticated",
             Self::RoomForbidden => "Room forbidden",
             Self::NotInRoom => "Not in the room",
+            Self::NotFound => "Not found",
             Self::UnknownEvent => "Unknown event",
             Self::RateLimited => "Rate limited",
             Self::TooManyRooms => "Too many rooms",
@@ -94,6 +99,7 @@ impl Code {
             Self::BadPacket | Self::UnknownEvent | Self::NameInvalid => 400,
             Self::Unauthenticated => 401,
             Self::RoomForbidden | Self::NotInRoom => 403,
+            Self::NotFound => 404,
             Self::TooManyRooms | Self::RoomFull => 409,
             Self::TooLarge => 413,
             Self::RateLimited => 429,

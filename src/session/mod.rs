@@ -13,6 +13,7 @@ mod cast;
 mod context;
 mod creation;
 mod details;
+mod joining;
 mod later;
 mod membership;
 mod native;
@@ -43,6 +44,7 @@ pub use rules::Rules;
 pub use token::{Purpose, Unproven};
 pub use vocabulary::write_presence;
 
+use self::{limit::Limit, membership::Leaving};
 use crate::hub::{Identity, MemberId, OutboxId};
 use crate::lifecycle;
 use crate::protocol::disconnect::Disconnect;
@@ -51,8 +53,6 @@ use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::websocket::{Incoming, Limits, Opcode, write_close, write_frame};
 use crate::protocol::{DecodeError, Transport, Wire};
 use crate::telemetry::Throttle;
-use limit::Limit;
-use membership::Leaving;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 

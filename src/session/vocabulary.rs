@@ -41,8 +41,12 @@ type VocabularyHandler = fn(&mut Call<'_, '_>) -> Result<Answer, Refusal>;
 fn join(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {
     let rooms = call.fields.target_rooms(call.cx.rules.rooms_max)?;
     let list = call.fields.has_room_list();
-    let answer = call.session.join(call.member, &rooms, list, call.cx).map(Answer::raw)?;
-    Ok(call.once_heard(&rooms, answer))
+    let joining = call.joining(&rooms);
+    let answer = call.session.join(call.member, &rooms, list, call.cx)?;
+    Ok(match joining {
+        Some(joining) => call.once_known(joining, &rooms, answer),
+        None => call.once_heard(&rooms, Answer::raw(answer)),
+    })
 }
 
 fn leave(call: &mut Call<'_, '_>) -> Result<Answer, Refusal> {

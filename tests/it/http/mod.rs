@@ -2,6 +2,7 @@
 //! rooms, requests over real sockets.
 
 mod incidents;
+mod joins;
 mod operators;
 mod page;
 mod publishing;
