@@ -138,7 +138,7 @@ pub(super) fn drive(
             book.ledger.open(),
             duration(book.latency.value_at_quantile(0.99) as f64)
         );
-        setting.progress.show((now - beat.start) as f64 / (beat.until - beat.start) as f64, &text);
+        setting.progress.show(now.saturating_sub(beat.start) as f64 / (beat.until - beat.start) as f64, &text);
     }
     Ok(ended.unwrap_or_else(|| setting.clock.now()))
 }

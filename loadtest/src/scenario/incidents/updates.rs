@@ -106,7 +106,7 @@ fn drive(
             deeds.ledger.open(),
             duration(deeds.what_was_heard().latency.p99_us as f64)
         );
-        setting.progress.show((now - beat.start) as f64 / (beat.until - beat.start) as f64, &text);
+        setting.progress.show(now.saturating_sub(beat.start) as f64 / (beat.until - beat.start) as f64, &text);
     }
     Ok((watch, ended.unwrap_or_else(|| setting.clock.now())))
 }
