@@ -139,8 +139,9 @@ pub fn spawn_with_worker(future: impl Future<Output = ()> + Send + 'static) -> i
     #[expect(clippy::disallowed_methods, reason = "the one home of tasks; the worker's runtime owns this one")]
     let task = tokio::spawn(future);
     async move {
-        // One that panicked has ended as well.
-        let _ended = task.await;
+        if task.await.is_err_and(|end| end.is_panic()) {
+            tracing::error!("a task beside a worker has panicked; what it did is not done until the next start");
+        }
     }
 }
 

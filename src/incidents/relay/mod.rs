@@ -174,8 +174,11 @@ fn broadcast(event: &OutboxEvent) -> Broadcast {
     Broadcast::new(NamespaceId::DEFAULT, rooms, Vec::new(), event)
 }
 
-fn rooms_of(event: &OutboxEvent) -> [String; 3] {
-    [format!("incident:{}", event.incident), format!("service:{}", event.service), INCIDENTS_ROOM.to_owned()]
+fn rooms_of(event: &OutboxEvent) -> Vec<String> {
+    let mut rooms = vec![format!("incident:{}", event.incident), format!("service:{}", event.service)];
+    rooms.extend(event.team.iter().map(|team| format!("team:{team}")));
+    rooms.push(INCIDENTS_ROOM.to_owned());
+    rooms
 }
 
 /// What members hear. The `id` is the same however often it is said.
@@ -239,5 +242,7 @@ mod tests {
                 "actor": {"type": "user", "id": "ada", "name": "Ada"}, "data": {"by": "Ada"},
             })
         );
+        let of_team = OutboxEvent { team: Some("core".into()), ..said };
+        assert_eq!(rooms_of(&of_team), [format!("incident:{id}").as_str(), "service:api", "team:core", "incidents"]);
     }
 }
