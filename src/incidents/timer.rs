@@ -23,24 +23,34 @@ pub(super) async fn run(incidents: Incidents, lifecycle: Lifecycle) {
             _ = ticks.tick() => {}
             () = lifecycle.stopping() => return,
         }
-        let done = async {
-            wake(&incidents, &lifecycle).await?;
-            if tick == 0 { forget(&incidents, &lifecycle).await } else { Ok(()) }
-        };
-        if let Err(error) = done.await {
+        let woken = wake(&incidents, &lifecycle).await;
+        // What is forgotten does not wait for what could not be woken.
+        let forgotten = if tick == 0 { forget(&incidents, &lifecycle).await } else { Ok(()) };
+        if let Err(error) = woken.and(forgotten) {
             tracing::debug!(%error, "what is due waits for the database");
         }
     }
 }
 
+/// Wakes what is due. An incident that cannot be woken keeps no other asleep: it is tried again at the next look.
 async fn wake(incidents: &Incidents, lifecycle: &Lifecycle) -> Result<(), StoreError> {
+    let mut failed = Ok(());
     loop {
         let due = incidents.store.incidents.due(unix_micros(), BATCH).await?;
+        let mut woken = 0_usize;
         for id in &due {
-            incidents.act_by_itself(*id, Action::Wake).await?;
+            match incidents.act_by_itself(*id, Action::Wake).await {
+                Ok(_) => woken += 1,
+                // Nothing can be woken without a database.
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Exhausted(_))) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%id, %error, "an incident cannot be woken");
+                    failed = Err(error);
+                }
+            }
         }
-        if due.len() < BATCH as usize || lifecycle.is_stopping() {
-            return Ok(());
+        if due.len() < BATCH as usize || woken == 0 || lifecycle.is_stopping() {
+            return failed;
         }
     }
 }

@@ -347,3 +347,28 @@ async fn what_waited_in_the_outbox_is_said_after_a_restart() {
     assert!(again.shutdown().await.is_empty(), "nothing of the database is left");
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[tokio::test]
+async fn an_incident_that_cannot_be_woken_keeps_no_other_asleep() {
+    let ops = Ops::start().await;
+    let mut incidents = Vec::new();
+    for key in ["stuck", "behind"] {
+        ops.event("trigger", key).await;
+        let incident = ops.newest().await;
+        let until = json!({"until": jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)});
+        assert_eq!(ops.act(&incident, "snooze", until).await.json()["status"], "snoozed");
+        incidents.push(incident);
+    }
+    let database = rusqlite::Connection::open(ops.folder.join("ops.sqlite")).unwrap();
+    let due = "CREATE TRIGGER stuck BEFORE UPDATE OF status ON incidents WHEN old.dedup_key = 'stuck'
+                 BEGIN SELECT raise(ABORT, 'stuck'); END;
+               BEGIN;
+               UPDATE incidents SET wakes_at = 2 WHERE dedup_key = 'behind';
+               UPDATE incidents SET wakes_at = 1 WHERE dedup_key = 'stuck';
+               COMMIT;";
+    database.execute_batch(due).unwrap();
+    eventually!(get(&ops.server, &path(&incidents[1])).await.json()["status"] == "triggered");
+    assert_eq!(get(&ops.server, &path(&incidents[0])).await.json()["status"], "snoozed");
+    database.execute_batch("DROP TRIGGER stuck").unwrap();
+    eventually!(get(&ops.server, &path(&incidents[0])).await.json()["status"] == "triggered");
+}
