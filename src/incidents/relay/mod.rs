@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use spoken::{Spoken, Voice, Word};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -26,10 +27,10 @@ use tokio::sync::Mutex;
 const POLL: Duration = Duration::from_millis(250);
 
 /// The least time between two looks into all parts while there is much to say: each look takes the same of the database,
-/// however little is found.
+/// however little is found, and each reads again what waits for other nodes.
 const PACE: Duration = Duration::from_millis(15);
 
-/// Events of a look from which on there is much to say.
+/// Events that a look reads, from which on there is much to say.
 const MUCH: usize = 16;
 
 /// Events that are taken out in one transaction.
@@ -55,11 +56,13 @@ pub(super) struct Relay {
     /// What is known of the events of each part.
     spoken: HashMap<i16, Arc<Mutex<Spoken>>>,
     on_said: OnSaid,
+    /// Events that this look has read.
+    read: Arc<AtomicUsize>,
 }
 
 impl Relay {
     pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid) -> Self {
-        Self { incidents, hub, stats, spoken: HashMap::new(), on_said }
+        Self { incidents, hub, stats, spoken: HashMap::new(), on_said, read: Arc::default() }
     }
 
     /// Until the process ends; what waits then is said by another node, or later.
@@ -71,11 +74,13 @@ impl Relay {
                 () = tokio::time::sleep(pause) => {}
                 () = lifecycle.stopping() => return,
             }
-            let next = tokio::time::Instant::now() + PACE;
+            let began = tokio::time::Instant::now();
             pause = match self.empty().await {
-                Ok(said) => {
-                    if said >= MUCH {
-                        tokio::time::sleep_until(next).await;
+                Ok(read) => {
+                    let rest = began + rest_after(read, self.hub.is_cut_off());
+                    tokio::select! {
+                        () = tokio::time::sleep_until(rest) => {}
+                        () = lifecycle.stopping() => return,
                     }
                     POLL
                 }
@@ -91,9 +96,9 @@ impl Relay {
         }
     }
 
-    /// Says all that is there, or as much as can be said now. Returns how much that was.
+    /// Says all that is there, or as much as can be said now. Returns how many events it read for that.
     async fn empty(&mut self) -> Result<usize, StoreError> {
-        let mut all = 0;
+        self.read.store(0, Relaxed);
         let parts = self.incidents.store.outbox.waiting().await?;
         self.spoken.retain(|part, _| parts.contains(part));
         for part in parts {
@@ -104,13 +109,12 @@ impl Relay {
                 let limit = BATCH + u32::try_from(held).unwrap_or(0);
                 let publish = self.publisher(&spoken, limit);
                 let said = self.incidents.store.outbox.relay(part, limit, publish).await?;
-                all += said;
                 if said < BATCH as usize {
                     break;
                 }
             }
         }
-        Ok(all)
+        Ok(self.read.load(Relaxed))
     }
 
     async fn look(&self) {
@@ -123,15 +127,16 @@ impl Relay {
 
     fn publisher(&self, spoken: &Arc<Mutex<Spoken>>, limit: u32) -> Publish {
         let (hub, stats, spoken) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(spoken));
-        let on_said = Arc::clone(&self.on_said);
+        let (on_said, read) = (Arc::clone(&self.on_said), Arc::clone(&self.read));
         Arc::new(move |events| {
+            read.fetch_add(events.len(), Relaxed);
             let (hub, stats, spoken) = (hub.clone(), Arc::clone(&stats), Arc::clone(&spoken));
             let on_said = Arc::clone(&on_said);
             let saying = async move {
                 let mut spoken = spoken.lock().await;
-                spoken.say_all(&events, &mut Rooms(&hub), tokio::time::Instant::now());
+                let heard = spoken.say_all(&events, &mut Rooms(&hub), tokio::time::Instant::now());
                 // Those that wait for other nodes were said here.
-                on_said(&events);
+                tell(&on_said, &events, &heard);
                 if spoken.has_waiting(&events) && !hub.is_cut_off() {
                     // The thread that writes SQLite has no clock, and comes no further.
                     tokio::task::yield_now().await;
@@ -140,10 +145,31 @@ impl Relay {
                 }
                 let left = spoken.forget_left(&events, events.len() < limit as usize);
                 stats.relayed.add_shared(left as u64);
+                // While they waited, other nodes may not have heard that there is something new.
+                let late: Vec<_> = (0..left).filter(|place| heard.binary_search(place).is_err()).collect();
+                tell(&on_said, &events, &late);
                 left
             };
             saying.boxed()
         })
+    }
+}
+
+/// Hands on the events at these places, which are in order.
+fn tell(on_said: &OnSaid, events: &[OutboxEvent], places: &[usize]) {
+    for run in places.chunk_by(|one, next| one + 1 == *next) {
+        on_said(&events[run[0]..run[0] + run.len()]);
+    }
+}
+
+/// How long a look has to have begun before the next one, when it read so many events. Who writes wakes the relay; what
+/// cannot leave for the other nodes would be read again every time.
+fn rest_after(read: usize, cut_off: bool) -> Duration {
+    match read {
+        0 => Duration::ZERO,
+        _ if cut_off => POLL,
+        MUCH.. => PACE,
+        _ => Duration::ZERO,
     }
 }
 
@@ -221,6 +247,14 @@ mod tests {
     use crate::store::TimelineEvent;
     use serde_json::Value;
     use uuid::Uuid;
+
+    #[test]
+    fn what_is_read_again_and_again_sets_the_pace_and_not_what_leaves() {
+        assert_eq!(rest_after(0, true), Duration::ZERO, "the first to happen is heard at once");
+        assert_eq!((rest_after(1, false), rest_after(MUCH - 1, false)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!((rest_after(MUCH, false), rest_after(10_000, false)), (PACE, PACE));
+        assert_eq!((rest_after(1, true), rest_after(10_000, true)), (POLL, POLL));
+    }
 
     #[test]
     fn an_event_says_what_it_is_about_and_where_it_is_said() {

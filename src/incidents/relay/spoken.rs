@@ -54,13 +54,15 @@ impl Spoken {
         self.words.len()
     }
 
-    /// Says those of these events that have to be said now; they are the first of their part.
-    pub(super) fn say_all(&mut self, events: &[OutboxEvent], voice: &mut impl Voice, now: Instant) {
+    /// Says those of these events that have to be said now; they are the first of their part. Returns the places of those that
+    /// members here have heard for the first time.
+    pub(super) fn say_all(&mut self, events: &[OutboxEvent], voice: &mut impl Voice, now: Instant) -> Vec<usize> {
+        let mut heard = Vec::new();
         self.settle(events, now);
         let mut may_leave = self.again.is_none_or(|again| again <= now);
         self.again = self.again.filter(|_| !may_leave);
         let mut behind = false;
-        for event in events {
+        for (place, event) in events.iter().enumerate() {
             let known = self.words.remove(&key(event));
             let here = known.is_none();
             behind |= matches!(known, Some(Word::Kept));
@@ -71,8 +73,9 @@ impl Spoken {
                     let strand = may_leave.then_some(&self.strand);
                     let Some(word) = voice.say(event, here, strand) else {
                         // Those behind it wait as well: members here hear everything in order.
-                        return;
+                        return heard;
                     };
+                    heard.extend(here.then_some(place));
                     word
                 }
             };
@@ -82,6 +85,7 @@ impl Spoken {
             }
             self.words.insert(key(event), word);
         }
+        heard
     }
 
     /// Waits until the broker has confirmed these events, or given one of them up.
@@ -232,6 +236,20 @@ mod tests {
         ears.confirm(3);
         assert_eq!(ears.pass(&mut spoken, &events(2..=4), later), 3);
         assert_eq!((ears.here, ears.elsewhere), (vec![1, 2, 3, 4], vec![1, 2, 3, 2, 3, 4]));
+    }
+
+    #[test]
+    fn what_is_said_again_elsewhere_is_no_news_here() {
+        let (mut spoken, mut ears, now) = (Spoken::default(), Ears::default(), Instant::now());
+        ears.refuses = vec![1];
+        assert_eq!(spoken.say_all(&events(1..=2), &mut ears, now), [0, 1]);
+        assert!(spoken.say_all(&events(1..=2), &mut ears, now).is_empty(), "held");
+        assert_eq!(spoken.say_all(&events(1..=3), &mut ears, now), [2]);
+        ears.deaf_here = vec![5];
+        let later = now + AGAIN_AFTER;
+        assert_eq!(spoken.say_all(&events(1..=5), &mut ears, later), [3]);
+        ears.deaf_here.clear();
+        assert_eq!(spoken.say_all(&events(1..=5), &mut ears, later), [4], "what was not heard is news");
     }
 
     #[test]
