@@ -74,7 +74,8 @@ impl Builder {
             anyhow::bail!(problem);
         }
         let api_keys = settings.auth.keys().map_err(|problems| anyhow::anyhow!(problems.join("; ")))?;
-        let keys = if mode == Mode::Open { ApiKeys::open() } else { ApiKeys::new(&api_keys) };
+        let origins = &settings.listen.allow_origins;
+        let keys = if mode == Mode::Open { ApiKeys::open(origins) } else { ApiKeys::new(&api_keys) };
         let workers = match settings.delivery.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
             workers => usize::from(workers),

@@ -8,7 +8,7 @@ use crate::config::{ApiKey, KeyProof, Scope, Scopes};
 use crate::lifecycle;
 use crate::limiter::Peer;
 use crate::metrics::KeyRefusal;
-use crate::protocol::header::{bearer, is_this_machine};
+use crate::protocol::header::{OwnNames, bearer};
 use crate::telemetry::Throttle;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -41,7 +41,8 @@ pub struct ApiKeys {
 
 #[derive(Clone)]
 enum Door {
-    Open,
+    /// To whoever calls the server by one of these names.
+    Open(Arc<OwnNames>),
     Locked(Arc<[Known]>),
 }
 
@@ -52,10 +53,11 @@ struct Known {
 }
 
 impl ApiKeys {
-    /// Nobody needs a key: for development on one machine.
+    /// Nobody needs a key: for development on one machine. The server is called by an address, as `localhost`, or by a name
+    /// of these origins.
     #[must_use]
-    pub fn open() -> Self {
-        Self::behind(Door::Open)
+    pub fn open(origins: &[String]) -> Self {
+        Self::behind(Door::Open(Arc::new(OwnNames::new(origins))))
     }
 
     fn behind(door: Door) -> Self {
@@ -78,7 +80,15 @@ impl ApiKeys {
 
     /// Whether nobody needs a key.
     pub(super) fn are_open(&self) -> bool {
-        matches!(self.door, Door::Open)
+        matches!(self.door, Door::Open(_))
+    }
+
+    /// Whether a foreign page may have sent this, under a name that it had point here (DNS rebinding): what the open API of
+    /// `dev` does not answer. Such a page is one of the server to its browser, which need not say where it comes from.
+    pub(super) fn are_open_to_foreign(&self, headers: &HeaderMap) -> bool {
+        let Door::Open(own) = &self.door else { return false };
+        let host = headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
+        host.map_or_else(|| is_browser(headers), |host| !own.have(host))
     }
 
     /// Whether the API is closed to everybody.
@@ -89,7 +99,7 @@ impl ApiKeys {
     /// Whose key this is. Compares with every key, in a time that says nothing about them.
     fn find(&self, key: Option<&[u8]>) -> Visitor<'_> {
         let (keys, key) = match (&self.door, key) {
-            (Door::Open, _) => return Visitor::Anybody,
+            (Door::Open(_), _) => return Visitor::Anybody,
             (Door::Locked(_), None) => return Visitor::Stranger(KeyRefusal::Missing),
             (Door::Locked(keys), Some(key)) => (keys, digest_of(key)),
         };
@@ -157,8 +167,8 @@ impl FromRequestParts<Api> for Principal {
 
 /// Lets requests through whose key is valid and has the scope of the route.
 pub(super) async fn require_key(State(api): State<Api>, mut request: Request, next: Next) -> Result<Response, Problem> {
-    if api.guards.keys.are_open() && is_foreign_page(request.headers()) {
-        return Err(Problem::unauthenticated());
+    if api.guards.keys.are_open_to_foreign(request.headers()) {
+        return Err(Problem::foreign_name());
     }
     let visitor = api.guards.keys.find(key_of(request.headers()));
     let taken = Taken::by(&request, visitor.digest(), &api).await;
@@ -176,6 +186,18 @@ pub(super) async fn require_key(State(api): State<Api>, mut request: Request, ne
     let answer = next.run(request).await;
     asked.answered(visitor.name(), &answer);
     Ok(taken.tell(answer))
+}
+
+/// Lets requests through that no foreign page can have sent.
+pub(super) async fn require_own_name(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if api.guards.keys.are_open_to_foreign(request.headers()) {
+        return Err(Problem::foreign_name());
+    }
+    Ok(next.run(request).await)
 }
 
 /// What a request asks for, as the log says it.
@@ -221,13 +243,6 @@ impl Asked {
     }
 }
 
-/// Whether a browser asks under a name that is not this machine's: the open API of `dev` is for pages and programs of this
-/// machine, and a foreign page could have its own name point here (DNS rebinding).
-pub(super) fn is_foreign_page(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    is_browser(headers) && !is_this_machine(host)
-}
-
 /// Whether a browser sends it: for a page, which cannot keep it from saying so.
 pub(super) fn is_browser(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
@@ -251,18 +266,25 @@ mod tests {
     use crate::config::Secret;
 
     #[test]
-    fn a_page_that_calls_this_machine_by_another_name_is_foreign() {
-        let headers = |host: &str, origin: bool| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, host.parse().unwrap());
-            if origin {
-                headers.insert(ORIGIN, format!("http://{host}").parse().unwrap());
-            }
-            headers
+    fn whoever_calls_dev_by_another_name_is_foreign() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
         };
-        assert!(is_foreign_page(&headers("evil.test:3000", true)));
-        assert!(!is_foreign_page(&headers("localhost:3000", true)));
-        assert!(!is_foreign_page(&headers("build-host:3000", false)), "no browser");
+        let open = ApiKeys::open(&["http://build-host:3000".into()]);
+        for (pairs, foreign) in [
+            (&[("host", "evil.test:3000"), ("origin", "http://evil.test:3000")][..], true),
+            (&[("host", "evil.test:3000"), ("sec-fetch-site", "same-origin")], true),
+            (&[("host", "evil.test:3000")], true),
+            (&[("host", "")], true),
+            (&[("host", "localhost:3000"), ("origin", "http://localhost:3000")], false),
+            (&[("host", "192.168.1.5:3000")], false),
+            (&[("host", "build-host:3000")], false),
+            (&[("origin", "http://localhost:3000")], true),
+            (&[], false),
+        ] {
+            assert_eq!(open.are_open_to_foreign(&headers(pairs)), foreign, "{pairs:?}");
+            assert!(!keys(&["0123456789abcdef"]).are_open_to_foreign(&headers(pairs)), "keys tell who it is");
+        }
     }
 
     fn keys(keys: &[&str]) -> ApiKeys {
@@ -295,7 +317,7 @@ mod tests {
     #[test]
     fn without_keys_nothing_opens_but_in_development() {
         assert_eq!(status(&keys(&[]), Some(""), Scope::RoomsRead), 401);
-        assert_eq!(status(&ApiKeys::open(), None, Scope::Admin), 200);
+        assert_eq!(status(&ApiKeys::open(&[]), None, Scope::Admin), 200);
     }
 
     #[test]

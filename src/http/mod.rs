@@ -204,7 +204,8 @@ fn admin_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
 pub fn public_router(api: Api) -> Router {
     let guard = from_fn_with_state(api.clone(), keys::require_key);
     let count = from_fn_with_state(api.clone(), monitoring::count);
-    let monitoring = router(monitoring_routes()).route_layer(count);
+    let own_name = from_fn_with_state(api.clone(), keys::require_own_name);
+    let monitoring = router(monitoring_routes()).route_layer(count).route_layer(own_name);
     let open = router(open_routes()).merge(router(page_routes()));
     finish(router(api_routes()).route_layer(guard).merge(monitoring).merge(open), api)
 }
@@ -270,7 +271,7 @@ mod tests {
         let (hub, _no_workers) =
             Hub::new(vec!["/".into()], 1, &settings, metrics.clone(), crate::adapter::Adapter::alone());
         let limiter = Limiter::new(&settings, metrics.node().clone(), None);
-        Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(), limiter }, None, "test")
+        Api::new(&settings, hub, metrics, Guards { keys: ApiKeys::open(&[]), limiter }, None, "test")
     }
 
     #[test]

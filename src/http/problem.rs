@@ -89,6 +89,12 @@ impl Problem {
         Refusal::new(Code::Unauthenticated, "send a valid key: \"Authorization: Bearer KEY\"").into()
     }
 
+    /// An open server was called by a name that a foreign page may have pointed at it.
+    pub(super) fn foreign_name() -> Self {
+        let detail = "call a server in dev localhost, by an address, or by a name of its --allow-origin";
+        Refusal::new(Code::Unauthenticated, detail).into()
+    }
+
     /// No key is valid.
     pub(super) fn closed() -> Self {
         let detail = "the HTTP API is closed: this server has no api-key (ROOMCAST_API_KEYS)";

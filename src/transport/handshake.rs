@@ -1,7 +1,7 @@
 //! Who may come in: the checks of a WebSocket handshake, and the answers to those who may not.
 
 use crate::metrics;
-use crate::protocol::header::is_this_machine;
+use crate::protocol::header::{OwnNames, is_fixed, is_this_machine};
 use crate::protocol::json::write_string;
 use crate::protocol::problem::{PROBLEM_JSON, Problem};
 use crate::protocol::refusal::Code;
@@ -27,6 +27,8 @@ pub struct Origins {
     allowed: Vec<String>,
     /// Pages of this machine too, under its own names only: `dev`.
     local: bool,
+    /// The names that requests have to call the server by in `dev`, unless they come from a page that is allowed.
+    own: OwnNames,
 }
 
 impl Origins {
@@ -36,13 +38,18 @@ impl Origins {
         Self {
             allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
             local,
+            own: OwnNames::new(allowed),
         }
     }
 
-    /// Whether a page of `origin` may connect to the server that it called `host`. No origin: no browser.
+    /// Whether a page of `origin` may connect to the server that it called `host`. No origin: no browser, or a page that asks
+    /// the server it came from; in `dev` that may be a foreign page under a name of its own.
     #[must_use]
     pub fn allows(&self, origin: Option<&str>, host: Option<&str>) -> bool {
-        origin.is_none_or(|origin| self.knows(origin, host) || self.allowed.iter().any(|allowed| allowed == "*"))
+        match origin {
+            Some(origin) => self.knows(origin, host) || self.allowed.iter().any(|allowed| allowed == "*"),
+            None => !self.local || host.is_none_or(|host| self.own.have(host)),
+        }
     }
 
     /// Whether a page of `origin` may connect because of its origin, and not because any page may: what a browser holds for
@@ -52,8 +59,8 @@ impl Origins {
         let origin = origin.to_ascii_lowercase();
         let site = origin.split_once("://").map(|(_, site)| site);
         let host = host.map(str::to_ascii_lowercase);
-        // In `dev` a name that is not this machine's may be a foreign page's trick (DNS rebinding).
-        let same = site.is_some() && site == host.as_deref() && (!self.local || site.is_some_and(is_this_machine));
+        // In `dev` a name that is not fixed may be a foreign page's trick (DNS rebinding).
+        let same = site.is_some() && site == host.as_deref() && (!self.local || site.is_some_and(is_fixed));
         let local = self.local && site.is_some_and(is_this_machine);
         same || local || self.allowed.contains(&origin)
     }
@@ -274,5 +281,23 @@ mod tests {
             let host = origin.split_once("://").map(|(_, host)| host);
             assert_eq!(origins.allows(Some(origin), host), expected, "{origin} under its own name");
         }
+    }
+
+    #[test]
+    fn dev_is_called_by_no_name_that_a_page_may_have_pointed_at_it() {
+        let origins = Origins::new(&["http://build-host:3000".into()], true);
+        for (host, expected) in [
+            (Some("localhost:3000"), true),
+            (Some("192.168.1.5:3000"), true),
+            (Some("build-host:3000"), true),
+            (Some("evil.test:3000"), false),
+            (Some(""), false),
+            (None, true),
+        ] {
+            assert_eq!(origins.allows(None, host), expected, "{host:?}");
+        }
+        assert!(origins.allows(Some("http://192.168.1.5:3000"), Some("192.168.1.5:3000")), "its own page");
+        assert!(!origins.allows(Some("http://192.168.1.5:8080"), Some("192.168.1.5:3000")), "another one");
+        assert!(Origins::new(&[], false).allows(None, Some("rooms.example.com")), "tokens tell there who it is");
     }
 }

@@ -6,7 +6,6 @@ mod headers;
 use super::Api;
 use super::incidents::check_text;
 use super::input::Params;
-use super::keys::is_foreign_page;
 use super::openapi::front_door;
 use super::problem::Problem;
 use axum::Json;
@@ -105,8 +104,8 @@ pub(super) async fn about(
 ) -> Result<Response, Problem> {
     let Some(page) = &api.page else { return Err(Problem::not_found("this server has no page")) };
     let open = api.guards.keys.are_open();
-    if open && is_foreign_page(&headers) {
-        return Err(Problem::unauthenticated());
+    if api.guards.keys.are_open_to_foreign(&headers) {
+        return Err(Problem::foreign_name());
     }
     let user = user.as_deref().unwrap_or("dev");
     check_text("user", user, NAME_MAX)?;

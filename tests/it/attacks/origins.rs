@@ -75,3 +75,35 @@ async fn a_form_of_another_site_publishes_nothing() {
     })
     .await;
 }
+
+/// A page whose name points here asks its own server, so its browser need not say where it comes from.
+#[tokio::test]
+async fn a_page_that_has_its_own_name_point_at_dev_gets_in_by_no_door() {
+    let server = TestServer::start(|_| ());
+    let ask = async |host: &str, line: &str, more: &str| {
+        let mut socket = RawSocket::connect(server.public).await;
+        socket.send(format!("{line} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n").as_bytes()).await;
+        socket.status().await
+    };
+    let upgrade = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let json = "Content-Type: application/json\r\nContent-Length: 0\r\n";
+    for (line, more, refused) in [
+        ("GET /ws", upgrade, 403),
+        ("GET /socket.io/?EIO=4&transport=websocket", upgrade, 403),
+        ("GET /socket.io/?EIO=4&transport=polling", "", 403),
+        ("GET /sse?room=a", "", 403),
+        ("GET /api/v1/rooms", "", 401),
+        ("GET /api/v1/incidents", "", 401),
+        ("POST /v2/enqueue", json, 401),
+        ("POST /api/v1/integrations/alertmanager/key", json, 401),
+    ] {
+        for host in ["evil.test:3000", "localhost.evil.test", "127.0.0.1.evil.test:3000"] {
+            assert_eq!(ask(host, line, more).await, refused, "{line} of {host}");
+        }
+        for host in ["localhost:3000", "127.0.0.1:3000", "[::1]:3000", "192.168.1.5:3000"] {
+            let status = ask(host, line, more).await;
+            assert!(status > 0 && status != refused, "{line} of {host}: {status}");
+        }
+    }
+}

@@ -136,12 +136,14 @@ async fn a_visitor_of_dev_gets_a_token_that_opens_the_rooms_of_incidents() {
 #[tokio::test]
 async fn no_page_of_another_name_gets_a_token_of_dev() {
     let server = with_page(Mode::Open);
-    let foreign = "Origin: http://evil.test\r\nHost: evil.test\r\n";
-    let head = format!("GET /page.json HTTP/1.1\r\nConnection: close\r\n{foreign}\r\n");
-    let mut socket = crate::support::RawSocket::connect(server.public).await;
-    socket.send(head.as_bytes()).await;
-    let answer = socket.rest().await;
-    assert!(answer.starts_with("HTTP/1.1 401") && !answer.contains("eyJ"), "{answer}");
+    // What a page asks of the site that it is from need not say so.
+    for more in ["Origin: http://evil.test\r\n", "Sec-Fetch-Site: same-origin\r\n", ""] {
+        let head = format!("GET /page.json HTTP/1.1\r\nConnection: close\r\nHost: evil.test\r\n{more}\r\n");
+        let mut socket = crate::support::RawSocket::connect(server.public).await;
+        socket.send(head.as_bytes()).await;
+        let answer = socket.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 401") && !answer.contains("eyJ"), "{answer}");
+    }
 }
 
 #[tokio::test]
