@@ -33,6 +33,9 @@ const PAGE_DEFAULT: u32 = 50;
 /// Most entries of a page.
 const PAGE_MAX: u32 = 200;
 
+/// Longest text that is looked for in titles, in characters.
+const TEXT_MAX: usize = 200;
+
 /// Most events of a timeline in one answer.
 const TIMELINE_MAX: u32 = 1_000;
 
@@ -70,10 +73,16 @@ pub(super) struct IncidentsParams {
     service: Option<String>,
     /// Only those that this user takes care of
     assignee: Option<String>,
+    /// Only those of the services of this team
+    team: Option<String>,
+    /// Only those with this in their title, 1 to 200 characters, in small letters or large
+    q: Option<String>,
     /// Only those opened at this time or later, RFC 3339
     since: Option<String>,
     /// Only those opened before this time, RFC 3339
     until: Option<String>,
+    /// Only those of which monitoring said something after this time (`last_event_at`), RFC 3339
+    updated_after: Option<String>,
     /// Most entries, 1 to 200; 50 unless given
     limit: Option<u32>,
     /// Where to go on: the `next_cursor` of the page before
@@ -211,7 +220,8 @@ impl Api {
 }
 
 fn filter(params: IncidentsParams) -> Result<IncidentFilter, Problem> {
-    let IncidentsParams { status, severity, service, assignee, since, until, limit, cursor } = params;
+    let IncidentsParams { status, severity, service, assignee, team, q, since, until, updated_after, limit, cursor } =
+        params;
     let open = status.as_deref() == Some("open");
     let status = status.filter(|_| !open).map(|word| {
         let words = "open, triggered, acknowledged, snoozed, suppressed or resolved";
@@ -220,10 +230,9 @@ fn filter(params: IncidentsParams) -> Result<IncidentFilter, Problem> {
     let severity = severity.map(|word| {
         Severity::parse(&word).ok_or_else(|| Problem::bad_request("\"severity\" is critical, error, warning or info"))
     });
-    for (name, value) in [("service", &service), ("assignee", &assignee)] {
-        if let Some(value) = value {
-            check_text(name, value, 255)?;
-        }
+    let texts = [("service", &service, 255), ("assignee", &assignee, 255), ("team", &team, 255), ("q", &q, TEXT_MAX)];
+    for (name, value, most) in texts {
+        value.as_ref().map_or(Ok(()), |value| check_text(name, value, most))?;
     }
     Ok(IncidentFilter {
         status: status.transpose()?,
@@ -231,8 +240,11 @@ fn filter(params: IncidentsParams) -> Result<IncidentFilter, Problem> {
         severity: severity.transpose()?,
         service,
         assignee,
+        team,
+        text: q,
         since: since.map(|text| read_time("since", &text)).transpose()?,
         until: until.map(|text| read_time("until", &text)).transpose()?,
+        updated_after: updated_after.map(|text| read_time("updated_after", &text)).transpose()?,
         after: cursor.map(|cursor| read_cursor(&cursor)).transpose()?,
         limit: page_limit(limit)?,
     })

@@ -39,7 +39,7 @@ impl IncidentStore for Postgres {
         Box::pin(self.run(Interactive, "incidents", move |client| {
             Box::pin(async move {
                 let (status, severity) = (filter.status.map(|s| s.as_str()), filter.severity.map(|s| s.as_str()));
-                let (opened, id) = filter.after.unzip();
+                let (pattern, (opened, id)) = (filter.title_pattern(), filter.after.unzip());
                 let more = i64::from(filter.limit) + 1;
                 let mut asked = Asked::default();
                 asked.open(filter.open);
@@ -47,8 +47,11 @@ impl IncidentStore for Postgres {
                 asked.when(severity.is_some(), "i.severity = ", (&severity, Type::TEXT));
                 asked.when(filter.service.is_some(), "s.slug = ", (&filter.service, Type::TEXT));
                 asked.when(filter.assignee.is_some(), "i.assignee = ", (&filter.assignee, Type::TEXT));
+                asked.when(filter.team.is_some(), "s.team = ", (&filter.team, Type::TEXT));
+                asked.when(pattern.is_some(), "i.title ILIKE ", (&pattern, Type::TEXT));
                 asked.when(filter.since.is_some(), "i.opened_at >= ", (&filter.since, Type::INT8));
                 asked.when(filter.until.is_some(), "i.opened_at < ", (&filter.until, Type::INT8));
+                asked.when(filter.updated_after.is_some(), "i.last_event_at > ", (&filter.updated_after, Type::INT8));
                 asked.behind((&opened, Type::INT8), (&id, Type::UUID));
                 let sql = asked.sql((&more, Type::INT8));
                 let rows = client.query_typed(&sql, &asked.params).await.map_err(connect::error)?;

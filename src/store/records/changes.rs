@@ -210,14 +210,28 @@ pub struct IncidentFilter {
     pub service: Option<String>,
     /// Only those that this user takes care of.
     pub assignee: Option<String>,
+    /// Only those of the services of this team.
+    pub team: Option<String>,
+    /// Only those with this in their title, in small letters or large.
+    pub text: Option<String>,
     /// Only those opened at this time or later.
     pub since: Option<i64>,
     /// Only those opened before.
     pub until: Option<i64>,
+    /// Only those that happened, for the last time, after this time.
+    pub updated_after: Option<i64>,
     /// Only those behind this one: when it was opened, and its id.
     pub after: Option<(i64, Uuid)>,
     /// Most of them.
     pub limit: u32,
+}
+
+impl IncidentFilter {
+    /// What titles are compared with by `LIKE`: the text anywhere in them, whatever characters it has.
+    pub(in crate::store) fn title_pattern(&self) -> Option<String> {
+        let text = self.text.as_ref()?;
+        Some(format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")))
+    }
 }
 
 /// Some incidents, the newest first.

@@ -41,8 +41,11 @@ impl IncidentStore for Sqlite {
                 (filter.severity.is_some(), "i.severity = :severity"),
                 (filter.service.is_some(), "s.slug = :service"),
                 (filter.assignee.is_some(), "i.assignee = :assignee"),
+                (filter.team.is_some(), "s.team = :team"),
+                (filter.text.is_some(), "i.title LIKE :text ESCAPE '\\'"),
                 (filter.since.is_some(), "i.opened_at >= :since"),
                 (filter.until.is_some(), "i.opened_at < :until"),
+                (filter.updated_after.is_some(), "i.last_event_at > :updated"),
                 (filter.after.is_some(), "(i.opened_at, i.id) < (:opened, :id)"),
             ] {
                 if asked {
@@ -52,12 +55,13 @@ impl IncidentStore for Sqlite {
             }
             sql.push_str(" ORDER BY i.opened_at DESC, i.id DESC LIMIT :limit");
             let (status, severity) = (filter.status.map(|s| s.as_str()), filter.severity.map(|s| s.as_str()));
-            let (opened, id) = filter.after.unzip();
+            let (pattern, (opened, id)) = (filter.title_pattern(), filter.after.unzip());
             let limit = i64::from(filter.limit) + 1;
             let mut statement = db.prepare_cached(&sql).map_err(error)?;
             let values = named_params! {
                 ":status": status, ":severity": severity, ":service": filter.service, ":assignee": filter.assignee,
-                ":since": filter.since, ":until": filter.until, ":opened": opened, ":id": id, ":limit": limit,
+                ":team": filter.team, ":text": pattern, ":updated": filter.updated_after, ":since": filter.since,
+                ":until": filter.until, ":opened": opened, ":id": id, ":limit": limit,
             };
             // SQLite refuses names that the statement does not have.
             let used: Vec<_> = values.iter().filter(|(name, _)| sql.contains(name)).copied().collect();

@@ -14,13 +14,13 @@ use std::path::PathBuf;
 const LATER: u64 = 4_000_000_000;
 
 /// A server for development with a file of its own: there is a service `demo`, and its key.
-struct Ops {
-    server: TestServer,
+pub(super) struct Ops {
+    pub(super) server: TestServer,
     folder: PathBuf,
 }
 
 impl Ops {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let folder = new_folder();
         let server = TestServer::start(|settings| {
             settings.limits.packets_per_second = 0;
@@ -41,7 +41,7 @@ impl Ops {
     }
 
     /// Posts an event of monitoring.
-    async fn event(&self, action: &str, dedup_key: &str) -> Value {
+    pub(super) async fn event(&self, action: &str, dedup_key: &str) -> Value {
         let answer = post(&self.server, "/v2/enqueue", event(action, dedup_key)).await;
         assert_eq!(answer.status, 202, "{answer:?}");
         answer.json()
@@ -78,7 +78,7 @@ fn path(incident: &Value) -> String {
     format!("/api/v1/incidents/{}", incident["id"].as_str().unwrap())
 }
 
-fn event(action: &str, dedup_key: &str) -> Value {
+pub(super) fn event(action: &str, dedup_key: &str) -> Value {
     json!({
         "routing_key": DEV_ROUTING_KEY, "event_action": action, "dedup_key": dedup_key,
         "payload": {"summary": "disk full", "source": "db-1", "severity": "critical", "custom_details": {"free": 0}},

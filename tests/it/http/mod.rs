@@ -1,6 +1,7 @@
 //! The HTTP API as services and operators meet it. Method: a server of its own for every test, real clients in its
 //! rooms, requests over real sockets.
 
+mod filters;
 mod incidents;
 mod joins;
 mod operators;

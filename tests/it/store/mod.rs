@@ -2,6 +2,7 @@
 //! contracts, each run against a database of its own.
 
 mod figures;
+mod filters;
 mod incidents;
 mod outage;
 mod outbox;
