@@ -131,7 +131,7 @@ impl Boards {
     pub(super) fn begin(&self, scope: &DashboardScope) -> (Option<Changes>, i64) {
         let mut all = self.lock();
         let Some(board) = all.boards.get_mut(scope) else { return (None, 0) };
-        let least = board.shown().map_or(0, |shown| shown.seq + 1);
+        let least = board.shown().map_or(0, |shown| shown.seq.saturating_add(1));
         (board.begin(Instant::now()), least)
     }
 
@@ -227,17 +227,21 @@ impl Onlooker for Boards {
                 true
             }
             SNAPSHOT => {
+                let mut is_forged = false;
                 for scope in scopes.take(1) {
-                    let snapshot = Snapshot::heard(&scope, event.args, now);
-                    let board = all.board(&scope, self, hub, now);
-                    if let (Some(snapshot), Some(board)) = (snapshot, board) {
+                    let Some(snapshot) = Snapshot::heard(&scope, event.args, now, unix) else {
+                        is_forged = true;
+                        continue;
+                    };
+                    if let Some(board) = all.board(&scope, self, hub, now) {
                         board.hear(snapshot, now);
                     }
                 }
                 drop(all);
                 self.looked.notify_waiters();
                 self.wake.notify_one();
-                false
+                // Whoever has seen a number beyond all others takes no snapshot any more.
+                is_forged
             }
             _ => false,
         }

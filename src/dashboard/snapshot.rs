@@ -17,6 +17,9 @@ pub(super) const SNAPSHOT: &str = "\"dashboard.snapshot\"";
 /// What nodes tell each other when something has happened; members do not hear it.
 pub(super) const CHANGED: &str = "\"dashboard.changed\"";
 
+/// How far the clock of another node may be ahead, in microseconds. What has a greater number no node has said.
+const AHEAD_MAX_US: i64 = 60_000_000;
+
 /// The names of [`Figures::WINDOWS`].
 const WINDOWS: [&str; Figures::WINDOWS.len()] = ["1h", "24h", "7d"];
 
@@ -39,14 +42,15 @@ impl Snapshot {
         Arc::new(Self { text: text.into(), seq, seen_at, said })
     }
 
-    /// A snapshot that another node has taken. `None`: it is none.
-    pub(super) fn heard(scope: &DashboardScope, text: &str, seen_at: Instant) -> Option<Arc<Self>> {
+    /// A snapshot that another node has taken. `None`: it is none, or it was taken in a future that clocks do not differ by;
+    /// `unix` is now, in microseconds since 1970.
+    pub(super) fn heard(scope: &DashboardScope, text: &str, seen_at: Instant, unix: i64) -> Option<Arc<Self>> {
         #[derive(Deserialize)]
         struct Head {
             seq: i64,
         }
         let Head { seq } = serde_json::from_str(text).ok()?;
-        Some(Self::new(scope, text, seq, seen_at))
+        (seq <= unix.saturating_add(AHEAD_MAX_US)).then(|| Self::new(scope, text, seq, seen_at))
     }
 }
 
@@ -169,8 +173,18 @@ mod tests {
         assert_eq!(value["per_minute"]["triggered"].as_array().unwrap().len(), 60);
         assert_eq!(value["outbox"], json!({"depth": 4, "oldest_age_ms": 1_000}));
         assert!(text.len() < 4_096, "{}", text.len());
-        let heard = Snapshot::heard(&DashboardScope::Global, &text, Instant::now()).unwrap();
+        let heard = Snapshot::heard(&DashboardScope::Global, &text, Instant::now(), 0).unwrap();
         assert_eq!((heard.seq, &*heard.text), (17, text.as_str()));
-        assert!(Snapshot::heard(&DashboardScope::Global, "{}", Instant::now()).is_none());
+        assert!(Snapshot::heard(&DashboardScope::Global, "{}", Instant::now(), 0).is_none());
+    }
+
+    #[test]
+    fn a_snapshot_from_the_future_is_none() {
+        let heard = |seq: i64| {
+            let text = format!("{{\"seq\":{seq}}}");
+            Snapshot::heard(&DashboardScope::Global, &text, Instant::now(), 1_000).map(|heard| heard.seq)
+        };
+        assert_eq!(heard(1_000 + AHEAD_MAX_US), Some(1_000 + AHEAD_MAX_US), "clocks differ");
+        assert_eq!((heard(1_001 + AHEAD_MAX_US), heard(i64::MAX)), (None, None));
     }
 }
