@@ -101,7 +101,14 @@ impl Board {
         if self.looked_at.is_some_and(|at| now.duration_since(at) >= pace.ceiling) {
             (self.looked_at, self.mine) = (None, true);
         }
-        self.change(now, unix);
+        match self.looked_at {
+            // Whoever leaves and comes back has it looked for once in a ceiling; what happens to it is seen as ever.
+            Some(at) if self.missing => {
+                let later = Changes { first: at, last: at + pace.ceiling, last_unix: unix };
+                self.changes = self.changes.or(Some(later));
+            }
+            _ => self.change(now, unix),
+        }
     }
 
     /// When the database has to be looked at; never, unless somebody looks at the board or waits for it.
@@ -265,6 +272,23 @@ mod tests {
         assert_eq!(board.due(true, at(4_000), PACE), Some(at(4_250)));
         board.open(at(6_000), 0, PACE);
         assert_eq!(board.due(true, at(6_000), PACE), Some(at(6_000)));
+    }
+
+    #[test]
+    fn what_does_not_exist_is_looked_for_once_in_a_ceiling_however_often_it_is_opened() {
+        let (mut board, at) = board();
+        board.begin(at(0));
+        board.miss();
+        for ms in (100..5_000).step_by(100) {
+            board.open(at(ms), 0, PACE);
+            assert_eq!(board.due(true, at(ms), PACE), Some(at(5_000)));
+        }
+        board.change(at(3_000), 0);
+        assert_eq!(board.due(true, at(3_000), PACE), Some(at(3_250)), "now there is something to see");
+        board.begin(at(3_250));
+        board.miss();
+        board.open(at(9_000), 0, PACE);
+        assert_eq!(board.due(true, at(9_000), PACE), Some(at(9_000)));
     }
 
     #[test]

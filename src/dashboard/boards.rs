@@ -172,7 +172,8 @@ impl Boards {
 }
 
 impl All {
-    /// The board of a scope; a new one takes the place of the one that nobody looks at and that was asked for longest ago.
+    /// The board of a scope; a new one takes the place of one that does not exist, else of one that nobody looks at: of those
+    /// the one that was asked for longest ago.
     fn board(&mut self, scope: &DashboardScope, limits: &Boards, hub: &Hub, now: Instant) -> Option<&mut Board> {
         if !self.boards.contains_key(scope) {
             if self.boards.len() >= limits.most && !self.make_place(hub) {
@@ -186,10 +187,10 @@ impl All {
 
     fn make_place(&mut self, hub: &Hub) -> bool {
         let idle = self.boards.iter().filter(|(scope, board)| {
-            // What somebody waits for is about to be looked at.
-            !board.is_wanted() && hub.members_of(&scope::room(scope)) == 0
+            // What somebody waits for is about to be looked at. What does not exist shows nothing, whoever is in its room.
+            !board.is_wanted() && (board.is_missing() || hub.members_of(&scope::room(scope)) == 0)
         });
-        let longest = idle.min_by_key(|(_, board)| board.used).map(|(scope, _)| scope.clone());
+        let longest = idle.min_by_key(|(_, board)| (!board.is_missing(), board.used)).map(|(scope, _)| scope.clone());
         longest.is_some_and(|scope| self.boards.remove(&scope).is_some())
     }
 }

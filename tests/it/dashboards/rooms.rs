@@ -160,3 +160,38 @@ async fn dashboards_are_bounded_and_those_that_nobody_looks_at_make_place() {
     second.join("dashboard:service:demo").await.unwrap();
     assert_eq!(snapshot(&mut second).await["scope"], "service:demo");
 }
+
+#[tokio::test]
+async fn rooms_of_no_service_take_no_place_from_those_that_exist() {
+    let board = Board::sqlite(|settings| {
+        settings.dashboard.dashboards = 2;
+        settings.dashboard.dashboard_ceiling = NEVER;
+    })
+    .await;
+    let missing = async || board.server.metric("roomcast_dashboard_refreshes_total", "missing").await;
+    let _silent = [board.look("dashboard:service:none").await, board.look("dashboard:service:nothing").await];
+    eventually!(missing().await == 2);
+    let mut member = board.look("dashboard:global").await;
+    assert_eq!(snapshot(&mut member).await["scope"], "global");
+    let mut other = board.look("dashboard:service:demo").await;
+    assert_eq!(snapshot(&mut other).await["scope"], "service:demo");
+    assert_eq!(board.server.metric("roomcast_dashboards_refused_total", "").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_leaves_a_room_of_no_service_and_comes_back_costs_no_query() {
+    let board = Board::sqlite(|settings| settings.dashboard.dashboard_ceiling = NEVER).await;
+    let mut restless = board.look("dashboard:service:none").await;
+    eventually!(board.server.metric("roomcast_dashboard_refreshes_total", "missing").await == 1);
+    let mut member = board.look("dashboard:service:demo").await;
+    snapshot(&mut member).await;
+    let looks = board.looks().await;
+    for n in 1..=5 {
+        restless.leave("dashboard:service:none").await.unwrap();
+        restless.join("dashboard:service:none").await.unwrap();
+        board.event("trigger", &n.to_string()).await;
+        open(&mut member, n).await;
+    }
+    assert_eq!(board.server.metric("roomcast_dashboard_refreshes_total", "missing").await, 1);
+    assert!(board.looks().await > looks);
+}
