@@ -89,7 +89,7 @@ impl Boards {
         let said = board.say(members > 0, now, self.pace);
         match said {
             Said::Wait(_) => {
-                board.want();
+                board.want(now);
                 self.wake.notify_one();
             }
             _ => self.stats.avoided.add_shared(1),
@@ -101,11 +101,12 @@ impl Boards {
     pub(super) fn after(&self, scope: &DashboardScope, looks: u64) -> Option<Said> {
         let all = self.lock();
         let Some(board) = all.boards.get(scope) else { return Some(Said::Stale(None)) };
-        if board.looks() <= looks {
-            return None;
-        }
-        let shown = board.shown().cloned();
-        Some(if board.is_missing() { Said::Missing } else { Said::Stale(shown) })
+        (board.looks() > looks).then(|| board.as_it_is())
+    }
+
+    /// What a scope shows, however old that is.
+    pub(super) fn as_it_is(&self, scope: &DashboardScope) -> Said {
+        self.lock().boards.get(scope).map_or(Said::Stale(None), Board::as_it_is)
     }
 
     /// The scope that has to be looked at first, and when: `now` at the earliest.
@@ -139,6 +140,7 @@ impl Boards {
     /// shown an older one behind it.
     pub(super) fn end(
         &self,
+        hub: &Hub,
         scope: &DashboardScope,
         unseen: Option<Changes>,
         looked: Result<Looked, StoreError>,
@@ -156,12 +158,13 @@ impl Boards {
                 Refreshed::Missing
             }
             Ok(Looked::Elsewhere) => {
-                board.fail(unseen, true);
+                let has_members = hub.members_of(&scope::room(scope)) > 0;
+                board.yield_to_other(unseen, has_members, Instant::now(), self.pace);
                 Refreshed::Elsewhere
             }
             Err(error) => {
                 tracing::debug!(%error, scope = scope::show(scope), "a dashboard waits for the database");
-                board.fail(unseen, false);
+                board.fail(unseen);
                 Refreshed::Failed
             }
         };

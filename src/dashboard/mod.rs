@@ -77,7 +77,7 @@ impl Dashboards {
     /// What a scope shows: what is kept, as long as it is fresh; else the database is looked at, once for all who ask.
     pub async fn show(&self, scope: &DashboardScope) -> Shown {
         let said = match self.boards.say(scope, &self.hub) {
-            Some(Said::Wait(looks)) => self.wait(scope, looks).await,
+            Some(Said::Wait(looks)) => Some(self.wait(scope, looks).await),
             said => said,
         };
         match said {
@@ -87,7 +87,7 @@ impl Dashboards {
         }
     }
 
-    async fn wait(&self, scope: &DashboardScope, looks: u64) -> Option<Said> {
+    async fn wait(&self, scope: &DashboardScope, looks: u64) -> Said {
         let looked = async {
             loop {
                 let looked = self.boards.looked.notified();
@@ -99,7 +99,7 @@ impl Dashboards {
                 looked.await;
             }
         };
-        tokio::time::timeout(PATIENCE, looked).await.ok()
+        tokio::time::timeout(PATIENCE, looked).await.unwrap_or_else(|_elapsed| self.boards.as_it_is(scope))
     }
 }
 

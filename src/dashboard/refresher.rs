@@ -54,7 +54,7 @@ impl Dashboards {
         let looked = store.dashboards.figures(scope.clone(), now, self.ack_target_us).await;
         let took = began.elapsed();
         boards.stats.duration.observe_shared(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        boards.end(scope, seen, looked, |figures| {
+        boards.end(&self.hub, scope, seen, looked, |figures| {
             // Never smaller than one of another node, whatever its clock says.
             let seq = now.max(least);
             let text = write(scope, figures, seq, &self.hub.census());

@@ -1,9 +1,10 @@
 //! Several nodes: one of them looks at the database, for all.
 
 use super::{Board, NEVER, open, snapshot};
-use crate::support::eventually;
+use crate::http::request;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
+use crate::support::{beside, eventually};
 use roomcast::app::Bus;
 use roomcast::config::{Secret, Settings};
 use std::time::Duration;
@@ -107,4 +108,30 @@ async fn what_another_node_takes_up_is_seen_long_before_the_ceiling() {
         open(&mut far, n).await;
     }
     assert_eq!(here.looks().await, 0, "nobody looks there");
+}
+
+/// Nobody is in the room here, so nothing of what the other node sees comes here.
+#[tokio::test]
+async fn whoever_asks_while_another_node_looks_is_answered_once_that_is_done() {
+    let Some(postgres) = Postgres::here().await else { return };
+    let (direct, _) = postgres.database().await;
+    let bus = Bus::default();
+    let [here, elsewhere] =
+        [Board::on(&direct, Some(&bus), |_| ()).await, Board::on(&direct, Some(&bus), |_| ()).await];
+    let lock = postgres.lock(&direct, "incidents").await;
+    let _member = elsewhere.look("dashboard:global").await;
+    let looking = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1919902818 AND granted \
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    eventually!(lock.query_typed_one(looking, &[]).await.unwrap().get::<_, i64>(0) == 1);
+    let yielded = async || here.server.metric("roomcast_dashboard_refreshes_total", "elsewhere").await;
+    let ask = || beside(request(here.server.public, "GET", "/api/v1/dashboards/global", "", ""));
+    let first = ask();
+    eventually!(yielded().await >= 1);
+    let second = ask();
+    eventually!(yielded().await >= 2);
+    drop(lock);
+    for answer in [first, second] {
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status, answer.json()["scope"].clone()), (200, "global".into()), "{answer:?}");
+    }
 }
