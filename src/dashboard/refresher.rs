@@ -1,5 +1,5 @@
-//! Looks at the database when a dashboard has to be refreshed: one scope after the other, so that what is said about incidents
-//! waits for one statement at most.
+//! Looks at the database when a dashboard has to be refreshed: one scope after the other, so that the relay, whose share of the
+//! connections it uses, has all of them but one for what is said about incidents.
 
 use super::snapshot::{CHANGED, Snapshot, broadcast, write};
 use super::{Dashboards, scope};

@@ -30,11 +30,12 @@ struct Share {
     patience: Duration,
 }
 
-/// How many of `max` connections each share has: six tenths for whoever waits for an answer, three tenths for workers, the
-/// rest for the relay and dashboards; at least one each, even when that is more than there are.
+/// How many of `max` connections each share has: six tenths for whoever waits for an answer, two tenths for workers, two tenths
+/// for the relay and dashboards; at least one each, even when that is more than there are. From `max` 5 on the last share has
+/// two: a node looks at one dashboard at a time, and the relay goes on meanwhile.
 fn divide(max: usize) -> [usize; PoolShare::ALL.len()] {
-    let workers = (max * 3 / 10).max(1);
-    let relay = (max / 10).max(1);
+    let workers = (max / 5).max(1);
+    let relay = (max / 5).max(if max < 5 { 1 } else { 2 });
     [max.saturating_sub(workers + relay).max(1), workers, relay]
 }
 
@@ -183,8 +184,22 @@ mod tests {
             assert_eq!(shares.iter().sum::<usize>(), max);
             assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
         }
-        assert_eq!(divide(10), [6, 3, 1]);
+        assert_eq!(divide(10), [6, 2, 2]);
+        assert_eq!(divide(5), [2, 1, 2]);
         assert_eq!(divide(1), [1, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_at_a_dashboard_does_not_hold_up_the_relay() {
+        for max in [5, 10] {
+            let gate = gate(max, 0);
+            let dashboard = gate.pass(PoolShare::Relay, "dashboard", pending::<Result<(), StoreError>>());
+            tokio::select! {
+                biased;
+                _ = dashboard => panic!("it runs for longer"),
+                relayed = gate.pass(PoolShare::Relay, "relay", async { Ok(()) }) => relayed.unwrap(),
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
