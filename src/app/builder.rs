@@ -2,7 +2,7 @@
 
 use super::{App, Mode, accept_rules, advertise, cannot_listen, ledger, summary, visitors};
 use crate::adapter::{Adapter, Bus, Meeting};
-use crate::config::Settings;
+use crate::config::{ApiKey, Settings};
 use crate::http::ApiKeys;
 use crate::hub::{Hub, OnNodeEvent, Sid};
 use crate::metrics::Metrics;
@@ -74,8 +74,7 @@ impl Builder {
             anyhow::bail!(problem);
         }
         let api_keys = settings.auth.keys().map_err(|problems| anyhow::anyhow!(problems.join("; ")))?;
-        let origins = &settings.listen.allow_origins;
-        let keys = if mode == Mode::Open { ApiKeys::open(origins) } else { ApiKeys::new(&api_keys) };
+        let keys = keys_of(mode, &api_keys, &settings.listen.allow_origins);
         let workers = match settings.delivery.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
             workers => usize::from(workers),
@@ -136,5 +135,13 @@ impl Builder {
             seeded: mode == Mode::Open,
             page,
         })
+    }
+}
+
+/// Who may use the API: in `dev` whoever calls the server by one of its own names.
+fn keys_of(mode: Mode, keys: &[ApiKey], origins: &[String]) -> ApiKeys {
+    match mode {
+        Mode::Open => ApiKeys::open(origins),
+        Mode::Authenticated => ApiKeys::new(keys),
     }
 }
