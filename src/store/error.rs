@@ -3,8 +3,8 @@
 use crate::metrics::OperationResult;
 use std::time::Duration;
 
-/// Why an operation has no answer. Whether it was done is known only with [`StoreError::Exhausted`] and
-/// [`StoreError::Conflict`]: it was not.
+/// Why an operation has no answer. Whether it was done is known only with [`StoreError::Exhausted`],
+/// [`StoreError::Busy`] and [`StoreError::Conflict`]: it was not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No connection became free in time.
@@ -16,6 +16,9 @@ pub enum StoreError {
     /// The database took longer than it may.
     #[error("the database took longer than {0:?}")]
     Timeout(Duration),
+    /// Others kept what it needs locked for too long: it was not done.
+    #[error("others keep it locked for too long")]
+    Busy,
     /// Others changed the same, again and again.
     #[error("others changed the same at the same time")]
     Conflict,
@@ -29,7 +32,7 @@ impl StoreError {
     pub(super) const fn result(&self) -> OperationResult {
         match self {
             Self::Exhausted(_) | Self::Unavailable(_) => OperationResult::Unavailable,
-            Self::Timeout(_) => OperationResult::Timeout,
+            Self::Timeout(_) | Self::Busy => OperationResult::Timeout,
             Self::Conflict => OperationResult::Conflict,
             Self::Fault(_) => OperationResult::Fault,
         }

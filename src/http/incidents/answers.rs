@@ -131,6 +131,7 @@ impl From<StoreError> for Problem {
                 tracing::debug!(%error, "a request found no database");
                 Self::database_unavailable("the database does not answer at the moment; nothing was acknowledged")
             }
+            StoreError::Busy => Self::database_unavailable("others keep the same locked; try again"),
             StoreError::Conflict => Self::database_unavailable("others changed the same at the same time; try again"),
             StoreError::Fault(cause) => Self::internal(&cause),
         }

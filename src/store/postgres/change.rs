@@ -1,10 +1,12 @@
 //! Changes of incidents: one transaction each, and for people one that is serializable and tried again.
 
+use super::bounds::bound;
 use super::rows::{INCIDENT, incident};
 use super::{Param, Postgres, connect};
 use crate::metrics::PoolShare;
 use crate::store::{Answer, Decide, Incident, Isolation, Step, StoreError, Transitioned, Verdict, Which, outbox_part};
 use deadpool_postgres::{Object, Transaction};
+use futures_util::future::try_join;
 use std::time::Duration;
 use tokio_postgres::IsolationLevel;
 use tokio_postgres::types::Type;
@@ -65,7 +67,8 @@ async fn change(
         Isolation::Serializable => IsolationLevel::Serializable,
     };
     let transaction = client.build_transaction().isolation_level(level).start().await.map_err(connect::error)?;
-    let Some(before) = lock(&transaction, &which).await? else { return Ok(Transitioned::Missing) };
+    let ((), before) = try_join(bound(&transaction), lock(&transaction, &which)).await?;
+    let Some(before) = before else { return Ok(Transitioned::Missing) };
     match decide(&before) {
         Verdict::Keep => Ok(Transitioned::Kept(Box::new(before))),
         Verdict::Refuse(reason) => Ok(Transitioned::Refused(Box::new(before), reason)),

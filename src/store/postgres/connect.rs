@@ -69,7 +69,10 @@ pub(in crate::store) fn error(error: tokio_postgres::Error) -> StoreError {
     if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
         return StoreError::Conflict;
     }
-    if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE {
+    if *code == SqlState::LOCK_NOT_AVAILABLE {
+        return StoreError::Busy;
+    }
+    if *code == SqlState::QUERY_CANCELED || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT {
         return StoreError::Unavailable(describe(&error));
     }
     // Connection exceptions, lack of resources, operator intervention; and a server that has become a replica.

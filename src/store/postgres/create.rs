@@ -1,5 +1,6 @@
 //! Incidents that somebody opens, each request once.
 
+use super::bounds::bound;
 use super::rows::{INCIDENT, get, incident};
 use super::{Param, Postgres, change, connect};
 use crate::metrics::PoolShare::Interactive;
@@ -26,6 +27,7 @@ impl Postgres {
 /// A request that comes a second time while the first is under way waits for it: for its row of `idempotency_keys`.
 async fn create(client: &mut Object, new: NewIncident, once: Option<Once>) -> Result<Created, StoreError> {
     let transaction = client.build_transaction().start().await.map_err(connect::error)?;
+    bound(&transaction).await?;
     if let Some(once) = &once
         && let Some(before) = remember(&transaction, once, &new).await?
     {

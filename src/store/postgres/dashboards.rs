@@ -1,5 +1,6 @@
 //! Dashboards in PostgreSQL: one statement, of which each scope has one at a time in the whole cluster.
 
+use super::bounds::bounds;
 use super::rows::get;
 use super::{Param, Postgres, connect};
 use crate::metrics::PoolShare::Relay;
@@ -31,7 +32,7 @@ async fn figures(client: &mut Object, scope: DashboardScope, now: i64, ack_targe
     let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let transaction = transaction.start().await.map_err(connect::error)?;
     let lock: [Param<'_>; 2] = [(&LOCK, Type::INT4), (&digest(&scope), Type::INT4)];
-    let sql = "SELECT pg_try_advisory_xact_lock($1, $2)";
+    let sql = concat!("SELECT pg_try_advisory_xact_lock($1, $2), ", bounds!());
     let lock = transaction.query_typed_one(sql, &lock).await.map_err(connect::error)?;
     if !get::<bool>(&lock, 0)? {
         return Ok(Looked::Elsewhere);

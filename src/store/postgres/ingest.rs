@@ -16,14 +16,28 @@ use tokio_postgres::types::Type;
 /// First half of the locks of the lanes; the second is the lane.
 const LOCK: i32 = 0x6c61_6e65;
 
+/// For how long a statement waits for its lane.
+const LANE_WAIT: &str = "3s";
+
+/// For how long it waits for an incident that somebody else changes, which takes milliseconds.
+const ROW_WAIT: &str = "1s";
+
+/// The same for an event that is alone in its statement. Less than those who wait behind it have patience for.
+const ROW_WAIT_ALONE: &str = "500ms";
+
 /// One array for each column of the events: $1 digest of the key, $2 id if it is new, $3 dedup key, $4 severity, $5 title, $6 details,
-/// $7 when, $8 when as events carry it, $9 details as events carry them. $10 parts of the outbox, $11 and $12 the lane's lock.
+/// $7 when, $8 when as events carry it, $9 details as events carry them. $10 parts of the outbox, $11 and $12 the lane's lock,
+/// $13 and $14 for how long it may wait for the lane and for each incident; what waits reads it when it begins to wait.
 ///
 /// `nth` of `times` events of the same key share the row that they count up. A number is drawn only where an incident is
 /// opened, so that they have few gaps.
 const INGEST: &str = r#"
-WITH lane AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock($11, $12)
+WITH bounds AS MATERIALIZED (
+    SELECT set_config('lock_timeout', $13, true) AS bound
+), mine AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock($11, $12) FROM bounds WHERE bound <> ''
+), lane AS MATERIALIZED (
+    SELECT set_config('lock_timeout', $14, true) FROM mine
 ), e AS MATERIALIZED (
     SELECT e.ord, e.id, e.dedup_key, e.severity, e.title, e.details, e.at, e.shown_at, e.short,
         k.id AS key_id, k.name AS key_name, s.id AS service_id, s.slug, s.maintenance_until,
@@ -100,7 +114,8 @@ pub(super) async fn ingest(
     let is_short = |details: &&str| details.len() <= EVENT_DETAILS_MAX_BYTES;
     let short: Vec<_> = details.iter().map(|details| details.filter(is_short)).collect();
     let parts = i32::from(OUTBOX_PARTS);
-    let params: [Param<'_>; 12] = [
+    let row_wait = if triggers.len() > 1 { ROW_WAIT } else { ROW_WAIT_ALONE };
+    let params: [Param<'_>; 14] = [
         (&digests, Type::BYTEA_ARRAY),
         (&ids, Type::UUID_ARRAY),
         (&dedup_keys, Type::TEXT_ARRAY),
@@ -113,6 +128,8 @@ pub(super) async fn ingest(
         (&parts, Type::INT4),
         (&LOCK, Type::INT4),
         (&lane, Type::INT4),
+        (&LANE_WAIT, Type::TEXT),
+        (&row_wait, Type::TEXT),
     ];
     let rows = client.query_typed(INGEST, &params).await.map_err(connect::error)?;
     let mut taken = vec![None; triggers.len()];

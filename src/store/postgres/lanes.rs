@@ -7,6 +7,7 @@ use super::ingest::ingest;
 use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::PoolShare::Interactive;
 use crate::store::{Answer, Ingested, StoreError, Trigger};
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -82,13 +83,31 @@ impl Postgres {
         let triggers: Arc<[Trigger]> = triggers.into();
         match self.ingest_all(lane, Arc::clone(&triggers)).await {
             Ok(taken) => answers.into_iter().zip(taken).for_each(|(answer, taken)| drop(answer.send(Ok(taken)))),
-            Err(StoreError::Fault(_) | StoreError::Conflict) if triggers.len() > 1 => {
-                for (answer, trigger) in answers.into_iter().zip(triggers.iter()) {
-                    let outcome = self.ingest_all(lane, Arc::new([trigger.clone()])).await;
-                    let _gone = answer.send(outcome.map(|mut taken| taken.pop().flatten()));
-                }
+            Err(StoreError::Fault(_) | StoreError::Conflict | StoreError::Busy) if triggers.len() > 1 => {
+                self.take_up_singly(lane, answers.into_iter().zip(triggers.iter())).await;
             }
             Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
+        }
+    }
+
+    async fn take_up_singly(
+        &self,
+        lane: i32,
+        events: impl Iterator<Item = (oneshot::Sender<Outcome>, &Trigger)> + Send,
+    ) {
+        // Incidents that somebody keeps locked: what else is for them does not wait as well.
+        let mut locked = HashSet::new();
+        for (answer, trigger) in events {
+            let about = (trigger.key, trigger.dedup_key.as_str());
+            let outcome = if locked.contains(&about) {
+                Err(StoreError::Busy)
+            } else {
+                self.ingest_all(lane, Arc::new([trigger.clone()])).await
+            };
+            if outcome == Err(StoreError::Busy) {
+                locked.insert(about);
+            }
+            let _gone = answer.send(outcome.map(|mut taken| taken.pop().flatten()));
         }
     }
 
@@ -111,7 +130,7 @@ async fn work_off(postgres: Weak<Postgres>, lane: i32, mut queue: mpsc::Receiver
         }
         while !waiting.is_empty() {
             let rest = waiting.split_off(fitting(&waiting));
-            postgres.take_up(lane, std::mem::replace(&mut waiting, rest)).await;
+            Box::pin(postgres.take_up(lane, std::mem::replace(&mut waiting, rest))).await;
         }
         if crowd {
             tokio::time::sleep(PACE.saturating_sub(lifecycle::now().saturating_duration_since(began))).await;

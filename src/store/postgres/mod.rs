@@ -4,6 +4,7 @@
 //! `PgBouncer` in transaction mode may stand in between, of any version. `clippy.toml` bans the calls of the driver that
 //! would name a statement.
 
+mod bounds;
 mod change;
 pub(super) mod connect;
 mod create;
@@ -21,6 +22,7 @@ use super::{StoreError, migrations};
 use crate::config::{DatabaseSettings, PostgresPlace};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{DatabaseStats, PoolShare};
+use bounds::Canceller;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use futures_util::future::BoxFuture;
 use lanes::Lanes;
@@ -43,6 +45,7 @@ pub(super) struct Postgres {
     pool: Pool,
     gate: Gate,
     lanes: Lanes,
+    canceller: Canceller,
     stats: Arc<DatabaseStats>,
     min: usize,
 }
@@ -68,6 +71,7 @@ impl Postgres {
             create: Some(settings.db_connect_timeout),
             recycle: Some(settings.db_connect_timeout),
         };
+        let canceller = Canceller::new(tls.clone(), settings.pool_max());
         let pool = Pool::builder(Manager::from_config(config, tls, manager))
             .max_size(settings.pool_max())
             .timeouts(timeouts)
@@ -76,7 +80,8 @@ impl Postgres {
             .map_err(|error| StoreError::Fault(error.to_string()))?;
         let gate = Gate::new(settings, stats);
         let (lanes, queues) = Lanes::new(settings.db_pool_queue);
-        let postgres = Arc::new(Self { pool, gate, lanes, stats: Arc::clone(stats), min: settings.db_pool_min });
+        let postgres =
+            Arc::new(Self { pool, gate, lanes, canceller, stats: Arc::clone(stats), min: settings.db_pool_min });
         postgres.open_lanes(queues, lifecycle);
         Ok(postgres)
     }
@@ -87,7 +92,7 @@ impl Postgres {
         W: for<'c> FnOnce(&'c mut Object) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     {
         let outcome = self.gate.pass(share, operation, async {
-            let mut lease = Lease(Some(self.pool.get().await.map_err(pool_error)?));
+            let mut lease = Lease(Some(self.pool.get().await.map_err(pool_error)?), &self.canceller);
             let Some(client) = &mut lease.0 else { return Err(StoreError::Fault("no connection".into())) };
             let outcome = work(client).await;
             lease.give_back();
@@ -172,19 +177,20 @@ impl Postgres {
 }
 
 /// A connection that goes back to its pool only when what was done with it has ended: one that was abandoned in the middle
-/// would keep the next one waiting, and is closed instead.
-struct Lease(Option<Object>);
+/// would keep the next one waiting. It is closed instead, and the server is told, which would work on otherwise.
+struct Lease<'a>(Option<Object>, &'a Canceller);
 
-impl Lease {
+impl Lease<'_> {
     fn give_back(mut self) {
         drop(self.0.take());
     }
 }
 
-impl Drop for Lease {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if let Some(client) = self.0.take() {
-            drop(Object::take(client));
+            let client = Object::take(client);
+            self.1.cancel(client.cancel_token());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The outbox in PostgreSQL: each part is relayed by one process at a time, and forgotten with the transaction in which it was
 //! said. Whoever dies in between has it said twice.
 
+use super::bounds::bounds;
 use super::rows::{get, timeline_event};
 use super::{Param, Postgres, connect};
 use crate::metrics::PoolShare::Relay;
@@ -39,7 +40,8 @@ impl OutboxStore for Postgres {
 async fn relay(client: &mut Object, part: i16, limit: u32, publish: Publish) -> Result<usize, StoreError> {
     let transaction = client.build_transaction().start().await.map_err(connect::error)?;
     // Should the server fall before this is on the disk, the events are there again, and are said again: nobody has to wait.
-    let sql = "SELECT pg_try_advisory_xact_lock($1, $2), set_config('synchronous_commit', 'off', true)";
+    let sql =
+        concat!("SELECT pg_try_advisory_xact_lock($1, $2), set_config('synchronous_commit', 'off', true), ", bounds!());
     let params: [Param<'_>; 2] = [(&LOCK, Type::INT4), (&i32::from(part), Type::INT4)];
     let lock = transaction.query_typed_one(sql, &params).await.map_err(connect::error)?;
     if !get::<bool>(&lock, 0)? {

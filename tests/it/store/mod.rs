@@ -4,6 +4,7 @@
 mod figures;
 mod filters;
 mod incidents;
+mod locks;
 mod outage;
 mod outbox;
 mod schema;
@@ -47,6 +48,11 @@ impl Bench {
         let folder = new_folder();
         let url = format!("sqlite:{}", folder.join("test.sqlite").display());
         Some(Self::open(database(&url), Some(folder)).await)
+    }
+
+    /// The database at this address.
+    pub(super) async fn at(url: &str) -> Self {
+        Self::open(database(url), None).await
     }
 
     pub(super) async fn postgres() -> Option<Self> {

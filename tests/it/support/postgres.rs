@@ -82,9 +82,14 @@ impl Postgres {
 
     /// Locks a table of the database at this address, until what is returned is dropped.
     pub(crate) async fn lock(&self, url: &str, table: &str) -> tokio_postgres::Client {
+        self.hold(url, &format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await
+    }
+
+    /// Begins a transaction with a statement in the database at this address, until what is returned is dropped.
+    pub(crate) async fn hold(&self, url: &str, sql: &str) -> tokio_postgres::Client {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         drop(beside(connection));
-        client.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        client.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
         client
     }
 
