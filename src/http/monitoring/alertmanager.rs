@@ -1,8 +1,9 @@
 //! Alertmanager's webhook, version 4.
 
 use super::super::Api;
-use super::super::input::JsonText;
+use super::super::input::{JsonText, Params};
 use super::super::problem::{PROBLEM_JSON, Problem, ProblemBody};
+use super::group::GroupBy;
 use super::{DEDUP_KEY_MAX, title};
 use crate::incidents::{Event, EventAction, Received, digest_of};
 use crate::store::Severity;
@@ -22,8 +23,33 @@ const ALERTS_MAX: usize = 1_000;
 pub(in crate::http) struct Notification {
     /// `4`
     version: String,
+    /// `firing` while one alert of its group is; needed with `group_by=group`
+    #[serde(default)]
+    pub(super) status: String,
+    /// Its group; needed with `group_by=group`
+    #[serde(default)]
+    pub(super) group_key: String,
+    #[serde(default)]
+    pub(super) group_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) common_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) common_annotations: BTreeMap<String, String>,
+    /// How many alerts Alertmanager left out
+    #[serde(default)]
+    pub(super) truncated_alerts: u32,
     /// The alerts
-    alerts: Vec<Alert>,
+    pub(super) alerts: Vec<Alert>,
+}
+
+/// What is an incident.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct AlertmanagerParams {
+    /// `alert`, as unless given: each alert is an incident, known by its fingerprint; `group`: all of a notification are
+    /// one, known by `groupKey`
+    group_by: Option<String>,
 }
 
 /// An alert
@@ -46,7 +72,7 @@ pub(in crate::http) struct Alert {
     fingerprint: String,
 }
 
-/// What became of each alert, in the order of the request
+/// What became of each alert, in the order of the request, or of their group
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct NotificationOutcome {
     results: Vec<AlertOutcome>,
@@ -63,11 +89,12 @@ pub(in crate::http) struct AlertOutcome {
 
 /// Post a notification of Alertmanager
 ///
-/// Each alert is an incident; its fingerprint is the key. What cannot be taken now is answered 503, never 429, as
+/// Each alert is an incident; its fingerprint is the key. With `group_by=group` all alerts of a notification are one incident, and
+/// what identifies their group is the key: it is resolved when all of them are. What cannot be taken now is answered 503, never 429, as
 /// Alertmanager tries again only then.
 #[utoipa::path(
     post, path = "/api/v1/integrations/alertmanager/{key}", tag = "monitoring", operation_id = "alertmanager",
-    params(("key" = String, Path, description = "The key of a service")),
+    params(("key" = String, Path, description = "The key of a service"), AlertmanagerParams),
     request_body = Notification,
     responses(
         (status = 202, description = "What became of each alert", body = NotificationOutcome),
@@ -79,8 +106,10 @@ pub(in crate::http) struct AlertOutcome {
 pub(in crate::http) async fn alertmanager(
     State(api): State<Api>,
     Path(key): Path<String>,
+    Params(params): Params<AlertmanagerParams>,
     body: JsonText,
 ) -> Result<(StatusCode, Json<NotificationOutcome>), Problem> {
+    let group_by = GroupBy::parse(params.group_by.as_deref())?;
     let notification: Notification = super::super::input::parse(body.text()?, api.limits)?;
     if notification.version != "4" {
         return Err(Problem::bad_request("\"version\" is 4"));
@@ -92,7 +121,10 @@ pub(in crate::http) async fn alertmanager(
     if incidents.store().services.known_key(digest_of(key.as_bytes())).await?.is_none() {
         return Err(Problem::unauthenticated());
     }
-    let events = notification.alerts.iter().map(Alert::event).collect::<Result<Vec<_>, _>>()?;
+    let events = match group_by {
+        GroupBy::Alert => notification.alerts.iter().map(Alert::event).collect::<Result<Vec<_>, _>>()?,
+        GroupBy::Group => vec![notification.event()?],
+    };
     let mut results = Vec::with_capacity(events.len());
     for event in events {
         let received = incidents.receive(&key, event).await?;
@@ -108,7 +140,21 @@ pub(in crate::http) async fn alertmanager(
 }
 
 impl Alert {
-    fn event(&self) -> Result<Event, Problem> {
+    pub(super) fn is_firing(&self) -> bool {
+        self.status == "firing"
+    }
+
+    /// How bad it is, as far as its labels say.
+    pub(super) fn severity(&self) -> Severity {
+        match self.labels.get("severity").map(String::as_str) {
+            Some("critical" | "page") => Severity::Critical,
+            Some("error") => Severity::Error,
+            Some("info" | "none") => Severity::Info,
+            _ => Severity::Warning,
+        }
+    }
+
+    pub(super) fn event(&self) -> Result<Event, Problem> {
         let action = match self.status.as_str() {
             "firing" => EventAction::Trigger,
             "resolved" => EventAction::Resolve,
@@ -116,17 +162,11 @@ impl Alert {
         };
         super::super::incidents::check_text("fingerprint", &self.fingerprint, DEDUP_KEY_MAX)?;
         let said = |map: &BTreeMap<String, String>, name: &str| map.get(name).and_then(|text| title(text));
-        let severity = match self.labels.get("severity").map(String::as_str) {
-            Some("critical" | "page") => Severity::Critical,
-            Some("error") => Severity::Error,
-            Some("info" | "none") => Severity::Info,
-            _ => Severity::Warning,
-        };
         let name = said(&self.annotations, "summary").or_else(|| said(&self.labels, "alertname"));
         Ok(Event {
             action,
             dedup_key: Some(self.fingerprint.clone()),
-            severity,
+            severity: self.severity(),
             title: name.unwrap_or_else(|| self.fingerprint.clone()),
             details: serde_json::to_string(self).ok(),
         })

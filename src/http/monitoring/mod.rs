@@ -1,6 +1,7 @@
 //! What monitoring posts: `PagerDuty`'s Events API v2 here, and Alertmanager's webhook. The key of a service is in the request.
 
 mod alertmanager;
+mod group;
 
 pub(super) use alertmanager::{__path_alertmanager, alertmanager};
 

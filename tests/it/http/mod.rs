@@ -2,6 +2,7 @@
 //! rooms, requests over real sockets.
 
 mod filters;
+mod groups;
 mod incidents;
 mod joins;
 mod operators;
