@@ -10,7 +10,7 @@ use crate::store::{Answer, Ingested, StoreError, Trigger};
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// How many there are: while one waits for the disk, another may work. More make smaller statements, which cost more.
 const LANES: usize = 2;
@@ -25,12 +25,17 @@ const PACE: Duration = Duration::from_millis(10);
 /// Most bytes of details in one statement, unless a single event has more.
 const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// Most KiB of titles and details that wait on all lanes together: strangers without a key wait on them, too.
+const WAITING_MAX_KIB: usize = 64 * 1024;
+
 type Outcome = Result<Option<Ingested>, StoreError>;
 
 /// Where events are left.
 #[derive(Debug)]
 pub(super) struct Lanes {
     entrances: Vec<mpsc::Sender<Waiting>>,
+    /// A place for each KiB.
+    room: Arc<Semaphore>,
 }
 
 /// An event that waits, and whoever waits for it.
@@ -39,6 +44,7 @@ pub(super) struct Waiting {
     trigger: Trigger,
     since: Instant,
     answer: oneshot::Sender<Outcome>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Lanes {
@@ -46,7 +52,7 @@ impl Lanes {
     pub(super) fn new(waiting_max: usize) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
         let channels = (0..LANES).map(|_| mpsc::channel(waiting_max.div_ceil(LANES).max(1)));
         let (entrances, queues) = channels.unzip();
-        (Self { entrances }, queues)
+        (Self { entrances, room: Arc::new(Semaphore::new(WAITING_MAX_KIB)) }, queues)
     }
 }
 
@@ -66,9 +72,12 @@ impl Postgres {
 
     pub(super) fn ingest_trigger(&self, trigger: Trigger) -> Answer<'_, Option<Ingested>> {
         Box::pin(async move {
+            let Ok(room) = Arc::clone(&self.lanes.room).try_acquire_many_owned(kib(&trigger)) else {
+                return Err(self.gate.refuse(Interactive));
+            };
             let (answer, outcome) = oneshot::channel();
             let entrance = &self.lanes.entrances[lane(&trigger.dedup_key)];
-            if entrance.try_send(Waiting { trigger, since: lifecycle::now(), answer }).is_err() {
+            if entrance.try_send(Waiting { trigger, since: lifecycle::now(), answer, _room: room }).is_err() {
                 return Err(self.gate.refuse(Interactive));
             }
             outcome.await.unwrap_or_else(|_| Err(StoreError::Unavailable("it was closed".into())))
@@ -79,33 +88,38 @@ impl Postgres {
     /// one by one, so that none pays for another.
     async fn take_up(&self, lane: i32, waiting: Vec<Waiting>) {
         let (triggers, answers): (Vec<_>, Vec<_>) =
-            waiting.into_iter().map(|event| (event.trigger, event.answer)).unzip();
+            waiting.into_iter().map(|event| (event.trigger, (event.since, event.answer))).unzip();
         let triggers: Arc<[Trigger]> = triggers.into();
         match self.ingest_all(lane, Arc::clone(&triggers)).await {
-            Ok(taken) => answers.into_iter().zip(taken).for_each(|(answer, taken)| drop(answer.send(Ok(taken)))),
+            Ok(taken) => answers.into_iter().zip(taken).for_each(|((_, answer), taken)| drop(answer.send(Ok(taken)))),
             Err(StoreError::Fault(_) | StoreError::Conflict | StoreError::Busy) if triggers.len() > 1 => {
-                self.take_up_singly(lane, answers.into_iter().zip(triggers.iter())).await;
+                Box::pin(self.take_up_singly(lane, answers.into_iter().zip(triggers.iter()))).await;
             }
-            Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
+            Err(error) => answers.into_iter().for_each(|(_, answer)| drop(answer.send(Err(error.clone())))),
         }
     }
 
     async fn take_up_singly(
         &self,
         lane: i32,
-        events: impl Iterator<Item = (oneshot::Sender<Outcome>, &Trigger)> + Send,
+        events: impl Iterator<Item = ((Instant, oneshot::Sender<Outcome>), &Trigger)> + Send,
     ) {
-        // Incidents that somebody keeps locked: what else is for them does not wait as well.
-        let mut locked = HashSet::new();
-        for (answer, trigger) in events {
+        let patience = self.gate.patience(Interactive);
+        // Incidents that somebody keeps locked: what else is for them does not wait as well. Nor does anybody once the
+        // database is away.
+        let (mut locked, mut away) = (HashSet::new(), None);
+        for ((since, answer), trigger) in events {
             let about = (trigger.key, trigger.dedup_key.as_str());
-            let outcome = if locked.contains(&about) {
-                Err(StoreError::Busy)
-            } else {
-                self.ingest_all(lane, Arc::new([trigger.clone()])).await
+            let outcome = match &away {
+                Some(error) => Err(StoreError::clone(error)),
+                None if since + patience < lifecycle::now() => Err(self.gate.refuse(Interactive)),
+                None if locked.contains(&about) => Err(StoreError::Busy),
+                None => self.ingest_all(lane, Arc::new([trigger.clone()])).await,
             };
-            if outcome == Err(StoreError::Busy) {
-                locked.insert(about);
+            match &outcome {
+                Err(StoreError::Busy) => drop(locked.insert(about)),
+                Err(error @ (StoreError::Timeout(_) | StoreError::Unavailable(_))) => away = Some(error.clone()),
+                _ => {}
             }
             let _gone = answer.send(outcome.map(|mut taken| taken.pop().flatten()));
         }
@@ -123,12 +137,11 @@ async fn work_off(postgres: Weak<Postgres>, lane: i32, mut queue: mpsc::Receiver
         && let Some(postgres) = postgres.upgrade()
     {
         let (began, crowd) = (lifecycle::now(), waiting.len() > 1);
-        let patience = postgres.gate.patience(Interactive);
-        for event in waiting.extract_if(.., |event| event.since + patience < lifecycle::now()) {
-            // Whoever asked may be gone, here and below.
-            let _gone = event.answer.send(Err(postgres.gate.refuse(Interactive)));
-        }
-        while !waiting.is_empty() {
+        loop {
+            refuse_late(&postgres, &mut waiting);
+            if waiting.is_empty() {
+                break;
+            }
             let rest = waiting.split_off(fitting(&waiting));
             Box::pin(postgres.take_up(lane, std::mem::replace(&mut waiting, rest))).await;
         }
@@ -136,6 +149,21 @@ async fn work_off(postgres: Weak<Postgres>, lane: i32, mut queue: mpsc::Receiver
             tokio::time::sleep(PACE.saturating_sub(lifecycle::now().saturating_duration_since(began))).await;
         }
     }
+}
+
+/// Refuses those who have waited for longer than they have patience.
+fn refuse_late(postgres: &Postgres, waiting: &mut Vec<Waiting>) {
+    let patience = postgres.gate.patience(Interactive);
+    for event in waiting.extract_if(.., |event| event.since + patience < lifecycle::now()) {
+        // Whoever asked may be gone.
+        let _gone = event.answer.send(Err(postgres.gate.refuse(Interactive)));
+    }
+}
+
+/// The room that an event takes while it waits, in KiB.
+fn kib(trigger: &Trigger) -> u32 {
+    let bytes = trigger.title.len() + trigger.details.as_ref().map_or(0, String::len);
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX)
 }
 
 /// How many of these events, from the first on, go into one statement: one at least.

@@ -63,6 +63,31 @@ async fn one_locked_incident_costs_no_other_behind_pgbouncer() {
     one_locked_incident_costs_no_other(bench, postgres, &direct).await;
 }
 
+/// Goal: many locked incidents cost whoever waits behind them no more than its patience. Method: a session keeps forty of them
+/// locked, for each of which an event alone would wait for half a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_longer_than_its_patience_behind_locked_incidents() {
+    let (Some(mut bench), Some(postgres)) = (Bench::postgres().await, Postgres::here().await) else { return };
+    bench.settings.db_pool_timeout = Some(Duration::from_secs(1));
+    let node = bench.neighbour().await;
+    bench.service().await;
+    for n in 0..40 {
+        bench.trigger(&format!("locked-{n}"), NOW).await;
+    }
+    let session = postgres.hold(&url(&bench), "SELECT FROM incidents FOR UPDATE").await;
+    let began = tokio::time::Instant::now();
+    let events = (0..40).map(|n| {
+        let incidents = Arc::clone(&node.store.incidents);
+        beside(async move { incidents.ingest(trigger(&format!("locked-{n}"), NOW)).await })
+    });
+    for event in events.collect::<Vec<_>>() {
+        let answer = within("an answer", event).await.unwrap();
+        assert!(matches!(answer, Err(StoreError::Busy | StoreError::Exhausted(_))), "{answer:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    session.batch_execute("ROLLBACK").await.unwrap();
+}
+
 /// Whoever asked has gone while the server waited for a lock: it waits no longer than it takes to tell it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operation_that_is_given_up_ends_on_the_server_too() {
