@@ -53,6 +53,9 @@ pub struct DatabaseSettings {
     /// How often in vain before it is given up
     #[arg(long, env = "DB_KEEPALIVE_RETRIES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub db_keepalive_retries: u32,
+    /// Most incidents of a service that may be open, where the service does not say; one more is refused
+    #[arg(long, env = "ROOMCAST_MAX_OPEN_INCIDENTS", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_open_incidents: u32,
 }
 
 /// Which database it is.

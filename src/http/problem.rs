@@ -14,6 +14,13 @@ use uuid::Uuid;
 /// Shown as `retry_after_ms` when the server is too busy to say anything better.
 const BUSY_RETRY_MS: u64 = 1_000;
 
+/// Shown as `retry_after_ms` when people have to resolve something first.
+pub(super) const FULL_RETRY_MS: u64 = 30_000;
+
+/// What to do when one more incident must not be open.
+pub(super) const TOO_MANY_OPEN: &str =
+    "as many incidents of this service are open as may be (\"max_open\"): resolve some";
+
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -26,6 +33,8 @@ enum Kind {
     AckTimeout,
     IncidentState,
     DedupConflict,
+    TooManyOpen,
+    TooManyOpenNow,
     Taken,
     Stale,
     IdempotencyMismatch,
@@ -49,6 +58,8 @@ impl Kind {
             Self::AckTimeout => (StatusCode::GATEWAY_TIMEOUT, "ack-timeout", "No answer from the client"),
             Self::IncidentState => (StatusCode::CONFLICT, "incident-state", "Not in this state"),
             Self::DedupConflict => (StatusCode::CONFLICT, "dedup-conflict", "An incident with this key is open"),
+            Self::TooManyOpen => (StatusCode::CONFLICT, "too-many-open", "Too many incidents are open"),
+            Self::TooManyOpenNow => (StatusCode::SERVICE_UNAVAILABLE, "too-many-open", "Too many incidents are open"),
             Self::Taken => (StatusCode::CONFLICT, "conflict", "In the way of something else"),
             Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale-version", "Something has happened since"),
             Self::IdempotencyMismatch => {
@@ -139,6 +150,16 @@ impl Problem {
     /// An incident with the same key is open.
     pub(super) fn dedup_conflict(open: Uuid) -> Self {
         Self { incident: Some(open), ..Self::new(Kind::DedupConflict, "an incident with this \"dedup_key\" is open") }
+    }
+
+    /// As many incidents of the service are open as may be.
+    pub(super) fn too_many_open() -> Self {
+        Self::new(Kind::TooManyOpen, TOO_MANY_OPEN)
+    }
+
+    /// The same for a sender that tries again only when the server is at fault.
+    pub(super) fn too_many_open_now() -> Self {
+        Self { retry_after_ms: Some(FULL_RETRY_MS), ..Self::new(Kind::TooManyOpenNow, TOO_MANY_OPEN) }
     }
 
     /// Something else is in the way.

@@ -98,8 +98,9 @@ impl Incidents {
             return Ok(());
         }
         let (id, slug, name) = (Uuid::now_v7(), "demo".to_owned(), "Demo".to_owned());
-        let (team, ack_target_secs) = (None, None);
-        let service = Service { id, slug, name, maintenance_until: None, team, ack_target_secs, created_at: now };
+        let (team, ack_target_secs, max_open) = (None, None, None);
+        let service =
+            Service { id, slug, name, maintenance_until: None, team, ack_target_secs, max_open, created_at: now };
         // Somebody else may begin at the same time.
         if services.create_service(service).await? {
             let digest = digest_of(DEV_ROUTING_KEY.as_bytes());

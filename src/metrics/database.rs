@@ -120,6 +120,8 @@ pub struct DatabaseStats {
     pub relayed: Cell,
     /// Transactions that were tried again.
     pub retries: Cell,
+    /// Incidents that were not opened, as their service had too many.
+    pub incidents_refused: Cell,
     shares: [ShareStats; PoolShare::ALL.len()],
     operations: [OperationStats; OPERATIONS.len()],
 }
@@ -140,6 +142,7 @@ impl Default for DatabaseStats {
             outbox_age_us: Cell::default(),
             relayed: Cell::default(),
             retries: Cell::default(),
+            incidents_refused: Cell::default(),
             shares: from_fn(|_| ShareStats::default()),
             operations: from_fn(|_| OperationStats::default()),
         }
@@ -198,6 +201,11 @@ impl DatabaseStats {
                 durations.map(|(name, stats)| (vec![("operation", *name)], vec![&stats.duration])),
             ),
             one("roomcast_db_retries_total", "Transactions that were tried again.", &self.retries),
+            one(
+                "roomcast_incidents_refused_total",
+                "Incidents that were not opened, as too many of their service were open.",
+                &self.incidents_refused,
+            ),
             single_gauge(
                 "roomcast_outbox_depth",
                 "Events that wait to be said in their rooms.",

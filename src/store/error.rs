@@ -4,7 +4,7 @@ use crate::metrics::OperationResult;
 use std::time::Duration;
 
 /// Why an operation has no answer. Whether it was done is known only with [`StoreError::Exhausted`],
-/// [`StoreError::Busy`] and [`StoreError::Conflict`]: it was not.
+/// [`StoreError::Busy`], [`StoreError::Conflict`] and [`StoreError::Full`]: it was not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No connection became free in time.
@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Others changed the same, again and again.
     #[error("others changed the same at the same time")]
     Conflict,
+    /// One more incident of this service must not be open.
+    #[error("as many incidents of this service are open as may be")]
+    Full,
     /// The database said something that nobody expected.
     #[error("a fault of the database or of what it was asked: {0}")]
     Fault(String),
@@ -33,6 +36,8 @@ impl StoreError {
         match self {
             Self::Exhausted(_) | Self::Unavailable(_) => OperationResult::Unavailable,
             Self::Timeout(_) | Self::Busy => OperationResult::Timeout,
+            // The database did what it should.
+            Self::Full => OperationResult::Done,
             Self::Conflict => OperationResult::Conflict,
             Self::Fault(_) => OperationResult::Fault,
         }

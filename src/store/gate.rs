@@ -65,6 +65,11 @@ impl Gate {
         self.stats.retries.add_shared(1);
     }
 
+    /// Counts an incident that was not opened, as its service has too many.
+    pub(super) fn found_full(&self) {
+        self.stats.incidents_refused.add_shared(1);
+    }
+
     /// Runs an operation once its share has a place, for no longer than one may take.
     pub(super) async fn pass<T>(
         &self,
@@ -118,6 +123,9 @@ impl Gate {
         let took = lifecycle::now().saturating_duration_since(began);
         let result = outcome.as_ref().err().map_or(OperationResult::Done, StoreError::result);
         self.stats.operated(operation, result, micros(began));
+        if matches!(outcome, Err(StoreError::Full)) {
+            self.found_full();
+        }
         match result {
             OperationResult::Done | OperationResult::Conflict => self.stats.up.set(1),
             OperationResult::Unavailable => self.stats.up.set(0),

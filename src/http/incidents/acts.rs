@@ -31,7 +31,7 @@ const REMEMBERED_MICROS: i64 = 24 * 3_600 * 1_000_000;
     responses(
         (status = 201, description = "It is open", body = IncidentInfo),
         (status = 404, description = "There is no such service", body = ProblemBody, content_type = PROBLEM_JSON),
-        (status = 409, description = "One with this key is open", body = ProblemBody, content_type = PROBLEM_JSON),
+        (status = 409, description = "One with this key is open (`dedup-conflict`), or too many of its service are (`too-many-open`)", body = ProblemBody, content_type = PROBLEM_JSON),
         (status = 422, description = "Another request was called the same", body = ProblemBody, content_type = PROBLEM_JSON),
     ),
 )]

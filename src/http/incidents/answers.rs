@@ -132,6 +132,7 @@ impl From<StoreError> for Problem {
                 Self::database_unavailable("the database does not answer at the moment; nothing was acknowledged")
             }
             StoreError::Busy => Self::database_unavailable("others keep the same locked; try again"),
+            StoreError::Full => Self::too_many_open(),
             StoreError::Conflict => Self::database_unavailable("others changed the same at the same time; try again"),
             StoreError::Fault(cause) => Self::internal(&cause),
         }

@@ -6,7 +6,7 @@ use super::super::problem::{PROBLEM_JSON, Problem, ProblemBody};
 use super::group::GroupBy;
 use super::{DEDUP_KEY_MAX, title};
 use crate::incidents::{Event, EventAction, Received, digest_of};
-use crate::store::Severity;
+use crate::store::{Severity, StoreError};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -126,8 +126,16 @@ pub(in crate::http) async fn alertmanager(
         GroupBy::Group => vec![notification.event()?],
     };
     let mut results = Vec::with_capacity(events.len());
+    let mut full = false;
     for event in events {
-        let received = incidents.receive(&key, event).await?;
+        let received = match incidents.receive(&key, event).await {
+            // Those behind it may be about incidents that are open, or over.
+            Err(StoreError::Full) => {
+                full = true;
+                continue;
+            }
+            received => received?,
+        };
         let action = received.word();
         match received {
             Received::UnknownKey => return Err(Problem::unauthenticated()),
@@ -135,6 +143,9 @@ pub(in crate::http) async fn alertmanager(
                 results.push(AlertOutcome { dedup_key, action });
             }
         }
+    }
+    if full {
+        return Err(Problem::too_many_open_now());
     }
     Ok((StatusCode::ACCEPTED, Json(NotificationOutcome { results })))
 }

@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod group;
+mod refused;
 
 pub(super) use alertmanager::{__path_alertmanager, alertmanager};
 
@@ -16,7 +17,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
+use refused::NotEnqueued;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -95,51 +97,6 @@ pub(super) struct Enqueued {
     action: &'static str,
 }
 
-/// An event was not taken, in `PagerDuty`'s form
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct NotEnqueued {
-    #[schema(example = "invalid event")]
-    status: &'static str,
-    message: String,
-    errors: Vec<String>,
-    #[serde(skip)]
-    code: StatusCode,
-    #[serde(skip)]
-    retry_after: Option<u64>,
-}
-
-impl NotEnqueued {
-    fn invalid(error: impl Into<String>) -> Self {
-        let message = "Event object is invalid".to_owned();
-        Self {
-            status: "invalid event",
-            message,
-            errors: vec![error.into()],
-            code: StatusCode::BAD_REQUEST,
-            retry_after: None,
-        }
-    }
-
-    /// A problem in the form of this door.
-    fn of(problem: &Problem) -> Self {
-        let (code, detail, retry_after_ms) = problem.parts();
-        let status = if code.is_server_error() { "unavailable" } else { "invalid event" };
-        let retry_after = retry_after_ms.map(|ms| ms.div_ceil(1_000));
-        Self { status, message: detail.to_owned(), errors: vec![detail.to_owned()], code, retry_after }
-    }
-}
-
-impl IntoResponse for NotEnqueued {
-    fn into_response(self) -> Response {
-        let (code, retry_after) = (self.code, self.retry_after);
-        let mut response = (code, Json(self)).into_response();
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
-}
-
 /// Post an event as to `PagerDuty`
 ///
 /// An event of which nothing follows is taken too: `action` is `ignored`.
@@ -150,7 +107,7 @@ impl IntoResponse for NotEnqueued {
         (status = 202, description = "It is kept", body = Enqueued),
         (status = 400, description = "It is no event, or the key is not known", body = NotEnqueued),
         (status = 413, description = "It has more than 512 KB", body = NotEnqueued),
-        (status = 429, description = "Too many; `Retry-After` says when to try again", body = NotEnqueued),
+        (status = 429, description = "Too many requests, or too many incidents of the service are open; `Retry-After` says when to try again", body = NotEnqueued),
         (status = 503, description = "It cannot be kept now; `Retry-After` says when to try again", body = NotEnqueued),
     ),
 )]
@@ -162,14 +119,14 @@ pub(super) async fn enqueue(
     let text = body.text().map_err(|problem| NotEnqueued::of(&problem))?;
     if text.len() > EVENT_BYTES_MAX {
         let detail = format!("an event has at most {EVENT_BYTES_MAX} bytes");
-        return Err(NotEnqueued { code: StatusCode::PAYLOAD_TOO_LARGE, ..NotEnqueued::invalid(detail) });
+        return Err(NotEnqueued::too_large(detail));
     }
     let parsed = super::input::parse::<EnqueueBody<'_>>(text, api.limits);
     let body = parsed.map_err(|refusal| NotEnqueued::invalid(refusal.detail))?;
     let (key, event) = body.checked().map_err(NotEnqueued::invalid)?;
     let incidents = api.incidents().map_err(|problem| NotEnqueued::of(&problem))?;
     let received = incidents.receive(&key, event).await;
-    let received = received.map_err(|error| NotEnqueued::of(&Problem::from(error)))?;
+    let received = received.map_err(NotEnqueued::because)?;
     let action = received.word();
     let dedup_key = match received {
         Received::UnknownKey => return Err(NotEnqueued::invalid("'routing_key' is the key of no service")),
@@ -248,10 +205,8 @@ pub(super) async fn count(State(api): State<Api>, request: Request, next: Next) 
     }
     let is_pager_duty = request.uri().path() == "/v2/enqueue";
     let mut response = if is_pager_duty {
-        let message = "Requests for this service are arriving too quickly.".to_owned();
-        let (status, code) = ("throttle exceeded", StatusCode::TOO_MANY_REQUESTS);
-        NotEnqueued { status, code, ..NotEnqueued { message, ..NotEnqueued::invalid("Enhance Your Calm.") } }
-            .into_response()
+        let message = "Requests for this service are arriving too quickly.";
+        NotEnqueued::throttled(message, "Enhance Your Calm.", None).into_response()
     } else {
         Problem::from(StoreError::Conflict).into_response()
     };

@@ -27,6 +27,9 @@ const NAME_MAX: usize = 255;
 /// Longest target, in seconds: 30 days.
 const ACK_TARGET_MAX_SECS: i64 = 2_592_000;
 
+/// Most open incidents that a service may ask for.
+const OPEN_MAX: i64 = 1_000_000;
+
 /// A service
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Service)]
@@ -42,6 +45,8 @@ pub(super) struct ServiceInfo {
     team: Option<String>,
     /// In how many seconds somebody should take care of what happens to it; `null`: as the server's setting says
     ack_target_secs: Option<i64>,
+    /// How many of its incidents may be open at once; `null`: as the server's setting says
+    max_open: Option<i64>,
     /// When it was made
     created_at: String,
 }
@@ -54,6 +59,7 @@ impl From<Service> for ServiceInfo {
             maintenance_until: service.maintenance_until.map(show),
             team: service.team,
             ack_target_secs: service.ack_target_secs,
+            max_open: service.max_open,
             created_at: show(service.created_at),
         }
     }
@@ -95,6 +101,8 @@ pub(super) struct CreateService {
     team: Option<String>,
     /// In how many seconds somebody should take care of what happens to it; as the server's setting says unless given
     ack_target_secs: Option<i64>,
+    /// How many of its incidents may be open at once, 1 to 1,000,000; as the server's setting says unless given
+    max_open: Option<i64>,
 }
 
 /// How a service should be
@@ -109,6 +117,8 @@ pub(super) struct ChangeService {
     team: Option<String>,
     /// In how many seconds somebody should take care of what happens to it; as the server's setting says when it is not there
     ack_target_secs: Option<i64>,
+    /// How many of its incidents may be open at once, 1 to 1,000,000; as the server's setting says when it is not there
+    max_open: Option<i64>,
 }
 
 /// List services
@@ -138,13 +148,13 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn create(State(api): State<Api>, body: JsonText) -> Result<(StatusCode, Json<ServiceInfo>), Problem> {
-    let CreateService { slug, name, team, ack_target_secs } = parse(body.text()?, api.limits)?;
+    let CreateService { slug, name, team, ack_target_secs, max_open } = parse(body.text()?, api.limits)?;
     check_name("slug", &slug)?;
-    check_affairs(team.as_deref(), ack_target_secs)?;
+    check_affairs(team.as_deref(), ack_target_secs, max_open)?;
     let name = name.unwrap_or_else(|| slug.clone());
     check_text("name", &name, NAME_MAX)?;
     let (id, created_at) = (Uuid::now_v7(), unix_micros());
-    let service = Service { id, slug, name, maintenance_until: None, team, ack_target_secs, created_at };
+    let service = Service { id, slug, name, maintenance_until: None, team, ack_target_secs, max_open, created_at };
     if !api.incidents()?.store().services.create_service(service.clone()).await? {
         return Err(Problem::taken("there is a service with this slug"));
     }
@@ -181,11 +191,11 @@ pub(super) async fn change(
     Path(slug): Path<String>,
     body: JsonText,
 ) -> Result<Json<ServiceInfo>, Problem> {
-    let ChangeService { name, maintenance_until, team, ack_target_secs } = parse(body.text()?, api.limits)?;
+    let ChangeService { name, maintenance_until, team, ack_target_secs, max_open } = parse(body.text()?, api.limits)?;
     check_text("name", &name, NAME_MAX)?;
     let maintenance_until = maintenance_until.map(|text| read_time("maintenance_until", &text)).transpose()?;
-    check_affairs(team.as_deref(), ack_target_secs)?;
-    let service = Service { name, maintenance_until, team, ack_target_secs, ..api.service(slug).await? };
+    check_affairs(team.as_deref(), ack_target_secs, max_open)?;
+    let service = Service { name, maintenance_until, team, ack_target_secs, max_open, ..api.service(slug).await? };
     if !api.incidents()?.change_service(service.clone()).await? {
         return Err(no_service());
     }
@@ -228,14 +238,16 @@ fn check_name(field: &str, name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_affairs(team: Option<&str>, ack_target_secs: Option<i64>) -> Result<(), Problem> {
+fn check_affairs(team: Option<&str>, ack_target_secs: Option<i64>, max_open: Option<i64>) -> Result<(), Problem> {
     team.map_or(Ok(()), |team| check_name("team", team))?;
-    match ack_target_secs {
-        Some(seconds) if !(1..=ACK_TARGET_MAX_SECS).contains(&seconds) => {
-            Err(Problem::bad_request(format!("\"ack_target_secs\" is a number from 1 to {ACK_TARGET_MAX_SECS}")))
+    for (field, value, most) in
+        [("ack_target_secs", ack_target_secs, ACK_TARGET_MAX_SECS), ("max_open", max_open, OPEN_MAX)]
+    {
+        if value.is_some_and(|value| !(1..=most).contains(&value)) {
+            return Err(Problem::bad_request(format!("\"{field}\" is a number from 1 to {most}")));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// What cannot be a slug is not looked for.

@@ -10,22 +10,24 @@ use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-const OPEN: &str = "WITH s AS (SELECT id, maintenance_until FROM services WHERE slug = $2) \
+const OPEN: &str = "WITH s AS (SELECT id, maintenance_until, coalesce(max_open, $9) AS max_open FROM services WHERE slug = $2) \
      INSERT INTO incidents (id, service_id, dedup_key, status, severity, title, details, assignee, seq, trigger_count, \
      opened_at, last_event_at, wakes_at, previous_id) \
      SELECT $1, s.id, $3, CASE WHEN s.maintenance_until > $8 THEN 'suppressed' ELSE 'triggered' END, $4, $5, $6, $7, 1, 1, \
      $8, $8, CASE WHEN s.maintenance_until > $8 THEN s.maintenance_until END, \
      (SELECT p.id FROM incidents p WHERE p.service_id = s.id AND p.dedup_key = $3 ORDER BY p.opened_at DESC LIMIT 1) \
-     FROM s ON CONFLICT (service_id, dedup_key) WHERE status <> 'resolved' DO NOTHING";
+     FROM s WHERE (SELECT count(*) FROM (SELECT FROM incidents i WHERE i.service_id = s.id AND i.status <> 'resolved' \
+     LIMIT s.max_open) one) < s.max_open ON CONFLICT (service_id, dedup_key) WHERE status <> 'resolved' DO NOTHING";
 
 impl Postgres {
     pub(super) fn create_incident(&self, new: NewIncident, once: Option<Once>) -> Answer<'_, Created> {
-        Box::pin(self.run(Interactive, "create incident", move |client| Box::pin(create(client, new, once))))
+        let most = self.open_max;
+        Box::pin(self.run(Interactive, "create incident", move |client| Box::pin(create(client, new, once, most))))
     }
 }
 
 /// A request that comes a second time while the first is under way waits for it: for its row of `idempotency_keys`.
-async fn create(client: &mut Object, new: NewIncident, once: Option<Once>) -> Result<Created, StoreError> {
+async fn create(client: &mut Object, new: NewIncident, once: Option<Once>, most: i64) -> Result<Created, StoreError> {
     let transaction = client.build_transaction().start().await.map_err(connect::error)?;
     bound(&transaction).await?;
     if let Some(once) = &once
@@ -34,7 +36,7 @@ async fn create(client: &mut Object, new: NewIncident, once: Option<Once>) -> Re
         return Ok(before);
     }
     let severity = new.severity.as_str();
-    let params: [Param<'_>; 8] = [
+    let params: [Param<'_>; 9] = [
         (&new.id, Type::UUID),
         (&new.service, Type::TEXT),
         (&new.dedup_key, Type::TEXT),
@@ -43,9 +45,10 @@ async fn create(client: &mut Object, new: NewIncident, once: Option<Once>) -> Re
         (&new.details, Type::TEXT),
         (&new.assignee, Type::TEXT),
         (&new.now, Type::INT8),
+        (&most, Type::INT8),
     ];
     if transaction.execute_typed(OPEN, &params).await.map_err(connect::error)? == 0 {
-        return in_the_way(&transaction, &new).await;
+        return in_the_way(&transaction, &new, most).await;
     }
     let sql = format!("SELECT {INCIDENT} FROM incidents i JOIN services s ON s.id = i.service_id WHERE i.id = $1");
     let row = transaction.query_typed_one(&sql, &[(&new.id, Type::UUID)]).await.map_err(connect::error)?;
@@ -91,13 +94,18 @@ async fn remember(tx: &Transaction<'_>, once: &Once, new: &NewIncident) -> Resul
 }
 
 /// Why no incident was opened.
-async fn in_the_way(transaction: &Transaction<'_>, new: &NewIncident) -> Result<Created, StoreError> {
-    let sql = "SELECT i.id FROM services s LEFT JOIN incidents i ON i.service_id = s.id AND i.dedup_key = $2 \
+async fn in_the_way(transaction: &Transaction<'_>, new: &NewIncident, most: i64) -> Result<Created, StoreError> {
+    let sql = "SELECT i.id, (SELECT count(*) FROM incidents o WHERE o.service_id = s.id AND o.status <> 'resolved') \
+               >= coalesce(s.max_open, $3) FROM services s LEFT JOIN incidents i ON i.service_id = s.id AND i.dedup_key = $2 \
                AND i.status <> 'resolved' WHERE s.slug = $1";
-    let params: [Param<'_>; 2] = [(&new.service, Type::TEXT), (&new.dedup_key, Type::TEXT)];
-    match transaction.query_typed_opt(sql, &params).await.map_err(connect::error)? {
-        None => Ok(Created::NoService),
-        // It was there a moment ago; whoever asks again opens a new one.
-        Some(row) => get::<Option<Uuid>>(&row, 0)?.map(Created::Open).ok_or(StoreError::Conflict),
+    let params: [Param<'_>; 3] = [(&new.service, Type::TEXT), (&new.dedup_key, Type::TEXT), (&most, Type::INT8)];
+    let Some(row) = transaction.query_typed_opt(sql, &params).await.map_err(connect::error)? else {
+        return Ok(Created::NoService);
+    };
+    match (get::<Option<Uuid>>(&row, 0)?, get::<bool>(&row, 1)?) {
+        (Some(open), _) => Ok(Created::Open(open)),
+        (None, true) => Err(StoreError::Full),
+        // What was in the way is there no longer; whoever asks again opens a new one.
+        (None, false) => Err(StoreError::Conflict),
     }
 }

@@ -4,6 +4,9 @@
 //! decides who of several was first, and the others count up. Whoever meets an incident that somebody is about to resolve
 //! waits, and opens a new one then.
 //!
+//! No more incidents of a service are opened than may be open, as far as the statement knows: it counts what was committed when it
+//! began, so statements that begin at the same time may each open as many as there was room for. The next one sees them all.
+//!
 //! A statement locks the incidents of several keys. So that two of them never wait for each other, it has its lane to itself,
 //! in the whole cluster, and keys are dealt to lanes ([`super::lanes`]).
 
@@ -27,7 +30,8 @@ const ROW_WAIT_ALONE: &str = "500ms";
 
 /// One array for each column of the events: $1 digest of the key, $2 id if it is new, $3 dedup key, $4 severity, $5 title, $6 details,
 /// $7 when, $8 when as events carry it, $9 details as events carry them. $10 parts of the outbox, $11 and $12 the lane's lock,
-/// $13 and $14 for how long it may wait for the lane and for each incident; what waits reads it when it begins to wait.
+/// $13 and $14 for how long it may wait for the lane and for each incident; what waits reads it when it begins to wait. $15 most open
+/// incidents of a service that does not say.
 ///
 /// `nth` of `times` events of the same key share the row that they count up. A number is drawn only where an incident is
 /// opened, so that they have few gaps.
@@ -41,6 +45,7 @@ WITH bounds AS MATERIALIZED (
 ), e AS MATERIALIZED (
     SELECT e.ord, e.id, e.dedup_key, e.severity, e.title, e.details, e.at, e.shown_at, e.short,
         k.id AS key_id, k.name AS key_name, s.id AS service_id, s.slug, s.maintenance_until,
+        coalesce(s.max_open, $15) AS max_open,
         row_number() OVER (PARTITION BY s.id, e.dedup_key ORDER BY e.ord) AS nth,
         count(*) OVER same AS times, max(e.at) OVER same AS last_at
     FROM lane, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -54,6 +59,14 @@ WITH bounds AS MATERIALIZED (
     FROM e
     WHERE e.nth = 1 AND i.service_id = e.service_id AND i.dedup_key = e.dedup_key AND i.status <> 'resolved'
     RETURNING i.service_id, i.dedup_key, i.id, i.number, i.status, i.severity, i.title, i.seq, i.trigger_count, i.previous_id
+), fresh AS (
+    SELECT e.*, row_number() OVER (PARTITION BY e.service_id ORDER BY e.ord) AS place FROM e
+    WHERE e.nth = 1 AND NOT EXISTS
+        (SELECT FROM again WHERE again.service_id = e.service_id AND again.dedup_key = e.dedup_key)
+), room AS MATERIALIZED (
+    SELECT f.service_id, f.max_open - here.n AS places FROM (SELECT DISTINCT service_id, max_open FROM fresh) f,
+    LATERAL (SELECT count(*) AS n FROM (SELECT FROM incidents i
+        WHERE i.service_id = f.service_id AND i.status <> 'resolved' LIMIT f.max_open) one) here
 ), opened AS (
     INSERT INTO incidents AS i (id, service_id, dedup_key, status, severity, title, details, seq, trigger_count,
         opened_at, last_event_at, wakes_at, previous_id)
@@ -62,9 +75,7 @@ WITH bounds AS MATERIALIZED (
         CASE WHEN e.maintenance_until > e.at THEN e.maintenance_until END,
         (SELECT p.id FROM incidents p WHERE p.service_id = e.service_id AND p.dedup_key = e.dedup_key
          ORDER BY p.opened_at DESC LIMIT 1)
-    FROM e
-    WHERE e.nth = 1 AND NOT EXISTS
-        (SELECT FROM again WHERE again.service_id = e.service_id AND again.dedup_key = e.dedup_key)
+    FROM fresh e JOIN room ON room.service_id = e.service_id AND e.place <= room.places
     ORDER BY e.ord
     ON CONFLICT (service_id, dedup_key) WHERE status <> 'resolved'
     DO UPDATE SET seq = i.seq + excluded.seq, trigger_count = i.trigger_count + excluded.trigger_count,
@@ -94,15 +105,19 @@ WITH bounds AS MATERIALIZED (
     INSERT INTO outbox (part, incident_id, seq, created_at)
     SELECT (get_byte(uuid_send(t.id), 15) % $10)::int2, t.id, t.seq, t.at FROM told t ORDER BY t.ord
 )
-SELECT t.ord, t.id, t.number, t.status, t.seq FROM told t
+SELECT e.ord, t.id, t.number, t.status, t.seq FROM e LEFT JOIN told t ON t.ord = e.ord
 "#;
 
-/// Takes up events of one lane, in their order. `None` for one whose integration key is not known.
+/// What became of an event: nothing when its integration key is not known.
+pub(super) type Taken = Result<Option<Ingested>, StoreError>;
+
+/// Takes up events of one lane, in their order. `most` incidents of a service may be open that does not say itself.
 pub(super) async fn ingest(
     client: &tokio_postgres::Client,
     triggers: &[Trigger],
     lane: i32,
-) -> Result<Vec<Option<Ingested>>, StoreError> {
+    most: i64,
+) -> Result<Vec<Taken>, StoreError> {
     let digests: Vec<&[u8]> = triggers.iter().map(|trigger| &trigger.key[..]).collect();
     let ids: Vec<_> = triggers.iter().map(|trigger| trigger.id).collect();
     let dedup_keys: Vec<_> = triggers.iter().map(|trigger| trigger.dedup_key.as_str()).collect();
@@ -115,7 +130,7 @@ pub(super) async fn ingest(
     let short: Vec<_> = details.iter().map(|details| details.filter(is_short)).collect();
     let parts = i32::from(OUTBOX_PARTS);
     let row_wait = if triggers.len() > 1 { ROW_WAIT } else { ROW_WAIT_ALONE };
-    let params: [Param<'_>; 14] = [
+    let params: [Param<'_>; 15] = [
         (&digests, Type::BYTEA_ARRAY),
         (&ids, Type::UUID_ARRAY),
         (&dedup_keys, Type::TEXT_ARRAY),
@@ -130,14 +145,20 @@ pub(super) async fn ingest(
         (&lane, Type::INT4),
         (&LANE_WAIT, Type::TEXT),
         (&row_wait, Type::TEXT),
+        (&most, Type::INT8),
     ];
     let rows = client.query_typed(INGEST, &params).await.map_err(connect::error)?;
-    let mut taken = vec![None; triggers.len()];
+    let mut taken: Vec<Taken> = triggers.iter().map(|_| Ok(None)).collect();
     for row in &rows {
-        let (id, number, seq) = (get(row, 1)?, get(row, 2)?, get(row, 4)?);
         let place = usize::try_from(get::<i64>(row, 0)? - 1).ok().and_then(|at| taken.get_mut(at));
         let place = place.ok_or_else(|| StoreError::Fault("an answer about no event".into()))?;
-        *place = Some(Ingested { id, number, status: status(get(row, 3)?)?, seq });
+        *place = match get::<Option<_>>(row, 1)? {
+            None => Err(StoreError::Full),
+            Some(id) => {
+                let (number, status, seq) = (get(row, 2)?, status(get(row, 3)?)?, get(row, 4)?);
+                Ok(Some(Ingested { id, number, status, seq }))
+            }
+        };
     }
     Ok(taken)
 }

@@ -3,7 +3,7 @@
 //! A key always has the same lane, so its events keep their order. An event that comes alone waits for nobody.
 
 use super::Postgres;
-use super::ingest::ingest;
+use super::ingest::{Taken, ingest};
 use crate::lifecycle::{self, Lifecycle};
 use crate::metrics::PoolShare::Interactive;
 use crate::store::{Answer, Ingested, StoreError, Trigger};
@@ -91,7 +91,7 @@ impl Postgres {
             waiting.into_iter().map(|event| (event.trigger, (event.since, event.answer))).unzip();
         let triggers: Arc<[Trigger]> = triggers.into();
         match self.ingest_all(lane, Arc::clone(&triggers)).await {
-            Ok(taken) => answers.into_iter().zip(taken).for_each(|((_, answer), taken)| drop(answer.send(Ok(taken)))),
+            Ok(taken) => answers.into_iter().zip(taken).for_each(|((_, answer), taken)| drop(answer.send(taken))),
             Err(StoreError::Fault(_) | StoreError::Conflict | StoreError::Busy) if triggers.len() > 1 => {
                 Box::pin(self.take_up_singly(lane, answers.into_iter().zip(triggers.iter()))).await;
             }
@@ -114,20 +114,28 @@ impl Postgres {
                 Some(error) => Err(StoreError::clone(error)),
                 None if since + patience < lifecycle::now() => Err(self.gate.refuse(Interactive)),
                 None if locked.contains(&about) => Err(StoreError::Busy),
-                None => self.ingest_all(lane, Arc::new([trigger.clone()])).await,
+                None => {
+                    let taken = self.ingest_all(lane, Arc::new([trigger.clone()])).await;
+                    taken.and_then(|mut taken| taken.pop().unwrap_or(Ok(None)))
+                }
             };
             match &outcome {
                 Err(StoreError::Busy) => drop(locked.insert(about)),
                 Err(error @ (StoreError::Timeout(_) | StoreError::Unavailable(_))) => away = Some(error.clone()),
                 _ => {}
             }
-            let _gone = answer.send(outcome.map(|mut taken| taken.pop().flatten()));
+            let _gone = answer.send(outcome);
         }
     }
 
-    async fn ingest_all(&self, lane: i32, triggers: Arc<[Trigger]>) -> Result<Vec<Option<Ingested>>, StoreError> {
-        self.run(Interactive, "ingest", move |client| Box::pin(async move { ingest(client, &triggers, lane).await }))
-            .await
+    async fn ingest_all(&self, lane: i32, triggers: Arc<[Trigger]>) -> Result<Vec<Taken>, StoreError> {
+        let most = self.open_max;
+        let taken = self.run(Interactive, "ingest", move |client| {
+            Box::pin(async move { ingest(client, &triggers, lane, most).await })
+        });
+        let taken = taken.await?;
+        taken.iter().filter(|taken| matches!(taken, Err(StoreError::Full))).for_each(|_| self.gate.found_full());
+        Ok(taken)
     }
 }
 

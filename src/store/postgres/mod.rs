@@ -48,6 +48,8 @@ pub(super) struct Postgres {
     canceller: Canceller,
     stats: Arc<DatabaseStats>,
     min: usize,
+    /// Most open incidents of a service that does not say.
+    open_max: i64,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -80,8 +82,8 @@ impl Postgres {
             .map_err(|error| StoreError::Fault(error.to_string()))?;
         let gate = Gate::new(settings, stats);
         let (lanes, queues) = Lanes::new(settings.db_pool_queue);
-        let postgres =
-            Arc::new(Self { pool, gate, lanes, canceller, stats: Arc::clone(stats), min: settings.db_pool_min });
+        let (stats, min, open_max) = (Arc::clone(stats), settings.db_pool_min, i64::from(settings.max_open_incidents));
+        let postgres = Arc::new(Self { pool, gate, lanes, canceller, stats, min, open_max });
         postgres.open_lanes(queues, lifecycle);
         Ok(postgres)
     }

@@ -45,7 +45,7 @@ fn severity(word: &str) -> Result<Severity, StoreError> {
     Severity::parse(word).ok_or_else(|| StoreError::Fault(format!("no severity {word:?}")))
 }
 
-/// Columns `id, slug, name, maintenance_until, created_at, team, ack_target_secs`.
+/// Columns `id, slug, name, maintenance_until, created_at, team, ack_target_secs, max_open`.
 pub(super) fn service(row: &Row) -> Result<Service, StoreError> {
     Ok(Service {
         id: get(row, 0)?,
@@ -55,6 +55,7 @@ pub(super) fn service(row: &Row) -> Result<Service, StoreError> {
         created_at: get(row, 4)?,
         team: get(row, 5)?,
         ack_target_secs: get(row, 6)?,
+        max_open: get(row, 7)?,
     })
 }
 

@@ -8,16 +8,18 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-const SERVICE: &str = "SELECT id, slug, name, maintenance_until, created_at, team, ack_target_secs FROM services";
+const SERVICE: &str = "SELECT id, slug, name, maintenance_until, created_at, team, ack_target_secs, \
+     max_open FROM services";
 
 impl ServiceStore for Postgres {
     fn create_service(&self, service: Service) -> Answer<'_, bool> {
-        let sql = "INSERT INTO services (id, slug, name, maintenance_until, created_at, team, ack_target_secs) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (slug) DO NOTHING";
+        let sql = "INSERT INTO services (id, slug, name, maintenance_until, created_at, team, ack_target_secs, max_open) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (slug) DO NOTHING";
         Box::pin(self.run(Interactive, "create service", move |client| {
             Box::pin(async move {
-                let Service { id, slug, name, maintenance_until, team, ack_target_secs, created_at } = &service;
-                let params: [super::Param<'_>; 7] = [
+                let Service { id, slug, name, maintenance_until, team, ack_target_secs, max_open, created_at } =
+                    &service;
+                let params: [super::Param<'_>; 8] = [
                     (id, Type::UUID),
                     (slug, Type::TEXT),
                     (name, Type::TEXT),
@@ -25,6 +27,7 @@ impl ServiceStore for Postgres {
                     (created_at, Type::INT8),
                     (team, Type::TEXT),
                     (ack_target_secs, Type::INT8),
+                    (max_open, Type::INT8),
                 ];
                 Ok(client.execute_typed(sql, &params).await.map_err(connect::error)? == 1)
             })
@@ -55,18 +58,19 @@ impl ServiceStore for Postgres {
 
     fn change_service(&self, service: Service) -> Answer<'_, bool> {
         let sql = "WITH changed AS (UPDATE services SET name = $2, maintenance_until = $3, team = $4, \
-                   ack_target_secs = $5 WHERE slug = $1 RETURNING id), \
+                   ack_target_secs = $5, max_open = $6 WHERE slug = $1 RETURNING id), \
                    woken AS (UPDATE incidents SET wakes_at = coalesce($3, 0) FROM changed \
                    WHERE service_id = changed.id AND status = 'suppressed') SELECT count(*) FROM changed";
         Box::pin(self.run(Interactive, "change service", move |client| {
             Box::pin(async move {
-                let Service { slug, name, maintenance_until, team, ack_target_secs, .. } = &service;
-                let params: [super::Param<'_>; 5] = [
+                let Service { slug, name, maintenance_until, team, ack_target_secs, max_open, .. } = &service;
+                let params: [super::Param<'_>; 6] = [
                     (slug, Type::TEXT),
                     (name, Type::TEXT),
                     (maintenance_until, Type::INT8),
                     (team, Type::TEXT),
                     (ack_target_secs, Type::INT8),
+                    (max_open, Type::INT8),
                 ];
                 let row = client.query_typed_one(sql, &params).await.map_err(connect::error)?;
                 Ok(get::<i64>(&row, 0)? == 1)

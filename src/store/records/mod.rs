@@ -107,6 +107,8 @@ pub struct Service {
     pub team: Option<String>,
     /// In how many seconds somebody should take care of what happens to it, if that is its own affair.
     pub ack_target_secs: Option<i64>,
+    /// How many of its incidents may be open at once; as the setting says when nothing is here.
+    pub max_open: Option<i64>,
     /// When it was made.
     pub created_at: i64,
 }

@@ -11,7 +11,8 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use serde_json::json;
 use uuid::Uuid;
 
-pub(super) fn ingest(tx: &Transaction<'_>, trigger: Trigger) -> Result<Option<Ingested>, StoreError> {
+/// `most` incidents of a service may be open that does not say itself; one more is an error, which undoes the transaction.
+pub(super) fn ingest(tx: &Transaction<'_>, trigger: Trigger, most: i64) -> Result<Option<Ingested>, StoreError> {
     let sql = "SELECT k.id, k.name, s.id, s.slug FROM integration_keys k JOIN services s ON s.id = k.service_id \
                WHERE k.digest = ?1 AND k.revoked_at IS NULL";
     let key = tx.query_row(sql, [trigger.key], |row| {
@@ -25,7 +26,7 @@ pub(super) fn ingest(tx: &Transaction<'_>, trigger: Trigger) -> Result<Option<In
         None => {
             let Trigger { id, dedup_key, severity, title, details, now, .. } = trigger;
             let new = NewIncident { id, service, dedup_key, severity, title, details, assignee: None, actor, now };
-            let incident = insert(tx, &new)?.ok_or(StoreError::Conflict)?;
+            let incident = insert(tx, &new, most)?.ok_or(StoreError::Conflict)?;
             say(tx, &opening(&incident, &new)?)?;
             incident
         }
@@ -51,10 +52,12 @@ fn happen_again(tx: &Transaction<'_>, open: Incident, actor: &Actor, now: i64) -
 }
 
 /// Opens an incident, unless one with its key is open or there is no such service.
-fn insert(tx: &Transaction<'_>, new: &NewIncident) -> Result<Option<Incident>, StoreError> {
-    let sql = "SELECT id, maintenance_until FROM services WHERE slug = ?1";
-    let service = tx.query_row(sql, [&new.service], |row| Ok::<(Uuid, Option<i64>), _>((row.get(0)?, row.get(1)?)));
-    let Some((service, maintenance)) = service.optional().map_err(error)? else { return Ok(None) };
+fn insert(tx: &Transaction<'_>, new: &NewIncident, most: i64) -> Result<Option<Incident>, StoreError> {
+    let sql = "SELECT id, maintenance_until, coalesce(max_open, ?2) FROM services WHERE slug = ?1";
+    let service = tx.query_row(sql, (&new.service, most), |row| {
+        Ok::<(Uuid, Option<i64>, i64), _>((row.get(0)?, row.get(1)?, row.get(2)?))
+    });
+    let Some((service, maintenance, most)) = service.optional().map_err(error)? else { return Ok(None) };
     let previous = newest_of_key(tx, service, &new.dedup_key)?.map(|last| last.id);
     let wakes_at = maintenance.filter(|until| *until > new.now);
     let status = if wakes_at.is_some() { Status::Suppressed } else { Status::Triggered };
@@ -81,16 +84,31 @@ fn insert(tx: &Transaction<'_>, new: &NewIncident) -> Result<Option<Incident>, S
     if made.map_err(error)? == 0 {
         return Ok(None);
     }
+    check_open(tx, service, most)?;
     find_incident(tx, "i.id = ?1", [new.id])
 }
 
-pub(super) fn create(tx: &Transaction<'_>, new: &NewIncident, once: Option<&Once>) -> Result<Created, StoreError> {
+/// Whether no more incidents of a service are open than may be, with the one that was just opened.
+fn check_open(tx: &Transaction<'_>, service: Uuid, most: i64) -> Result<(), StoreError> {
+    let sql =
+        "SELECT count(*) FROM (SELECT 1 FROM incidents WHERE service_id = ?1 AND status <> 'resolved' LIMIT ?2 + 1)";
+    let mut statement = tx.prepare_cached(sql).map_err(error)?;
+    let open: i64 = statement.query_row((service, most), |row| row.get(0)).map_err(error)?;
+    if open > most { Err(StoreError::Full) } else { Ok(()) }
+}
+
+pub(super) fn create(
+    tx: &Transaction<'_>,
+    new: &NewIncident,
+    once: Option<&Once>,
+    most: i64,
+) -> Result<Created, StoreError> {
     if let Some(once) = once
         && let Some(before) = remembered(tx, once, new.now)?
     {
         return Ok(before);
     }
-    let Some(incident) = insert(tx, new)? else { return in_the_way(tx, new) };
+    let Some(incident) = insert(tx, new, most)? else { return in_the_way(tx, new) };
     say(tx, &opening(&incident, new)?)?;
     if let Some(once) = once {
         let sql = "INSERT INTO idempotency_keys (principal, key, digest, incident_id, answer, expires_at) \

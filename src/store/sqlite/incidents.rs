@@ -12,11 +12,13 @@ use uuid::Uuid;
 
 impl IncidentStore for Sqlite {
     fn ingest(&self, trigger: Trigger) -> Answer<'_, Option<Ingested>> {
-        Box::pin(self.write(Interactive, "ingest", move |tx| changing::ingest(tx, trigger)))
+        let most = self.open_max;
+        Box::pin(self.write(Interactive, "ingest", move |tx| changing::ingest(tx, trigger, most)))
     }
 
     fn create(&self, new: NewIncident, once: Option<Once>) -> Answer<'_, Created> {
-        Box::pin(self.write(Interactive, "create incident", move |tx| changing::create(tx, &new, once.as_ref())))
+        let most = self.open_max;
+        Box::pin(self.write(Interactive, "create incident", move |tx| changing::create(tx, &new, once.as_ref(), most)))
     }
 
     fn change(&self, which: Which, isolation: Isolation, decide: Decide) -> Answer<'_, Transitioned> {

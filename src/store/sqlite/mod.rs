@@ -38,6 +38,8 @@ pub(super) struct Sqlite {
     /// Nothing once it is closed.
     threads: Mutex<Option<Threads>>,
     turn: AtomicUsize,
+    /// Most open incidents of a service that does not say.
+    open_max: i64,
 }
 
 struct Threads {
@@ -81,7 +83,8 @@ impl Sqlite {
         let readers = (0..READERS).map(|_| start("database reader")).collect::<Result<_, _>>()?;
         stats.up.set(1);
         stats.connections.set(1 + READERS as u64);
-        Ok(Self { gate, threads: Mutex::new(Some(Threads { writer, readers })), turn: AtomicUsize::new(0) })
+        let (threads, turn) = (Mutex::new(Some(Threads { writer, readers })), AtomicUsize::new(0));
+        Ok(Self { gate, threads, turn, open_max: i64::from(settings.max_open_incidents) })
     }
 
     /// Lets the threads end once they have done what waits.

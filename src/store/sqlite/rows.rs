@@ -36,7 +36,7 @@ pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
     })
 }
 
-/// Columns `id, slug, name, maintenance_until, created_at, team, ack_target_secs`.
+/// Columns `id, slug, name, maintenance_until, created_at, team, ack_target_secs, max_open`.
 pub(super) fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
     Ok(Service {
         id: row.get(0)?,
@@ -46,6 +46,7 @@ pub(super) fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
         created_at: row.get(4)?,
         team: row.get(5)?,
         ack_target_secs: row.get(6)?,
+        max_open: row.get(7)?,
     })
 }
 

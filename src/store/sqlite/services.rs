@@ -7,15 +7,16 @@ use crate::store::{Answer, Deleted, IntegrationKey, KnownKey, NewKey, Service, S
 use rusqlite::{ErrorCode, OptionalExtension as _};
 use uuid::Uuid;
 
-const SERVICE: &str = "SELECT id, slug, name, maintenance_until, created_at, team, ack_target_secs FROM services";
+const SERVICE: &str = "SELECT id, slug, name, maintenance_until, created_at, team, ack_target_secs, \
+     max_open FROM services";
 
 impl ServiceStore for Sqlite {
     fn create_service(&self, service: Service) -> Answer<'_, bool> {
-        let sql = "INSERT INTO services (id, slug, name, maintenance_until, created_at, team, ack_target_secs) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (slug) DO NOTHING";
+        let sql = "INSERT INTO services (id, slug, name, maintenance_until, created_at, team, ack_target_secs, max_open) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (slug) DO NOTHING";
         Box::pin(self.write(Interactive, "create service", move |tx| {
-            let Service { id, slug, name, maintenance_until, team, ack_target_secs, created_at } = service;
-            let row = (id, slug, name, maintenance_until, created_at, team, ack_target_secs);
+            let Service { id, slug, name, maintenance_until, team, ack_target_secs, max_open, created_at } = service;
+            let row = (id, slug, name, maintenance_until, created_at, team, ack_target_secs, max_open);
             Ok(tx.execute(sql, row).map_err(error)? == 1)
         }))
     }
@@ -37,10 +38,11 @@ impl ServiceStore for Sqlite {
 
     fn change_service(&self, service: Service) -> Answer<'_, bool> {
         Box::pin(self.write(Interactive, "change service", move |tx| {
-            let sql = "UPDATE services SET name = ?2, maintenance_until = ?3, team = ?4, ack_target_secs = ?5 \
+            let sql = "UPDATE services SET name = ?2, maintenance_until = ?3, team = ?4, ack_target_secs = ?5, max_open = ?6 \
                        WHERE slug = ?1";
-            let Service { slug, name, maintenance_until, team, ack_target_secs, .. } = &service;
-            let changed = tx.execute(sql, (slug, name, maintenance_until, team, ack_target_secs)).map_err(error)?;
+            let Service { slug, name, maintenance_until, team, ack_target_secs, max_open, .. } = &service;
+            let values = (slug, name, maintenance_until, team, ack_target_secs, max_open);
+            let changed = tx.execute(sql, values).map_err(error)?;
             let sql = "UPDATE incidents SET wakes_at = coalesce(?2, 0) WHERE status = 'suppressed' \
                        AND service_id = (SELECT id FROM services WHERE slug = ?1)";
             tx.execute(sql, (&service.slug, service.maintenance_until)).map_err(error)?;

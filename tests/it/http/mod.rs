@@ -5,6 +5,7 @@ mod filters;
 mod groups;
 mod incidents;
 mod joins;
+mod open_limits;
 mod operators;
 mod page;
 mod publishing;

@@ -4,6 +4,7 @@
 mod figures;
 mod filters;
 mod incidents;
+mod limits;
 mod locks;
 mod outage;
 mod outbox;
@@ -126,6 +127,7 @@ pub(crate) fn service(slug: &str) -> Service {
         maintenance_until: None,
         team: None,
         ack_target_secs: None,
+        max_open: None,
         created_at: NOW,
     }
 }
