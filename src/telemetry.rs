@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// A sentence, when the filter is no filter or somebody logs already.
 pub fn start(settings: &LogSettings) -> Result<(), String> {
-    let filter = EnvFilter::builder().parse(&settings.log_filter).map_err(|error| format!("log: {error}"))?;
+    let filter =
+        EnvFilter::builder().parse(directives(&settings.log_filter)).map_err(|error| format!("log: {error}"))?;
     let is_terminal = stderr().is_terminal();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = match settings.log_format {
@@ -22,6 +23,15 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
     started.map_err(|error| error.to_string())?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault of the server")));
     Ok(())
+}
+
+/// The library that applies migrations says each step at `info`, with paths of the machine that built it; the store says itself
+/// what it did. A filter that names the library decides, and `off` is off.
+fn directives(filter: &str) -> String {
+    if filter == "off" || filter.contains("refinery") {
+        return filter.to_owned();
+    }
+    format!("refinery_core=warn,{filter}")
 }
 
 /// Keeps log lines that strangers can cause from filling the disk: so many a second, the others are counted.
@@ -68,6 +78,14 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn migrations_are_told_by_the_store_alone_unless_the_filter_names_the_library() {
+        assert_eq!(directives("info"), "refinery_core=warn,info");
+        assert_eq!(directives("refinery_core=debug,info"), "refinery_core=debug,info");
+        assert_eq!(directives("off"), "off");
+        assert!(EnvFilter::builder().parse(directives("info,roomcast=debug")).is_ok());
+    }
 
     #[test]
     fn so_many_lines_a_second_and_the_rest_is_counted() {

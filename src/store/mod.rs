@@ -152,7 +152,10 @@ impl Store {
                 Self::with(Arc::clone(&postgres), Door::Postgres(postgres))
             }
             Some(DatabasePlace::Sqlite(path)) => {
-                migrations::migrate_sqlite(&path)?;
+                let Migrated { applied, version } = migrations::migrate_sqlite(&path)?;
+                if !applied.is_empty() {
+                    tracing::info!(steps = applied.len(), version, "brought the schema up to date");
+                }
                 let sqlite = Arc::new(Sqlite::open(&path, settings, stats, lifecycle)?);
                 Self::with(Arc::clone(&sqlite), Door::Sqlite(sqlite))
             }

@@ -62,13 +62,14 @@ async fn five_hundred_cost_as_much_as_ten(board: Board) {
     let many = looks_with(&board, &mut streams, ROUNDS).await;
     assert!(many.abs_diff(ten) <= ten.div_ceil(10), "{ten} queries for ten, {many} for five hundred");
 
-    // Nobody holds a connection who only looks. What looks after the outbox is there for an instant now and then.
+    // Nobody holds a connection who only looks. What looks after the outbox and the timers is there for an instant now and then.
     let busy = async |share: PoolShare| {
         board.server.metric("roomcast_db_pool_busy", &format!("share=\"{}\"", share.label())).await
     };
     for _ in 0..20 {
-        assert_eq!((busy(PoolShare::Interactive).await, busy(PoolShare::Workers).await), (0, 0));
+        assert_eq!(busy(PoolShare::Interactive).await, 0);
     }
+    eventually!(busy(PoolShare::Workers).await == 0);
     eventually!(busy(PoolShare::Relay).await == 0);
     eventually!(board.server.open_sockets().await == 500);
 }
