@@ -1,6 +1,6 @@
 //! A server in the making.
 
-use super::{App, Mode, accept_rules, advertise, cannot_listen, ledger, summary, visitors};
+use super::{App, Mode, accept_rules, advertise, cannot_listen, ledger, memory, summary, visitors};
 use crate::adapter::{Adapter, Bus, Meeting};
 use crate::config::{ApiKey, Settings};
 use crate::http::ApiKeys;
@@ -84,9 +84,7 @@ impl Builder {
         let public = bind(settings.listen.listen, "--listen")?;
         let admin = bind(settings.listen.admin_listen, "--admin-listen")?;
         let metrics = Metrics::new(workers);
-        metrics.node().max_sockets.set(settings.limits.max_sockets as u64);
-        metrics.node().max_rooms.set(settings.limits.max_rooms as u64);
-        metrics.node().max_relayed.set(settings.redis.max_relayed as u64);
+        note_limits(&metrics, &settings);
         let tls = Tls::new(&settings.tls, metrics.node().clone()).map_err(anyhow::Error::msg)?;
         let access = {
             let (depth, open) = (settings.limits.max_json_depth, mode == Mode::Open);
@@ -144,4 +142,13 @@ fn keys_of(mode: Mode, keys: &[ApiKey], origins: &[String]) -> ApiKeys {
         Mode::Open => ApiKeys::open(origins),
         Mode::Authenticated => ApiKeys::new(keys),
     }
+}
+
+/// What metrics compare others with.
+fn note_limits(metrics: &Metrics, settings: &Settings) {
+    let node = metrics.node();
+    node.max_sockets.set(settings.limits.max_sockets as u64);
+    node.max_rooms.set(settings.limits.max_rooms as u64);
+    node.max_relayed.set(settings.redis.max_relayed as u64);
+    node.memory_limit.set(memory::limit().unwrap_or(0));
 }

@@ -40,7 +40,10 @@ impl Running {
             }
         };
         if tokio::time::timeout(left(EXIT_MARGIN), workers_gone).await.is_err() {
-            metrics.node().drain_left.set(metrics.open_sockets());
+            tracing::warn!(
+                sessions = metrics.open_sockets(),
+                "the deadline ends sessions; drain-deadline is too short"
+            );
         }
         close_cluster.cancel();
         close_admin.cancel();

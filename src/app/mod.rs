@@ -4,6 +4,7 @@ mod advertise;
 mod builder;
 mod drain;
 mod ledger;
+mod memory;
 mod summary;
 mod threads;
 mod visitors;

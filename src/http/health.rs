@@ -149,5 +149,5 @@ fn open_fds() -> Option<u64> {
 
 /// Everything that is measured.
 pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, PROMETHEUS_TEXT)], api.metrics.render())
+    ([(CONTENT_TYPE, PROMETHEUS_TEXT)], api.metrics.render(lifecycle::unix_millis()))
 }

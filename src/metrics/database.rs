@@ -128,6 +128,7 @@ pub struct DatabaseStats {
 
 #[derive(Debug, Default)]
 struct OperationStats {
+    slow: Cell,
     results: [Cell; OperationResult::ALL.len()],
     duration: Histogram,
 }
@@ -156,11 +157,12 @@ impl DatabaseStats {
         &self.shares[share as usize]
     }
 
-    /// Counts an operation that took this many microseconds.
-    pub fn operated(&self, operation: &str, result: OperationResult, us: u64) {
+    /// Counts an operation that took this many microseconds, and whether that is longer than it should.
+    pub fn operated(&self, operation: &str, result: OperationResult, us: u64, is_slow: bool) {
         let place = OPERATIONS.iter().position(|known| *known == operation).unwrap_or(OPERATIONS.len() - 1);
         self.operations[place].results[result as usize].add_shared(1);
         self.operations[place].duration.observe_shared(us);
+        self.operations[place].slow.add_shared(u64::from(is_slow));
     }
 
     pub(super) fn families(&self) -> Vec<MetricFamily> {
@@ -180,6 +182,8 @@ impl DatabaseStats {
             .iter()
             .zip(&self.operations)
             .filter(|(name, stats)| **name == "ingest" || stats.results.iter().any(|cell| cell.get() > 0));
+        let slow = OPERATIONS.iter().zip(&self.operations);
+        let slow = slow.filter(|(name, stats)| **name == "ingest" || stats.slow.get() > 0);
         let waits = PoolShare::ALL.map(|share| (vec![("share", share.label())], vec![&self.share(share).wait]));
         let one = |name, help, cell: &Cell| counters(name, help, "", [("", cell.get())]);
         vec![
@@ -199,6 +203,11 @@ impl DatabaseStats {
                 "roomcast_db_operation_duration_seconds",
                 "How long the database took, without the wait for a connection.",
                 durations.map(|(name, stats)| (vec![("operation", *name)], vec![&stats.duration])),
+            ),
+            labelled_counters(
+                "roomcast_db_slow_operations_total",
+                "Operations that took longer than db-slow.",
+                slow.map(|(name, stats)| (vec![("operation", *name)], stats.slow.get())),
             ),
             one("roomcast_db_retries_total", "Transactions that were tried again.", &self.retries),
             one(

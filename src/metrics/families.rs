@@ -74,9 +74,10 @@ impl Metrics {
         self.workers.iter().map(lag).max().unwrap_or(0)
     }
 
-    /// Everything in the Prometheus text format, version 0.0.4.
+    /// Everything in the Prometheus text format, version 0.0.4, as it is at `now_ms` since 1970.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, now_ms: u64) -> String {
+        self.node.tick_lag_us.set(self.worker_lag_us(now_ms));
         let mut out = String::with_capacity(16 * 1024);
         let encoded = prometheus::TextEncoder::new().encode_utf8(&self.registry.gather(), &mut out);
         encoded.expect("writing to a String cannot fail");
@@ -135,9 +136,9 @@ impl Families {
             single_gauge("roomcast_workers", "Worker threads that own sockets.", w.len() as u64),
             single_gauge("roomcast_draining", "1 while the node is draining.", n.draining.get()),
             single_gauge(
-                "roomcast_drain_left",
-                "Sessions still open when a drain reached its deadline.",
-                n.drain_left.get(),
+                "roomcast_memory_limit_bytes",
+                "Memory that this process may take: its control group's limit, or that of the machine. 0: unknown.",
+                n.memory_limit.get(),
             ),
             counters(
                 "roomcast_packets_received_total",
@@ -160,7 +161,6 @@ impl Families {
         let w = &self.workers;
         let encoded = Wire::ALL.map(|wire| (wire.label(), sum(w, |s| &s.frames_encoded[wire.index()])));
         let drops = Drop::ALL.map(|drop| (drop.label(), sum(w, |s| &s.drops[drop as usize])));
-        let lag = w.iter().map(|s| s.tick_lag_last.get()).max().unwrap_or(0);
         vec![
             counters(
                 "roomcast_broadcasts_total",
@@ -195,9 +195,9 @@ impl Families {
             }),
             family(
                 "roomcast_worker_tick_lag_max_seconds",
-                "The newest lag of the worker that is furthest behind.",
+                "How far the slowest worker is behind: its newest lag, or for how long it has not ticked at all.",
                 MetricType::GAUGE,
-                vec![seconds_gauge(lag)],
+                vec![seconds_gauge(self.node.tick_lag_us.get())],
             ),
         ]
     }
@@ -240,7 +240,7 @@ mod tests {
         metrics.worker(1).closed(Disconnect::SLOW_CONSUMER);
         metrics.worker(0).tick_lag.observe(30_000);
         metrics.node().handshake(Handshake::ForeignOrigin);
-        let text = metrics.render();
+        let text = metrics.render(0);
         for line in [
             "roomcast_deliveries_total 7",
             "roomcast_closes_total{reason=\"slow-consumer\"} 1",
@@ -253,5 +253,17 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
         }
         assert!(text.contains("process_resident_memory_bytes"), "the process is measured too");
+    }
+
+    #[test]
+    fn a_worker_that_does_not_tick_at_all_is_behind() {
+        let metrics = Metrics::new(2);
+        metrics.worker(0).ticked_at_ms.set(10_000);
+        metrics.worker(1).ticked_at_ms.set(12_000);
+        metrics.worker(1).tick_lag_last.set(1_000);
+        for (now, lag) in [(10_100, "0.001"), (12_000, "1.8"), (13_200, "3")] {
+            let line = format!("\nroomcast_worker_tick_lag_max_seconds {lag}\n");
+            assert!(metrics.render(now).contains(&line), "{line:?} at {now}");
+        }
     }
 }

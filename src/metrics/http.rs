@@ -173,7 +173,7 @@ mod tests {
             http.answered(&format!("/{i}"), &format!("M{i}"), "599", 1);
         }
         http.key_refused(KeyRefusal::Unknown);
-        let text = metrics.render();
+        let text = metrics.render(0);
         for line in [
             "roomcast_http_requests_total{method=\"GET\",route=\"/livez\",status=\"200\"} 2",
             "roomcast_http_requests_total{method=\"other\",route=\"other\",status=\"other\"} 100",

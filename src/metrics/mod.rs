@@ -242,8 +242,10 @@ pub struct NodeStats {
     pub relay: RelayStats,
     /// Most of them at once.
     pub max_relayed: Cell,
-    /// Sessions that the drain has not closed yet, when it ended at the deadline.
-    pub drain_left: Cell,
+    /// How far the slowest worker was behind when the metrics were last asked for, in microseconds.
+    pub(super) tick_lag_us: Cell,
+    /// Memory that this process may take, in bytes; 0 if it is not known.
+    pub memory_limit: Cell,
 }
 
 impl NodeStats {

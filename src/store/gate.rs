@@ -122,7 +122,7 @@ impl Gate {
     fn count<T>(&self, operation: &'static str, began: Instant, outcome: &Result<T, StoreError>) {
         let took = lifecycle::now().saturating_duration_since(began);
         let result = outcome.as_ref().err().map_or(OperationResult::Done, StoreError::result);
-        self.stats.operated(operation, result, micros(began));
+        self.stats.operated(operation, result, micros(began), took > self.slow);
         if matches!(outcome, Err(StoreError::Full)) {
             self.found_full();
         }

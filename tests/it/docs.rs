@@ -107,7 +107,7 @@ fn metrics() -> String {
     drop(metrics.node().new_key_set());
     let server = BrokerServer { name: "redis:6379".into(), operations: 1, memory: 1, memory_max: 0, clients: 1 };
     metrics.node().cluster.servers.replace(vec![server]);
-    metrics.render()
+    metrics.render(0)
 }
 
 #[test]
