@@ -29,6 +29,8 @@ def refused(rendered, program):
     settings = rendered.settings(rendered.server()[1])
     unknown = [name for name, value in settings.items() if value is None and name not in (*STAND_INS, "POD_IP")]
     env = {name: value for name, value in settings.items() if value is not None} | STAND_INS
+    if "ROOMCAST_AUTH_JWKS_URLS" in env:
+        del env["ROOMCAST_AUTH_SECRET"]
     address = "fd00::7" if env["ROOMCAST_LISTEN"].startswith("[") else "10.244.0.7"
     env = {name: value.replace("$(POD_IP)", address) for name, value in env.items()}
     ran = subprocess.run([program, "config", "check"], env=env, capture_output=True, text=True, timeout=30, check=False)

@@ -25,8 +25,8 @@ class Rendered:
         return [thing for thing in self.objects if thing["kind"] in kinds]
 
     def workloads(self):
-        """Everything that makes pods, with the template of these."""
-        return [(thing, thing["spec"]["template"]) for thing in self.of("Deployment", "Job")]
+        """Everything that makes pods, with the template of these; a Pod is its own."""
+        return [(thing, thing["spec"].get("template", thing)) for thing in self.of("Deployment", "Job", "Pod")]
 
     def containers(self):
         for thing, template in self.workloads():
@@ -62,6 +62,13 @@ class Sources:
         found = {env: (flag, default) for flag, env, default in row.findall((ROOT / "README.md").read_text("utf-8"))}
         assert len(found) > 100, "the table of settings in README.md is not understood"
         return found
+
+    @cached_property
+    def command_line(self):
+        """What commands take besides settings: variables and flags."""
+        text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "src/cli").rglob("*.rs")))
+        flags = re.findall(r"#\[arg\([^\]]*\blong\b[^\]]*\)\]\s+(?:pub(?:\([a-z]+\))? )?(\w+):", text)
+        return set(re.findall(r'env = "([A-Z_]+)"', text)) | {"--" + flag.replace("_", "-") for flag in flags}
 
     @cached_property
     def metrics(self):

@@ -33,6 +33,11 @@ def a_misspelt_variable(thing):
     container(thing)["env"].append({"name": "ROOMCAST_ADVERTISED", "value": "x"})
 
 
+@breaks("variables_are_set_before_they_are_used", "Deployment")
+def a_variable_set_too_late(thing):
+    container(thing)["env"].reverse()
+
+
 @breaks("arguments_exist", "Deployment")
 def a_command_that_does_not_exist(thing):
     container(thing)["args"] = ["worker"]
@@ -80,7 +85,7 @@ def replicas_beside_the_autoscaler(thing):
 
 @breaks("one_autoscaler_has_the_replicas", "HorizontalPodAutoscaler")
 def an_autoscaler_of_something_else(thing):
-    thing["spec"]["scaleTargetRef"]["name"] = "rooms"
+    thing["spec"]["scaleTargetRef"]["name"] = "another"
 
 
 @breaks("it_scales_fast_up_and_slowly_down", "HorizontalPodAutoscaler")
@@ -181,7 +186,7 @@ def a_route_that_cuts_websockets(thing):
 
 @breaks("routes_lead_to_a_service", "Ingress")
 def an_ingress_to_nowhere(thing):
-    thing["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] = "rooms"
+    thing["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] = "nowhere"
 
 
 @breaks("routes_lead_to_a_service", "ConfigMap")
@@ -227,6 +232,11 @@ def a_token_of_the_api(thing):
 @breaks("pods_are_restricted", "Deployment")
 def a_sysctl_that_is_not_safe(thing):
     pod(thing)["securityContext"]["sysctls"] = [{"name": "net.core.somaxconn", "value": "65535"}]
+
+
+@breaks("pods_are_restricted", "Pod")
+def a_test_that_may_write(thing):
+    thing["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] = False
 
 
 @breaks("probes_ask_what_exists", "Deployment")

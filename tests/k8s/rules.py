@@ -46,13 +46,24 @@ def where(thing):
 def settings_exist(rendered, sources):
     for thing, _, container in rendered.containers():
         for name in rendered.settings(container):
-            if name not in sources.settings and name != "POD_IP":
+            if name not in sources.settings and name not in sources.command_line and name != "POD_IP":
                 yield f"{where(thing)}: roomcast has no setting {name}"
 
 
 @rule
+def variables_are_set_before_they_are_used(rendered, _sources):
+    for thing, _, container in rendered.containers():
+        before = set()
+        for variable in container.get("env", []):
+            for used in re.findall(r"\$\((\w+)\)", variable.get("value") or ""):
+                if used not in before:
+                    yield f"{where(thing)}: {variable['name']} uses {used}, which is not set before it"
+            before.add(variable["name"])
+
+
+@rule
 def arguments_exist(rendered, sources):
-    flags = {flag for flag, _ in sources.settings.values()}
+    flags = {flag for flag, _ in sources.settings.values()} | sources.command_line
     for thing, _, container in rendered.containers():
         command, *rest = container.get("args", [None])
         if command not in sources.commands:
@@ -188,7 +199,7 @@ def keda_asks_about_its_namespace(rendered, _sources):
 def selectors_select_the_server_and_nothing_else(rendered, _sources):
     deployment, _ = rendered.server()
     labels = deployment["spec"]["template"]["metadata"]["labels"]
-    others = [template["metadata"]["labels"] for thing, template in rendered.workloads() if thing["kind"] == "Job"]
+    others = [template["metadata"]["labels"] for thing, template in rendered.workloads() if thing["kind"] != "Deployment"]
     spread = deployment["spec"]["template"]["spec"].get("topologySpreadConstraints", [])
     selectors = [(where(deployment), deployment["spec"]["selector"]["matchLabels"])]
     selectors += [(f"{where(deployment)}: spread", one["labelSelector"]["matchLabels"]) for one in spread]
@@ -200,7 +211,7 @@ def selectors_select_the_server_and_nothing_else(rendered, _sources):
         if not selects(selector, labels):
             yield f"{name}: {selector} does not select the pods of the Deployment"
         if any(selects(selector, other) for other in others):
-            yield f"{name}: {selector} selects the pods of a Job, too"
+            yield f"{name}: {selector} selects the pods of something else, too"
 
 
 @rule
