@@ -19,7 +19,7 @@ use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::{Ledger, Limiter};
 use crate::metrics::Metrics;
 use crate::session::{Access, Application, TokenKey};
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreError};
 use crate::transport::listener::{self, AcceptRules, Front, HTTP_CONNECTION_LIFE};
 use crate::transport::{Doors, Errand, Gate, Origins, Tls, WorkerSeat};
 use anyhow::Context as _;
@@ -222,6 +222,8 @@ async fn open_database(
     let store =
         Box::pin(Store::open(&settings.database, stats, lifecycle)).await.context("cannot open the database")?;
     let Some(store) = store else { return Ok(None) };
+    let cluster = Arc::clone(&metrics.node().cluster);
+    store.watch_connections(move || cluster.peers.get(), lifecycle);
     let dashboards =
         Dashboards::new(store.clone(), hub.clone(), &settings.dashboard, Arc::clone(&metrics.node().dashboards));
     let incidents = Incidents::new(store);
@@ -232,6 +234,12 @@ async fn open_database(
     incidents.keep(hub.clone(), Arc::clone(stats), Arc::new(move |said| shown.changed(said)), lifecycle);
     dashboards.keep(lifecycle);
     Ok(Some(Kept { incidents, dashboards }))
+}
+
+/// Whether what went wrong is a setting that does not fit what was found at the start.
+#[must_use]
+pub fn is_setting(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::Overcommitted { .. }))
 }
 
 fn accept_rules(settings: &Settings) -> AcceptRules {

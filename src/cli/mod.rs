@@ -15,6 +15,7 @@ mod signals;
 mod tail;
 mod token;
 
+use crate::app::is_setting;
 use crate::config::{FileArg, Loaded, Settings, load};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
@@ -122,7 +123,7 @@ enum Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Run(error)
+        if is_setting(&error) { Self::usage(format!("{error:#}")) } else { Self::Run(error) }
     }
 }
 

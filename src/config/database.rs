@@ -1,7 +1,7 @@
 //! The database: where incidents are kept, and how much of it a node may use.
 
+use super::database_url::{DatabasePlace, PostgresPlace, read_place};
 use super::{Secret, parse_duration};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Connections of a node unless something says how many.
@@ -35,6 +35,12 @@ pub struct DatabaseSettings {
     /// Most requests that wait for a connection; more are answered 503 at once
     #[arg(long, env = "DB_POOL_QUEUE", value_name = "N", default_value_t = 2_000)]
     pub db_pool_queue: usize,
+    /// How many nodes share the database; those that are known through Redis or have connections unless given here
+    #[arg(long, env = "DB_NODES", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub db_nodes: Option<u32>,
+    /// Whether a start fails, and not only warns, when all nodes together may take more connections than the database should give
+    #[arg(long, env = "DB_POOL_STRICT", value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = false)]
+    pub db_pool_strict: bool,
     /// How long it may take to connect to the database
     #[arg(long, env = "DB_CONNECT_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub db_connect_timeout: Duration,
@@ -56,43 +62,6 @@ pub struct DatabaseSettings {
     /// Most incidents of a service that may be open, where the service does not say; one more is refused
     #[arg(long, env = "ROOMCAST_MAX_OPEN_INCIDENTS", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_open_incidents: u32,
-}
-
-/// Which database it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabasePlace {
-    /// A PostgreSQL server, or a PgBouncer in front of one.
-    Postgres(Box<PostgresPlace>),
-    /// A file of this machine.
-    Sqlite(PathBuf),
-}
-
-/// How a PostgreSQL server is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostgresPlace {
-    /// The address without what is said below.
-    pub url: Secret,
-    /// Whether TLS is spoken, as `sslmode` says.
-    pub tls: DatabaseTls,
-    /// Whom to believe instead of the authorities of this machine: `sslrootcert`.
-    pub root_cert: Option<PathBuf>,
-    /// `connection_limit`.
-    connection_limit: Option<usize>,
-    /// `pool_timeout`.
-    pool_timeout: Option<Duration>,
-}
-
-/// How the connection to a PostgreSQL server is protected, with the words of libpq.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DatabaseTls {
-    /// `disable`.
-    Off,
-    /// `prefer`, as when nothing is said: TLS if the server has it, whoever it is.
-    Prefer,
-    /// `require`: TLS, whoever the server is.
-    Require,
-    /// `verify-full`: TLS with the server that the address names, and no other.
-    Verify,
 }
 
 impl DatabaseSettings {
@@ -164,72 +133,10 @@ impl DatabaseSettings {
     }
 }
 
-fn read_place(setting: &str, url: &str) -> Result<Option<DatabasePlace>, String> {
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        let fine = !path.is_empty() && !path.contains('?') && !path.starts_with(':');
-        return fine
-            .then(|| Some(DatabasePlace::Sqlite(path.into())))
-            .ok_or_else(|| format!("{setting}: behind sqlite: stands the path of a file"));
-    }
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return read_postgres(setting, url).map(|place| Some(DatabasePlace::Postgres(Box::new(place))));
-    }
-    match url {
-        "none" => Ok(None),
-        _ => Err(format!("{setting} is no database; write for example postgres://user@host/name or sqlite:FILE")),
-    }
-}
-
-/// Takes out what the driver does not know, or knows otherwise.
-fn read_postgres(setting: &str, url: &str) -> Result<PostgresPlace, String> {
-    let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut place = PostgresPlace {
-        url: Secret::new(""),
-        tls: DatabaseTls::Prefer,
-        root_cert: None,
-        connection_limit: None,
-        pool_timeout: None,
-    };
-    let mut rest = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let bad = |what: &str| format!("{setting}: {name} is {what}");
-        match &*name {
-            "connection_limit" => place.connection_limit = Some(value.parse().map_err(|_| bad("a number"))?),
-            "pool_timeout" => {
-                let seconds = value.parse().map_err(|_| bad("a number of seconds"))?;
-                place.pool_timeout = Some(Duration::from_secs(seconds));
-            }
-            "sslmode" => place.tls = read_tls(&value).ok_or_else(|| bad("disable, prefer, require or verify-full"))?,
-            "sslrootcert" => place.root_cert = Some(PathBuf::from(&*value)),
-            // What other drivers want to be told about a PgBouncer is so here anyway.
-            "pgbouncer" => {}
-            "options" => return Err(bad("refused by poolers; set it for the role: ALTER ROLE … SET …")),
-            _ => drop(rest.append_pair(&name, &value)),
-        }
-    }
-    if place.root_cert.is_some() && place.tls == DatabaseTls::Require {
-        place.tls = DatabaseTls::Verify;
-    }
-    let rest = rest.finish();
-    place.url = Secret::new(&if rest.is_empty() { address.to_owned() } else { format!("{address}?{rest}") });
-    Ok(place)
-}
-
-fn read_tls(word: &str) -> Option<DatabaseTls> {
-    match word {
-        "disable" => Some(DatabaseTls::Off),
-        "allow" | "prefer" => Some(DatabaseTls::Prefer),
-        "require" => Some(DatabaseTls::Require),
-        "verify-full" => Some(DatabaseTls::Verify),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
+    use crate::config::{DatabaseTls, Settings};
 
     fn database(url: &str) -> DatabaseSettings {
         let settings = Settings::default().database;

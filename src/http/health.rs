@@ -70,6 +70,8 @@ struct Health {
     max_fds: Option<u64>,
     /// `null` without a database.
     database: Option<Database>,
+    /// What is not as it should be, though nothing fails yet.
+    warnings: Vec<String>,
 }
 
 /// What is known of the database without asking it: an answer that waits for it would say nothing when it matters.
@@ -77,6 +79,12 @@ struct Health {
 struct Database {
     connected: bool,
     pool: Pool,
+    /// Connections that all nodes together may take.
+    all_nodes: u64,
+    /// What they should not exceed; `null` where nobody knows, as behind a pooler.
+    usable: Option<u64>,
+    /// Whether a pooler stands before the server.
+    pooled: bool,
     outbox: Outbox,
 }
 
@@ -111,8 +119,24 @@ impl Api {
                 waiting: sum(|share| &share.waiting),
                 exhausted: sum(|share| &share.exhausted),
             },
+            all_nodes: stats.wanted.get(),
+            usable: Some(stats.usable.get()).filter(|usable| *usable > 0),
+            pooled: stats.pooled.get() == 1,
             outbox: Outbox { depth: stats.outbox_depth.get(), oldest_age_ms: stats.outbox_age_us.get() / 1_000 },
         })
+    }
+}
+
+impl Database {
+    /// What somebody should do something about.
+    fn warnings(&self) -> Vec<String> {
+        let (all, usable) = (self.all_nodes, self.usable.unwrap_or(u64::MAX));
+        let overcommit = (all > usable).then(|| {
+            format!(
+                "all nodes together may take {all} connections to the database, and should not take more than {usable}"
+            )
+        });
+        overcommit.into_iter().collect()
     }
 }
 
@@ -138,6 +162,7 @@ pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
         outbox_bytes: metrics.sum(|stats| &stats.outbox_bytes),
         open_fds: open_fds(),
         max_fds: getrlimit(Resource::Nofile).current,
+        warnings: database.as_ref().map(Database::warnings).unwrap_or_default(),
         database,
     })
 }

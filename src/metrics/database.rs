@@ -112,6 +112,14 @@ pub struct DatabaseStats {
     pub connections: Cell,
     /// Most connections.
     pub max: Cell,
+    /// Connections that all nodes together may take.
+    pub wanted: Cell,
+    /// Connections that they should not exceed; 0 while nobody knows.
+    pub usable: Cell,
+    /// 1 while they may take more than that.
+    pub overcommit: Cell,
+    /// 1 when a pooler stands before the server.
+    pub pooled: Cell,
     /// Events that wait to be said in their rooms.
     pub outbox_depth: Cell,
     /// For how long the oldest of them waits, in microseconds.
@@ -139,6 +147,10 @@ impl Default for DatabaseStats {
             up: Cell::default(),
             connections: Cell::default(),
             max: Cell::default(),
+            wanted: Cell::default(),
+            usable: Cell::default(),
+            overcommit: Cell::default(),
+            pooled: Cell::default(),
             outbox_depth: Cell::default(),
             outbox_age_us: Cell::default(),
             relayed: Cell::default(),
@@ -190,6 +202,11 @@ impl DatabaseStats {
             single_gauge("roomcast_db_up", "1 while the database answers.", self.up.get()),
             single_gauge("roomcast_db_pool_connections", "Open connections to the database.", self.connections.get()),
             single_gauge("roomcast_db_pool_max", "Most connections to the database.", self.max.get()),
+            single_gauge(
+                "roomcast_db_pool_overcommit",
+                "1 while all nodes together may take more connections than the server should give.",
+                self.overcommit.get(),
+            ),
             labelled_gauges("roomcast_db_pool_busy", "Operations that run.", of_shares(|share| &share.busy)),
             labelled_gauges("roomcast_db_pool_waiting", "Operations that wait.", of_shares(|share| &share.waiting)),
             labelled_counters(

@@ -25,6 +25,16 @@ pub enum StoreError {
     /// One more incident of this service must not be open.
     #[error("as many incidents of this service are open as may be")]
     Full,
+    /// The settings let all nodes together take more connections than the database should give.
+    #[error(
+        "all nodes together may take {wanted} connections, and eight tenths of what the server has are {usable}: lower db-pool-max, run fewer nodes, or raise max_connections (db-pool-strict)"
+    )]
+    Overcommitted {
+        /// Connections that they may take.
+        wanted: u64,
+        /// Connections that they should not exceed.
+        usable: u64,
+    },
     /// The database said something that nobody expected.
     #[error("a fault of the database or of what it was asked: {0}")]
     Fault(String),
@@ -39,7 +49,7 @@ impl StoreError {
             // The database did what it should.
             Self::Full => OperationResult::Done,
             Self::Conflict => OperationResult::Conflict,
-            Self::Fault(_) => OperationResult::Fault,
+            Self::Fault(_) | Self::Overcommitted { .. } => OperationResult::Fault,
         }
     }
 }

@@ -137,7 +137,8 @@ impl Store {
     /// tried again whenever something is asked.
     ///
     /// # Errors
-    /// When the address cannot be understood, a file cannot be opened, or the schema is older than this program.
+    /// When the address cannot be understood, a file cannot be opened, the schema is older than this program, or all nodes
+    /// together may take too many connections and `db-pool-strict` says that this is an error.
     pub async fn open(
         settings: &DatabaseSettings,
         stats: &Arc<DatabaseStats>,
@@ -148,6 +149,9 @@ impl Store {
             Some(DatabasePlace::Postgres(place)) => {
                 let postgres = Postgres::open(&place, settings, stats, lifecycle)?;
                 Box::pin(postgres.check_schema()).await?;
+                if stats.up.get() == 1 {
+                    Box::pin(postgres.begin_sum()).await?;
+                }
                 lifecycle.spawn("database pool", Arc::clone(&postgres).keep(lifecycle.clone()));
                 Self::with(Arc::clone(&postgres), Door::Postgres(postgres))
             }
@@ -161,6 +165,14 @@ impl Store {
             }
         };
         Ok(Some(store))
+    }
+
+    /// Goes on looking whether all nodes together may take too many connections; `peers` says how many other nodes are known.
+    pub fn watch_connections(&self, peers: impl Fn() -> u64 + Send + 'static, lifecycle: &Lifecycle) {
+        if let Door::Postgres(postgres) = &self.door {
+            let watch = Arc::clone(postgres).watch_sum(peers, lifecycle.clone());
+            lifecycle.spawn("database connections", watch);
+        }
     }
 
     fn with<T: ServiceStore + IncidentStore + OutboxStore + DashboardStore + 'static>(

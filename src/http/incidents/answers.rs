@@ -135,6 +135,7 @@ impl From<StoreError> for Problem {
             StoreError::Full => Self::too_many_open(),
             StoreError::Conflict => Self::database_unavailable("others changed the same at the same time; try again"),
             StoreError::Fault(cause) => Self::internal(&cause),
+            StoreError::Overcommitted { .. } => Self::internal(&error.to_string()),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Postgres {
                     .run(share, "change incident", move |client| Box::pin(change(client, which, isolation, decide)));
                 match (tried.await, pause) {
                     (Err(StoreError::Conflict), Some(ms)) => {
-                        self.gate.retried();
+                        self.primary.gate.retried();
                         tokio::time::sleep(Duration::from_millis(ms + jitter(ms))).await;
                     }
                     (outcome, _) => return outcome,

@@ -4,7 +4,11 @@ use super::tls::{self, Protection};
 use crate::config::{DatabaseSettings, DatabaseTls, PostgresPlace};
 use crate::lifecycle::spawn_driver;
 use crate::store::StoreError;
+use deadpool_postgres::{ConfigConnectImpl, Connect};
+use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
@@ -54,6 +58,53 @@ pub(in crate::store) async fn connect(
         let _ended = connection.await;
     });
     Ok(client)
+}
+
+/// How much longer than this node the server itself waits for a statement to end: it is for nodes that cannot say so any more.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// After how many milliseconds the server itself ends a statement, where it can be told so.
+pub(super) fn server_limit_ms(settings: &DatabaseSettings) -> i64 {
+    let limit = settings.db_statement_timeout.saturating_add(GRACE).as_millis();
+    i64::from(i32::try_from(limit).unwrap_or(i32::MAX))
+}
+
+/// Makes connections on which the server itself ends statements that take too long. Poolers refuse to hear of it, as the
+/// server's connections belong to nobody there: then it is left out, from the first refusal on.
+pub(super) struct Bounding {
+    connect: ConfigConnectImpl<Protection>,
+    options: String,
+    is_refused: AtomicBool,
+}
+
+impl Bounding {
+    pub(super) fn new(tls: Protection, settings: &DatabaseSettings) -> Self {
+        let options = format!("-c statement_timeout={}", server_limit_ms(settings));
+        Self { connect: ConfigConnectImpl { tls }, options, is_refused: AtomicBool::new(false) }
+    }
+}
+
+type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
+
+impl Connect for Bounding {
+    fn connect(&self, config: &Config) -> BoxFuture<'_, Connected> {
+        let (plain, mut bounded) = (config.clone(), config.clone());
+        bounded.options(&self.options);
+        Box::pin(async move {
+            if !self.is_refused.load(Relaxed) {
+                match self.connect.connect(&bounded).await {
+                    Err(error) if refuses_options(&error) => self.is_refused.store(true, Relaxed),
+                    outcome => return outcome,
+                }
+            }
+            self.connect.connect(&plain).await
+        })
+    }
+}
+
+fn refuses_options(error: &tokio_postgres::Error) -> bool {
+    let refusals = [SqlState::PROTOCOL_VIOLATION, SqlState::FEATURE_NOT_SUPPORTED];
+    error.code().is_some_and(|code| refusals.contains(code))
 }
 
 /// What an error of the driver means.

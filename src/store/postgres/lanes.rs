@@ -73,12 +73,12 @@ impl Postgres {
     pub(super) fn ingest_trigger(&self, trigger: Trigger) -> Answer<'_, Option<Ingested>> {
         Box::pin(async move {
             let Ok(room) = Arc::clone(&self.lanes.room).try_acquire_many_owned(kib(&trigger)) else {
-                return Err(self.gate.refuse(Interactive));
+                return Err(self.primary.gate.refuse(Interactive));
             };
             let (answer, outcome) = oneshot::channel();
             let entrance = &self.lanes.entrances[lane(&trigger.dedup_key)];
             if entrance.try_send(Waiting { trigger, since: lifecycle::now(), answer, _room: room }).is_err() {
-                return Err(self.gate.refuse(Interactive));
+                return Err(self.primary.gate.refuse(Interactive));
             }
             outcome.await.unwrap_or_else(|_| Err(StoreError::Unavailable("it was closed".into())))
         })
@@ -104,7 +104,7 @@ impl Postgres {
         lane: i32,
         events: impl Iterator<Item = ((Instant, oneshot::Sender<Outcome>), &Trigger)> + Send,
     ) {
-        let patience = self.gate.patience(Interactive);
+        let patience = self.primary.gate.patience(Interactive);
         // Incidents that somebody keeps locked: what else is for them does not wait as well. Nor does anybody once the
         // database is away.
         let (mut locked, mut away) = (HashSet::new(), None);
@@ -112,7 +112,7 @@ impl Postgres {
             let about = (trigger.key, trigger.dedup_key.as_str());
             let outcome = match &away {
                 Some(error) => Err(StoreError::clone(error)),
-                None if since + patience < lifecycle::now() => Err(self.gate.refuse(Interactive)),
+                None if since + patience < lifecycle::now() => Err(self.primary.gate.refuse(Interactive)),
                 None if locked.contains(&about) => Err(StoreError::Busy),
                 None => {
                     let taken = self.ingest_all(lane, Arc::new([trigger.clone()])).await;
@@ -134,7 +134,10 @@ impl Postgres {
             Box::pin(async move { ingest(client, &triggers, lane, most).await })
         });
         let taken = taken.await?;
-        taken.iter().filter(|taken| matches!(taken, Err(StoreError::Full))).for_each(|_| self.gate.found_full());
+        taken
+            .iter()
+            .filter(|taken| matches!(taken, Err(StoreError::Full)))
+            .for_each(|_| self.primary.gate.found_full());
         Ok(taken)
     }
 }
@@ -161,10 +164,10 @@ async fn work_off(postgres: Weak<Postgres>, lane: i32, mut queue: mpsc::Receiver
 
 /// Refuses those who have waited for longer than they have patience.
 fn refuse_late(postgres: &Postgres, waiting: &mut Vec<Waiting>) {
-    let patience = postgres.gate.patience(Interactive);
+    let patience = postgres.primary.gate.patience(Interactive);
     for event in waiting.extract_if(.., |event| event.since + patience < lifecycle::now()) {
         // Whoever asked may be gone.
-        let _gone = event.answer.send(Err(postgres.gate.refuse(Interactive)));
+        let _gone = event.answer.send(Err(postgres.primary.gate.refuse(Interactive)));
     }
 }
 

@@ -10,6 +10,7 @@ mod outage;
 mod outbox;
 mod schema;
 mod services;
+mod sum;
 
 use crate::support::postgres::{Postgres, database};
 use roomcast::config::DatabaseSettings;
@@ -39,7 +40,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    async fn open(settings: DatabaseSettings, folder: Option<PathBuf>) -> Self {
+    pub(super) async fn open(settings: DatabaseSettings, folder: Option<PathBuf>) -> Self {
         let (metrics, lifecycle) = (Metrics::new(1), Lifecycle::default());
         let store = Box::pin(Store::open(&settings, &metrics.node().database, &lifecycle)).await.unwrap().unwrap();
         Self { store, metrics, settings, lifecycle, folder }
