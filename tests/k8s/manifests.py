@@ -95,6 +95,13 @@ class Sources:
         return re.search(r'^version = "([^"]+)"', (ROOT / "Cargo.toml").read_text("utf-8"), re.M).group(1)
 
     @cached_property
+    def image(self):
+        """Who runs the program in the image, and which it is."""
+        text = (ROOT / "Dockerfile").read_text("utf-8")
+        user = re.search(r"^USER (\S+)$", text, re.M).group(1)
+        return user, re.search(r'^ENTRYPOINT \["(?:[^"]*/)?([^"/]+)"\]$', text, re.M).group(1)
+
+    @cached_property
     def adapter(self):
         return yaml.safe_load((ROOT / "k8s/prometheus-adapter/values.yaml").read_text("utf-8"))
 

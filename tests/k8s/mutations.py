@@ -58,6 +58,11 @@ def a_secret_among_the_settings(thing):
     thing["data"]["DATABASE_URL"] = "postgres://roomcast:hunter2@postgres/roomcast"
 
 
+@breaks("the_image_is_that_of_the_dockerfile", "Deployment")
+def another_user_than_the_image_is_made_for(thing):
+    pod(thing)["securityContext"]["runAsUser"] = 1000
+
+
 @breaks("the_grace_period_is_the_sum", "Deployment")
 def a_grace_period_shorter_than_the_drain(thing):
     pod(thing)["terminationGracePeriodSeconds"] = 30
@@ -112,6 +117,11 @@ def a_slow_way_up_with_keda(thing):
 @breaks("it_scales_fast_up_and_slowly_down", "ScaledObject")
 def another_target_with_keda(thing):
     thing["spec"]["triggers"][0]["metadata"]["threshold"] = "7000"
+
+
+@breaks("the_database_expects_all_pods", "HorizontalPodAutoscaler")
+def more_pods_than_the_database_knows_of(thing):
+    thing["spec"]["maxReplicas"] += 1
 
 
 @breaks("metrics_exist", "HorizontalPodAutoscaler")
@@ -192,6 +202,11 @@ def an_ingress_to_nowhere(thing):
 @breaks("routes_lead_to_a_service", "ConfigMap")
 def no_trusted_proxies(thing):
     del thing["data"]["ROOMCAST_TRUSTED_PROXIES"]
+
+
+@breaks("proxies_are_let_in", "HTTPRoute")
+def a_gateway_that_is_not_let_in(thing):
+    thing["spec"]["parentRefs"][0]["namespace"] = "gateways"
 
 
 @breaks("proxies_wait_longer_than_the_heartbeat", "Ingress")

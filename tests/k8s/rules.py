@@ -87,6 +87,15 @@ def secrets_are_not_written_down(rendered, _sources):
 
 
 @rule
+def the_image_is_that_of_the_dockerfile(rendered, sources):
+    user, entrypoint = sources.image
+    for thing, template, container in rendered.containers():
+        security = template["spec"]["securityContext"]
+        if f"{security['runAsUser']}:{security['runAsGroup']}" != user or "command" in container or entrypoint != "roomcast":
+            yield f"{where(thing)}: the image is run by {user} and starts {entrypoint}"
+
+
+@rule
 def the_grace_period_is_the_sum(rendered, sources):
     deployment, container = rendered.server()
     settings = rendered.settings(container)
@@ -149,6 +158,17 @@ def it_scales_fast_up_and_slowly_down(rendered, _sources):
             yield f"{where(scaler)}: scales down so: {behavior['scaleDown']}"
         if not 2 <= fewest < most:
             yield f"{where(scaler)}: between {fewest} and {most} pods"
+
+
+@rule
+def the_database_expects_all_pods(rendered, _sources):
+    deployment, container = rendered.server()
+    scalers = rendered.of("HorizontalPodAutoscaler", "ScaledObject")
+    pods = scaling(scalers[0])[4] if scalers else deployment["spec"]["replicas"]
+    surge = int(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"].rstrip("%"))
+    expected = pods + -(-pods * surge // 100)
+    if rendered.settings(container).get("DB_NODES") != str(expected):
+        yield f"{where(deployment)}: there may be {expected} pods in an update, and DB_NODES says otherwise"
 
 
 @rule
@@ -274,6 +294,16 @@ def routes_lead_to_a_service(rendered, _sources):
     trusted = rendered.settings(rendered.server()[1]).get("ROOMCAST_TRUSTED_PROXIES")
     if ends and not trusted:
         yield "behind a proxy all clients are one address: ROOMCAST_TRUSTED_PROXIES is not set"
+
+
+@rule
+def proxies_are_let_in(rendered, _sources):
+    namespaces = {ref.get("namespace") for one in rendered.of("HTTPRoute") for ref in one["spec"]["parentRefs"]}
+    for policy in rendered.of("NetworkPolicy"):
+        peers = [peer for way in policy["spec"]["ingress"] for peer in way["from"] if "namespaceSelector" in peer]
+        allowed = {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in peers}
+        for namespace in namespaces - allowed:
+            yield f"{where(policy)}: the Gateway's namespace {namespace} is not let in"
 
 
 @rule
