@@ -30,16 +30,16 @@ const LABELS: [&str; 17] = [
     "wire",
 ];
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn root(path: &str) -> std::path::PathBuf {
+pub(crate) fn root(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The rows of the table between two markers, each as its cells, without the heading.
-fn rows(text: &str, name: &str) -> Vec<Vec<String>> {
+pub(crate) fn rows(text: &str, name: &str) -> Vec<Vec<String>> {
     let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
     let between = text.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
     let (table, _) = between.unwrap_or_else(|| panic!("there are no markers {begin} and {end}"));
@@ -48,7 +48,7 @@ fn rows(text: &str, name: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands in backticks.
-fn quoted(text: &str) -> Vec<&str> {
+pub(crate) fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
@@ -102,8 +102,12 @@ async fn the_readme_names_the_paths_of_the_api() {
 }
 
 /// Every metric of a server with one worker, one issuer and one server of the broker.
-fn metrics() -> String {
-    let metrics = Metrics::new(1);
+pub(crate) fn metrics() -> String {
+    render(&Metrics::new(1))
+}
+
+/// As [`metrics`], of this node.
+pub(crate) fn render(metrics: &Metrics) -> String {
     drop(metrics.node().new_key_set());
     let server = BrokerServer { name: "redis:6379".into(), operations: 1, memory: 1, memory_max: 0, clients: 1 };
     metrics.node().cluster.servers.replace(vec![server]);

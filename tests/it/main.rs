@@ -44,6 +44,8 @@ mod limits;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod native;
 #[cfg(test)]
 mod policies;
