@@ -28,7 +28,7 @@ impl Known {
         let metrics = Metrics::new(1);
         let node = metrics.node();
         for (operation, result) in OPERATIONS.iter().flat_map(|one| OperationResult::ALL.map(|result| (one, result))) {
-            node.database.operated(operation, result, 1);
+            node.database.operated(operation, result, 1, true);
         }
         for (route, status) in ROUTES.iter().flat_map(|route| STATUSES.map(|status| (route, status))) {
             node.http.answered(route, "GET", status, 1);
