@@ -17,8 +17,8 @@ pub use error::StoreError;
 pub use migrations::{Migrated, migrate};
 pub use records::{
     Actor, Created, DashboardScope, Deleted, FIGURES_MINUTES, Figures, Incident, IncidentFilter, Ingested,
-    IntegrationKey, KnownKey, Looked, NewIncident, NewKey, Once, OutboxEvent, Page, Reason, Service, Severity, Status,
-    Step, StepEvent, TimelineEvent, Took, Transitioned, Trigger, Verdict, Which,
+    IntegrationKey, KnownKey, Looked, NewIncident, NewKey, Once, OutboxEvent, OutboxPart, Page, Reason, Service,
+    Severity, Status, Step, StepEvent, TimelineEvent, Took, Transitioned, Trigger, Verdict, Which,
 };
 
 use crate::config::{DatabasePlace, DatabaseSettings};
@@ -37,8 +37,9 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// Says what becomes of an incident, knowing how it is. It may be asked several times, when others change the incident.
 pub type Decide = Arc<dyn Fn(&Incident) -> Verdict + Send + Sync>;
 
-/// Says events in their rooms, in order. Comes to how many, from the first on, have been said; it does not take long.
-pub type Publish = Arc<dyn Fn(Vec<OutboxEvent>) -> BoxFuture<'static, usize> + Send + Sync>;
+/// Says events in their rooms, those of a part in order. Comes to how many of each part, from the first on, have been said; it
+/// does not take long.
+pub type Publish = Arc<dyn Fn(Vec<OutboxPart>) -> BoxFuture<'static, Vec<usize>> + Send + Sync>;
 
 /// How a change keeps off others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +98,11 @@ pub trait IncidentStore: Debug + Send + Sync {
 
 /// What has to be said in rooms.
 pub trait OutboxStore: Debug + Send + Sync {
-    /// The parts in which something waits.
-    fn waiting(&self) -> Answer<'_, Vec<i16>>;
-    /// Hands up to `limit` events of a part to `publish`, in order, and forgets those that were said. Returns how many were;
-    /// none too while somebody else does the same.
-    fn relay(&self, part: i16, limit: u32, publish: Publish) -> Answer<'_, usize>;
+    /// Whether something waits.
+    fn is_waiting(&self) -> Answer<'_, bool>;
+    /// Hands up to `limit` events of each part to `publish`, in order, and forgets those that were said. Returns how many were.
+    /// Parts that somebody else relays are left out, those in which nothing waits are not.
+    fn relay(&self, limit: u32, publish: Publish) -> Answer<'_, usize>;
     /// How many events wait, and since when the oldest does. Says too that the database is there.
     fn look(&self) -> Answer<'_, (u64, Option<i64>)>;
 }

@@ -11,7 +11,7 @@ use crate::metrics::DatabaseStats;
 use crate::protocol::event::Event;
 use crate::protocol::name::INCIDENTS_ROOM;
 use crate::protocol::request::RawEvent;
-use crate::store::{OutboxEvent, Publish, StoreError};
+use crate::store::{OutboxEvent, OutboxPart, Publish, StoreError};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::json;
@@ -26,8 +26,8 @@ use tokio::sync::Mutex;
 /// How often the outbox is looked at when nobody says that something is in it: other nodes may have written.
 const POLL: Duration = Duration::from_millis(250);
 
-/// The least time between two looks into all parts while there is much to say: each look takes the same of the database,
-/// however little is found, and each reads again what waits for other nodes.
+/// The least time between two looks while there is much to say: each takes the same of the database, however little is found, and
+/// each reads again what waits for other nodes.
 const PACE: Duration = Duration::from_millis(15);
 
 /// Events that a look reads, from which on there is much to say.
@@ -48,13 +48,15 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time between two tries while the database is away.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// What is known of the events of each part.
+type Said = HashMap<i16, Spoken>;
+
 /// Says what is in the outbox.
 pub(super) struct Relay {
     incidents: Incidents,
     hub: Hub,
     stats: Arc<DatabaseStats>,
-    /// What is known of the events of each part.
-    spoken: HashMap<i16, Arc<Mutex<Spoken>>>,
+    said: Arc<Mutex<Said>>,
     on_said: OnSaid,
     /// Events that this look has read.
     read: Arc<AtomicUsize>,
@@ -62,20 +64,20 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid) -> Self {
-        Self { incidents, hub, stats, spoken: HashMap::new(), on_said, read: Arc::default() }
+        Self { incidents, hub, stats, said: Arc::default(), on_said, read: Arc::default() }
     }
 
     /// Until the process ends; what waits then is said by another node, or later.
     pub(super) async fn run(mut self, lifecycle: Lifecycle) {
         let (mut pause, mut look) = (POLL, tokio::time::Instant::now());
         while !lifecycle.is_stopping() {
-            tokio::select! {
-                () = self.incidents.written.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+            let written = tokio::select! {
+                () = self.incidents.written.notified() => true,
+                () = tokio::time::sleep(pause) => false,
                 () = lifecycle.stopping() => return,
-            }
+            };
             let began = tokio::time::Instant::now();
-            pause = match self.empty().await {
+            pause = match self.empty(written).await {
                 Ok(read) => {
                     let rest = began + rest_after(read, self.hub.is_cut_off());
                     tokio::select! {
@@ -96,25 +98,23 @@ impl Relay {
         }
     }
 
-    /// Says all that is there, or as much as can be said now. Returns how many events it read for that.
-    async fn empty(&mut self) -> Result<usize, StoreError> {
+    /// Says all that is there, or as much as can be said now. Returns how many events it read for that. When it is not known
+    /// that something was `written`, that is asked first: it takes one round trip and not five.
+    async fn empty(&mut self, written: bool) -> Result<usize, StoreError> {
+        let outbox = &self.incidents.store.outbox;
         self.read.store(0, Relaxed);
-        let parts = self.incidents.store.outbox.waiting().await?;
-        self.spoken.retain(|part, _| parts.contains(part));
-        for part in parts {
-            let spoken = Arc::clone(self.spoken.entry(part).or_default());
-            loop {
-                // As many more as wait for the broker: what is behind them has to be said here, too.
-                let held = spoken.lock().await.len().min(HELD_MAX);
-                let limit = BATCH + u32::try_from(held).unwrap_or(0);
-                let publish = self.publisher(&spoken, limit);
-                let said = self.incidents.store.outbox.relay(part, limit, publish).await?;
-                if said < BATCH as usize {
-                    break;
-                }
+        if !written && !outbox.is_waiting().await? {
+            self.said.lock().await.clear();
+            return Ok(0);
+        }
+        loop {
+            // As many more as wait for the broker: what is behind them has to be said here, too.
+            let held = self.said.lock().await.values().map(Spoken::len).max().unwrap_or(0).min(HELD_MAX);
+            let limit = BATCH + u32::try_from(held).unwrap_or(0);
+            if outbox.relay(limit, self.publisher(limit)).await? < BATCH as usize {
+                return Ok(self.read.load(Relaxed));
             }
         }
-        Ok(self.read.load(Relaxed))
     }
 
     async fn look(&self) {
@@ -125,34 +125,54 @@ impl Relay {
         }
     }
 
-    fn publisher(&self, spoken: &Arc<Mutex<Spoken>>, limit: u32) -> Publish {
-        let (hub, stats, spoken) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(spoken));
+    fn publisher(&self, limit: u32) -> Publish {
+        let (hub, stats, said) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(&self.said));
         let (on_said, read) = (Arc::clone(&self.on_said), Arc::clone(&self.read));
-        Arc::new(move |events| {
-            read.fetch_add(events.len(), Relaxed);
-            let (hub, stats, spoken) = (hub.clone(), Arc::clone(&stats), Arc::clone(&spoken));
+        Arc::new(move |parts| {
+            read.fetch_add(parts.iter().map(|part| part.events.len()).sum(), Relaxed);
+            let (hub, stats, said) = (hub.clone(), Arc::clone(&stats), Arc::clone(&said));
             let on_said = Arc::clone(&on_said);
             let saying = async move {
-                let mut spoken = spoken.lock().await;
-                let heard = spoken.say_all(&events, &mut Rooms(&hub), tokio::time::Instant::now());
-                // Those that wait for other nodes were said here.
-                tell(&on_said, &events, &heard);
-                if spoken.has_waiting(&events) && !hub.is_cut_off() {
-                    // The thread that writes SQLite has no clock, and comes no further.
-                    tokio::task::yield_now().await;
-                    // What takes longer is looked at again, and not said again.
-                    let _late = tokio::time::timeout(CONFIRM_TIMEOUT, spoken.confirmed(&events)).await;
-                }
-                let left = spoken.forget_left(&events, events.len() < limit as usize);
-                stats.relayed.add_shared(left as u64);
-                // While they waited, other nodes may not have heard that there is something new.
-                let late: Vec<_> = (0..left).filter(|place| heard.binary_search(place).is_err()).collect();
-                tell(&on_said, &events, &late);
+                let mut said = said.lock().await;
+                let left = say(&parts, &mut said, &hub, (&on_said, limit as usize)).await;
+                stats.relayed.add_shared(left.iter().sum::<usize>() as u64);
                 left
             };
             saying.boxed()
         })
     }
+}
+
+/// Says events here at once, and waits a moment for the broker. Returns how many of each part have left for all nodes.
+async fn say(parts: &[OutboxPart], said: &mut Said, hub: &Hub, (on_said, limit): (&OnSaid, usize)) -> Vec<usize> {
+    let (mut heard, mut wait, now) = (Vec::new(), false, tokio::time::Instant::now());
+    for OutboxPart { part, events } in parts {
+        let spoken = said.entry(*part).or_default();
+        let news = spoken.say_all(events, &mut Rooms(hub), now);
+        // Those that wait for other nodes were said here.
+        tell(on_said, events, &news);
+        wait |= spoken.has_waiting(events);
+        heard.push(news);
+    }
+    if wait && !hub.is_cut_off() {
+        // The thread that writes SQLite has no clock, and comes no further.
+        tokio::task::yield_now().await;
+        let confirmed = async {
+            for OutboxPart { part, events } in parts {
+                said.entry(*part).or_default().confirmed(events).await;
+            }
+        };
+        // What takes longer is looked at again, and not said again.
+        let _late = tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await;
+    }
+    let settle = |(OutboxPart { part, events }, heard): (&OutboxPart, Vec<usize>)| {
+        let left = said.entry(*part).or_default().forget_left(events, events.len() < limit);
+        // While they waited, other nodes may not have heard that there is something new.
+        let late: Vec<_> = (0..left).filter(|place| heard.binary_search(place).is_err()).collect();
+        tell(on_said, events, &late);
+        left
+    };
+    parts.iter().zip(heard).map(settle).collect()
 }
 
 /// Hands on the events at these places, which are in order.

@@ -271,6 +271,15 @@ pub struct OutboxEvent {
     pub event: TimelineEvent,
 }
 
+/// What waits in a part of the outbox: the events of an incident are all in the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxPart {
+    /// Its number.
+    pub part: i16,
+    /// The first of its events, in order.
+    pub events: Vec<OutboxEvent>,
+}
+
 /// What became of a service that should go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {

@@ -4,8 +4,8 @@ mod changes;
 mod figures;
 
 pub use changes::{
-    Actor, Created, Deleted, IncidentFilter, Ingested, NewIncident, NewKey, Once, OutboxEvent, Page, Reason, Step,
-    StepEvent, TimelineEvent, Transitioned, Trigger, Verdict, Which,
+    Actor, Created, Deleted, IncidentFilter, Ingested, NewIncident, NewKey, Once, OutboxEvent, OutboxPart, Page,
+    Reason, Step, StepEvent, TimelineEvent, Transitioned, Trigger, Verdict, Which,
 };
 pub(in crate::store) use changes::{answer_of, not_json, opening};
 pub use figures::{DashboardScope, FIGURES_MINUTES, Figures, Looked, Took};

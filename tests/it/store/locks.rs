@@ -4,7 +4,7 @@ use super::{Bench, NOW, alter, resolve, trigger};
 use crate::support::postgres::Postgres;
 use crate::support::{beside, eventually, within};
 use futures_util::FutureExt as _;
-use roomcast::store::{Isolation, OutboxEvent, Publish, StoreError, Which};
+use roomcast::store::{Isolation, OutboxPart, Publish, StoreError, Which};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -111,19 +111,20 @@ async fn a_relay_that_stands_still_is_relieved_of_its_part() {
     bench.service().await;
     let first = bench.trigger("disk", NOW).await;
     bench.store.incidents.change(Which::Id(first.id), Isolation::Locked, resolve()).await.unwrap();
-    let part = bench.store.outbox.waiting().await.unwrap()[0];
     let is_standing = Arc::new(Notify::new());
     let standing = Arc::clone(&is_standing);
-    let never: Publish = Arc::new(move |_: Vec<OutboxEvent>| {
+    let never: Publish = Arc::new(move |_: Vec<OutboxPart>| {
         standing.notify_one();
         std::future::pending().boxed()
     });
     let outbox = Arc::clone(&dying.store.outbox);
-    let relaying = beside(async move { outbox.relay(part, 10, never).await });
+    let relaying = beside(async move { outbox.relay(10, never).await });
     within("the broker", is_standing.notified()).await;
-    let all: Publish = Arc::new(|events: Vec<OutboxEvent>| std::future::ready(events.len()).boxed());
-    assert_eq!(bench.store.outbox.relay(part, 10, Arc::clone(&all)).await.unwrap(), 0, "somebody else does it");
-    eventually!(bench.store.outbox.relay(part, 10, Arc::clone(&all)).await.unwrap() == 2);
+    let all: Publish = Arc::new(|parts: Vec<OutboxPart>| {
+        std::future::ready(parts.iter().map(|part| part.events.len()).collect()).boxed()
+    });
+    assert_eq!(bench.store.outbox.relay(10, Arc::clone(&all)).await.unwrap(), 0, "somebody else does it");
+    eventually!(bench.store.outbox.relay(10, Arc::clone(&all)).await.unwrap() == 2);
     assert!(!relaying.is_finished(), "it has noticed nothing");
     relaying.abort();
 }

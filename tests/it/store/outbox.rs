@@ -2,7 +2,7 @@
 
 use super::{Bench, NOW};
 use futures_util::FutureExt as _;
-use roomcast::store::{OutboxEvent, Publish};
+use roomcast::store::{OutboxEvent, OutboxPart, Publish};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -12,19 +12,22 @@ super::contracts! {
     two_nodes_say_everything_once
 }
 
-/// Takes everything up to `most` at a time, at once or `later`, as when a broker has to confirm it.
+/// Takes up to `most` events of each part at a time, at once or `later`, as when a broker has to confirm it.
 fn listener(most: usize, later: bool) -> (Publish, Arc<Mutex<Vec<OutboxEvent>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = Arc::clone(&heard);
-    let publish = move |events: Vec<OutboxEvent>| {
+    let publish = move |parts: Vec<OutboxPart>| {
         let ears = Arc::clone(&ears);
         let saying = async move {
             if later {
                 tokio::task::yield_now().await;
             }
-            let taken = events.len().min(most);
-            ears.lock().unwrap().extend_from_slice(&events[..taken]);
-            taken
+            let take = |part: &OutboxPart| {
+                let taken = part.events.len().min(most);
+                ears.lock().unwrap().extend_from_slice(&part.events[..taken]);
+                taken
+            };
+            parts.iter().map(take).collect()
         };
         saying.boxed()
     };
@@ -33,15 +36,12 @@ fn listener(most: usize, later: bool) -> (Publish, Arc<Mutex<Vec<OutboxEvent>>>)
 
 async fn relay_all(bench: &Bench, publish: &Publish) -> usize {
     let mut said = 0;
-    for part in bench.store.outbox.waiting().await.unwrap() {
-        loop {
-            match bench.store.outbox.relay(part, 7, Arc::clone(publish)).await.unwrap() {
-                0 => break,
-                n => said += n,
-            }
+    loop {
+        match bench.store.outbox.relay(7, Arc::clone(publish)).await.unwrap() {
+            0 => return said,
+            n => said += n,
         }
     }
-    said
 }
 
 fn in_order(heard: &[OutboxEvent]) {
@@ -68,7 +68,7 @@ async fn everything_is_said_in_order_and_then_forgotten(bench: Bench) {
         assert_eq!(heard.iter().filter(|said| said.event.kind == "incident.triggered").count(), 12);
     }
     assert_eq!(bench.store.outbox.look().await.unwrap(), (0, None));
-    assert!(bench.store.outbox.waiting().await.unwrap().is_empty());
+    assert!(!bench.store.outbox.is_waiting().await.unwrap());
 }
 
 async fn what_could_not_be_said_stays(bench: Bench) {
@@ -76,14 +76,14 @@ async fn what_could_not_be_said_stays(bench: Bench) {
     for n in 0..5 {
         bench.trigger("disk", NOW + n).await;
     }
-    let part = bench.store.outbox.waiting().await.unwrap()[0];
+    assert!(bench.store.outbox.is_waiting().await.unwrap());
     let (deaf, _) = listener(0, true);
-    assert_eq!(bench.store.outbox.relay(part, 10, deaf).await.unwrap(), 0);
+    assert_eq!(bench.store.outbox.relay(10, deaf).await.unwrap(), 0);
     assert_eq!(bench.store.outbox.look().await.unwrap().0, 5);
     let (two, heard) = listener(2, true);
-    assert_eq!(bench.store.outbox.relay(part, 10, Arc::clone(&two)).await.unwrap(), 2);
-    assert_eq!(bench.store.outbox.relay(part, 10, Arc::clone(&two)).await.unwrap(), 2);
-    assert_eq!(bench.store.outbox.relay(part, 10, two).await.unwrap(), 1);
+    assert_eq!(bench.store.outbox.relay(10, Arc::clone(&two)).await.unwrap(), 2);
+    assert_eq!(bench.store.outbox.relay(10, Arc::clone(&two)).await.unwrap(), 2);
+    assert_eq!(bench.store.outbox.relay(10, two).await.unwrap(), 1);
     in_order(&heard.lock().unwrap());
 }
 
