@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod crew;
 mod fleet;
+mod local;
 mod mark;
 mod observe;
 mod progress;
@@ -31,12 +32,12 @@ use clap::Parser;
 use serde::Serialize;
 
 use cli::options::{OutputOptions, TargetOptions};
-use cli::{Cli, Command, RampCommand, Shape, SideBySideCommand};
+use cli::{ChaosCommand, Cli, Command, DrainCommand, RampCommand, Shape, SideBySideCommand, TroubleCommand};
 use observe::host::Host;
 use report::{Report, Results, SCHEMA_VERSION, table};
 use scenario::incidents::{events, freshness, streams, updates};
 use scenario::setting::{Crowd, Setting};
-use scenario::{avalanche, drain, fanout, idle, jitter, ramp, side_by_side, trouble};
+use scenario::{avalanche, chaos, drain, fanout, idle, jitter, ramp, side_by_side, trouble};
 use thresholds::Threshold;
 
 /// Exit code for a wrong command line.
@@ -110,20 +111,9 @@ fn run(command: &Command) -> Result<bool> {
             let job = Job::new(command, &command.run.target, &command.run.output, &jitter::ALWAYS)?;
             job.run(interrupted, |setting| jitter::run(setting, command))
         }
-        Command::Drain(command) => {
-            let pair = drain::Pair::start(command)?;
-            let target = pair.target(command);
-            let conditions = drain::conditions(command);
-            let job = Job::new(command, &target, &command.own.output, &conditions)?;
-            job.run(interrupted, |setting| drain::run(setting, pair, command))
-        }
-        Command::Trouble(command) => {
-            let cluster = trouble::Cluster::start(command)?;
-            let target = cluster.target(command);
-            let conditions = trouble::conditions(command);
-            let job = Job::new(command, &target, &command.own.output, &conditions)?;
-            job.run(interrupted, |setting| trouble::run(setting, cluster, command))
-        }
+        Command::Drain(command) => run_drain(command, interrupted),
+        Command::Trouble(command) => run_trouble(command, interrupted),
+        Command::Chaos(command) => run_chaos(command, interrupted),
         Command::Events(command) => {
             let job = Job::new(command, &command.run.target, &command.run.output, &events::conditions(command))?;
             job.run(interrupted, |setting| events::run(setting, command))
@@ -142,6 +132,29 @@ fn run(command: &Command) -> Result<bool> {
         }
         Command::SideBySide(command) => compare(command, &interrupted),
     }
+}
+
+fn run_drain(command: &DrainCommand, interrupted: Arc<AtomicBool>) -> Result<bool> {
+    let pair = drain::Pair::start(command)?;
+    let target = pair.target(command);
+    let conditions = drain::conditions(command);
+    let job = Job::new(command, &target, &command.own.output, &conditions)?;
+    job.run(interrupted, |setting| drain::run(setting, pair, command))
+}
+
+fn run_trouble(command: &TroubleCommand, interrupted: Arc<AtomicBool>) -> Result<bool> {
+    let cluster = trouble::Cluster::start(command)?;
+    let target = cluster.target(command);
+    let conditions = trouble::conditions(command);
+    let job = Job::new(command, &target, &command.own.output, &conditions)?;
+    job.run(interrupted, |setting| trouble::run(setting, cluster, command))
+}
+
+fn run_chaos(command: &ChaosCommand, interrupted: Arc<AtomicBool>) -> Result<bool> {
+    let cluster = chaos::start(command)?;
+    let target = chaos::target(&cluster, command);
+    let job = Job::new(command, &target, &command.output, &chaos::CONDITIONS)?;
+    job.run(interrupted, |setting| chaos::run(setting, cluster, command))
 }
 
 fn compare(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) -> Result<bool> {

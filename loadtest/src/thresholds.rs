@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// Figures a condition may name, and what they are.
-pub(crate) const NAMES: [(&str, &str); 73] = [
+pub(crate) const NAMES: &[(&str, &str)] = &[
     ("p50", "median delivery latency"),
     ("p90", "delivery latency, 90th percentile"),
     ("p95", "delivery latency, 95th percentile (incidents)"),
@@ -87,6 +87,14 @@ pub(crate) const NAMES: [(&str, &str); 73] = [
     ("db_operations_per_s", "operations of the database per second"),
     ("db_busy_max", "most of its connections that were busy when this was looked at"),
     ("db_retries", "its transactions that were tried again"),
+    ("broken_promises", "what a fault's step promises and what does not hold (chaos)"),
+    ("missed", "deliveries that were published while their member was on its way back (chaos)"),
+    ("failed_requests", "HTTP requests without success in time (chaos)"),
+    ("refused_requests", "HTTP requests that were answered 503 with a time to come again (chaos)"),
+    ("gap_p99", "from a client's close until it was in its room again, 99th percentile (chaos)"),
+    ("gap_max", "the same, longest"),
+    ("closes_each", "most closes of one client within a step (chaos)"),
+    ("events_missing", "events of monitoring that were answered 202 and are not in the store (chaos)"),
 ];
 
 /// One condition under which a run fails.

@@ -1,5 +1,6 @@
 //! Defines the command line.
 
+pub(crate) mod chaos;
 mod drain;
 pub(crate) mod incidents;
 pub(crate) mod options;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+pub(crate) use chaos::ChaosCommand;
 pub(crate) use drain::DrainCommand;
 pub(crate) use incidents::{EventsCommand, FreshnessCommand, SseCommand, UpdatesCommand};
 pub(crate) use options::{IdleOptions, SearchOptions};
@@ -37,6 +39,8 @@ Examples:
       --drain-window 5s --drain-deadline 15s'
   roomcast-loadtest trouble
       two nodes and a Redis that is killed, paused, stopped and cut off under load
+  roomcast-loadtest chaos --only rolling-restart --users 2000 --rooms 1000 --rate 1
+      three nodes behind nginx, restarted one after the other under load
   roomcast-loadtest events --rate 300/min --duration 600
       monitoring posts 300 events a minute; each is heard once in its rooms and is kept
   roomcast-loadtest events --hot-keys 5 --count 1000 --rate 0 --concurrency 1000
@@ -85,6 +89,8 @@ pub(crate) enum Command {
     Drain(Box<DrainCommand>),
     /// Starts two nodes and their Redis, takes Redis away in several ways, and looks at what comes through
     Trouble(Box<TroubleCommand>),
+    /// Starts a cluster behind a balancer, does bad things to it under load, and counts what clients notice
+    Chaos(Box<ChaosCommand>),
     /// Monitoring posts events, members listen, and every incident is read back from the rooms and from the store
     Events(Box<EventsCommand>),
     /// People acknowledge and annotate incidents, and everybody in the rooms hears of it

@@ -20,12 +20,14 @@ pub(crate) struct Farewell {
 pub(crate) struct Stay {
     /// Index of the client.
     pub(crate) user: u32,
-    /// Whether this is the server it moved to.
+    /// Whether it came there from elsewhere: from the first server, or back after its connection had ended.
     pub(crate) moved: bool,
     /// When its join was answered.
     pub(crate) joined_at: u64,
     /// When it saw its connection end; absent while it lasts.
     pub(crate) closed_at: Option<u64>,
+    /// Whether it ended the connection itself.
+    pub(crate) left: bool,
     /// What it was told at the end.
     pub(crate) farewell: Farewell,
 }

@@ -106,11 +106,12 @@ pub(crate) struct Avalanche {
     pub(crate) closed_again: u64,
 }
 
-/// A second server.
+/// Where clients go when their connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refuge {
-    /// Its address.
-    pub(crate) address: SocketAddr,
+    /// A second server's address. Without one they go where they came from, through a balancer to another node, as often as
+    /// that is needed.
+    pub(crate) address: Option<SocketAddr>,
     /// Whether clients wait as long as `server.draining` says, rather than as stock clients do.
     pub(crate) obeys_hint: bool,
 }

@@ -3,6 +3,7 @@
 //! Names end in their unit. [`SCHEMA_VERSION`] grows when a field changes its meaning or goes.
 
 pub(crate) mod avalanche;
+pub(crate) mod chaos;
 pub(crate) mod drain;
 pub(crate) mod incidents;
 pub(crate) mod server;
@@ -18,6 +19,7 @@ use crate::observe::metrics::Samples;
 use crate::observe::process::Usage;
 use crate::thresholds::{Figures, Verdict};
 use avalanche::Avalanche;
+use chaos::Chaos;
 use drain::Drain;
 use incidents::Incidents;
 pub(crate) use server::Server;
@@ -72,6 +74,9 @@ pub(crate) struct Results {
     /// A cluster whose Redis was taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) troubles: Option<Troubles>,
+    /// A cluster to which bad things were done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chaos: Option<Chaos>,
     /// Incidents, and who heard of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) incidents: Option<Incidents>,
@@ -279,6 +284,9 @@ impl Results {
         }
         if let Some(troubles) = &self.troubles {
             troubles.add_figures(&mut figures);
+        }
+        if let Some(chaos) = &self.chaos {
+            chaos.add_figures(&mut figures);
         }
         if let Some(incidents) = &self.incidents {
             incidents.add_figures(&mut figures);

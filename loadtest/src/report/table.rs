@@ -36,6 +36,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(troubles) = &results.troubles {
         troubles.write(out)?;
     }
+    if let Some(chaos) = &results.chaos {
+        chaos.write(out)?;
+    }
     if let Some(incidents) = &results.incidents {
         incidents.write(&mut |name, value| row(out, name, value))?;
     }

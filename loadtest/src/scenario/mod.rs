@@ -1,6 +1,7 @@
 //! The scenarios: what is connected, what is sent, what is measured.
 
 pub(crate) mod avalanche;
+pub(crate) mod chaos;
 pub(crate) mod drain;
 pub(crate) mod fanout;
 pub(crate) mod idle;

@@ -16,7 +16,7 @@ const DRAIN: u64 = 5 * SECOND;
 
 /// Connected clients of which one in each room publishes.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(crate) struct Talk {
     /// The clients.
     pub(super) session: Session,
     start: u64,

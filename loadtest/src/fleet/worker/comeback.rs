@@ -8,6 +8,8 @@ use crate::client::{Failure, Stage};
 use crate::clock::{SECOND, to_seconds};
 use crate::fleet::Avalanche;
 
+/// How long an attempt to come back may take, as with stock clients.
+const MOVE_TIMEOUT: u64 = 20 * SECOND;
 /// How long a visitor may take to get into its room.
 const VISIT_TIMEOUT: u64 = 10 * SECOND;
 
@@ -58,13 +60,13 @@ impl Worker {
         true
     }
 
-    /// Ends attempts that take too long, as stock clients do: those of a comeback and those of visitors.
+    /// Ends attempts that take too long, as stock clients do: those of a comeback or a move and those of visitors.
     pub(super) fn give_up_attempts(&mut self, now: u64) {
         let Some(timeout) = self.attempt_timeout() else { return };
         for at in 0..self.links.len() {
             let link = &self.links[at];
             let is_trying = link.socket.is_some() && link.client.stage < Stage::Joined;
-            let gives_up = self.avalanche.is_some() || link.client.visits;
+            let gives_up = self.avalanche.is_some() || link.client.visits || link.moved;
             if is_trying && gives_up && now.saturating_sub(link.began_at) > timeout {
                 let text = format!("not in its room after {} s", to_seconds(timeout));
                 self.fail(at, &Failure::refused(text));
@@ -74,6 +76,7 @@ impl Worker {
 
     fn attempt_timeout(&self) -> Option<u64> {
         let visits = self.plan.visiting.map(|_| VISIT_TIMEOUT);
-        self.plan.comeback.map(|comeback| comeback.timeout).or(visits)
+        let moves = self.plan.refuge.map(|_| MOVE_TIMEOUT);
+        self.plan.comeback.map(|comeback| comeback.timeout).or(visits).or(moves)
     }
 }

@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::Worker;
 use crate::client::http::Transport;
 use crate::client::{Failure, Stage, frame};
-use crate::fleet::{Live, sockets};
+use crate::fleet::{Live, Refuge, sockets};
 
 /// Looks at an unanswered join, twice a second, after which it is repeated.
 const PATIENT_LOOKS: u8 = 10;
@@ -30,7 +30,7 @@ impl Worker {
         link.began_at = self.clock.now();
         link.unanswered = 0;
         let target = match &self.plan.refuge {
-            Some(refuge) if link.moved => refuge.address,
+            Some(Refuge { address: Some(address), .. }) if link.moved => *address,
             _ => self.plan.targets[link.client.node as usize],
         };
         let opened = sockets::open(target, link.source).and_then(|socket| {

@@ -1,4 +1,5 @@
-//! Lets clients move to a second server when the first ends their connection, as a stock Socket.IO client does.
+//! Lets clients move to a second server when the first ends their connection, or through a balancer to another node, as a stock
+//! Socket.IO client does.
 //!
 //! It waits about a second ([`Backoff::STOCK`]), then connects and joins again; failed attempts double the wait. After a DISCONNECT packet (`41`) it stays away, since that is how a server asks it to.
 
@@ -19,6 +20,7 @@ impl Worker {
         journal.stays.push(Stay {
             user: link.user,
             moved: link.moved,
+            left: false,
             joined_at: self.clock.now(),
             closed_at: None,
             farewell: link.client.farewell,
@@ -36,7 +38,7 @@ impl Worker {
             journal.stays[stay].farewell = farewell;
         }
         let waits = match (link.moved, link.client.stage) {
-            (false, Stage::Joined) if !farewell.disconnect_packet => {
+            (moved, Stage::Joined) if !farewell.disconnect_packet && (!moved || refuge.address.is_none()) => {
                 let hint = farewell.draining.filter(|_| refuge.obeys_hint);
                 let hint = hint.map(|milliseconds| milliseconds.saturating_mul(MILLISECOND));
                 hint.unwrap_or_else(|| Backoff::STOCK.delay(0, &mut self.turn.random))

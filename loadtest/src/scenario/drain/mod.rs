@@ -79,7 +79,7 @@ impl Pair {
 /// Loads the first server, ends it, and waits until its clients have settled on the second.
 pub(crate) fn run(setting: &mut Setting, mut pair: Pair, command: &DrainCommand) -> Result<Results> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, pair.second.port));
-    setting.refuge = Some(Refuge { address, obeys_hint: command.obey_hint });
+    setting.refuge = Some(Refuge { address: Some(address), obeys_hint: command.obey_hint });
     let talk = Talk::begin(setting, (command.users, command.rooms, command.size), command.rate)?;
     let times = pass_through(setting, &talk.session, &mut pair, command)?;
     let (outcome, generator) = talk.end(setting)?;

@@ -1,7 +1,6 @@
 //! `trouble`: takes the Redis of a loaded cluster away in several ways, and looks at what its nodes make of it.
 
 mod account;
-mod broker;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -16,11 +15,11 @@ use crate::cli::TroubleCommand;
 use crate::cli::options::TargetOptions;
 use crate::clock::from_seconds;
 use crate::fleet::tally::Tally;
+use crate::local::broker::Broker;
 use crate::observe::metrics::Samples;
 use crate::report::trouble::Troubles;
 use crate::report::{Generator, Results};
 use account::Episode;
-use broker::Broker;
 
 /// What counts what nodes give up; a label follows.
 const LOSSES: &str = "roomcast_broker_publish_losses_total";
