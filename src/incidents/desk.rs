@@ -67,8 +67,7 @@ impl Incidents {
                 let Event { severity, title, details, .. } = event;
                 let trigger =
                     Trigger { key, id: Uuid::now_v7(), dedup_key: dedup_key.clone(), severity, title, details, now };
-                let ingested = self.store.incidents.ingest(trigger).await?;
-                self.written.notify_one();
+                let ingested = self.take_up(trigger).await?;
                 return Ok(ingested.map_or(Received::UnknownKey, |done| Received::Done(dedup_key, done)));
             }
             EventAction::Acknowledge => Action::Acknowledge,
@@ -86,6 +85,22 @@ impl Incidents {
             }
             Transitioned::Missing | Transitioned::Kept(_) | Transitioned::Refused(..) => Received::Ignored(dedup_key),
         })
+    }
+
+    /// Takes up a trigger. `None`: nobody knows its key. Strangers are found out by a question of their own: where many events
+    /// are taken up at once, they would take the place and the time of those who are known.
+    async fn take_up(&self, trigger: Trigger) -> Result<Option<Ingested>, StoreError> {
+        let key = trigger.key;
+        let ask = async { Ok(self.store.services.known_key(key).await?.is_some()) };
+        if !self.good_keys.has(key, ask).await? {
+            return Ok(None);
+        }
+        let ingested = self.store.incidents.ingest(trigger).await?;
+        if ingested.is_none() {
+            self.good_keys.forget(&key);
+        }
+        self.written.notify_one();
+        Ok(ingested)
     }
 
     /// Gives a database without services one to begin with: for development, where nobody has made any yet.

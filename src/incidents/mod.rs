@@ -5,6 +5,7 @@
 
 mod action;
 mod desk;
+mod keys;
 mod relay;
 mod states;
 mod timer;
@@ -17,6 +18,7 @@ use crate::hub::Hub;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::DatabaseStats;
 use crate::store::{OutboxEvent, Store};
+use keys::GoodKeys;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -29,13 +31,14 @@ pub struct Incidents {
     store: Store,
     /// Something has come into the outbox.
     written: Arc<Notify>,
+    good_keys: Arc<GoodKeys>,
 }
 
 impl Incidents {
     /// The incidents of a store.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, written: Arc::default() }
+        Self { store, written: Arc::default(), good_keys: Arc::default() }
     }
 
     /// What is kept of services and incidents, to look at.

@@ -288,6 +288,8 @@ async fn what_is_no_event_is_refused_in_the_form_of_its_door() {
         body.to_string()
     };
     refused(&changed("/routing_key", json!("unknown")), 400, "routing_key").await;
+    let taken_up = ops.server.metric("roomcast_db_operations_total", "operation=\"ingest\"").await;
+    assert_eq!(taken_up, 0, "strangers do not wait among those who are known");
     refused(&changed("/event_action", json!("page")), 400, "event_action").await;
     refused(&changed("/payload/severity", json!("bad")), 400, "severity").await;
     refused(&changed("/payload/summary", json!("")), 400, "summary").await;
