@@ -95,6 +95,13 @@ class Sources:
         return re.search(r'^version = "([^"]+)"', (ROOT / "Cargo.toml").read_text("utf-8"), re.M).group(1)
 
     @cached_property
+    def alert_groups(self):
+        """The groups of the rule files, in the order of their names."""
+        files = sorted((ROOT / "grafana/rules").glob("*.y*ml"))
+        read = [yaml.safe_load(path.read_text("utf-8")) for path in files]
+        return [group for rules in read if rules and "groups" in rules for group in rules["groups"]]
+
+    @cached_property
     def image(self):
         """Who runs the program in the image, and which it is."""
         text = (ROOT / "Dockerfile").read_text("utf-8")

@@ -284,6 +284,16 @@ def too_many_sockets(thing):
     thing["data"]["ROOMCAST_MAX_SOCKETS"] = "100000"
 
 
+@breaks("alerts_are_those_of_the_rule_files", "PrometheusRule")
+def an_alert_changed_by_hand(thing):
+    thing["spec"]["groups"][0]["rules"][0]["expr"] += " > 1"
+
+
+@breaks("metrics_exist", "PrometheusRule")
+def an_alert_on_nothing(thing):
+    thing["spec"]["groups"][0]["rules"][0]["expr"] = "roomcast_nothing > 1"
+
+
 @breaks("names_are_in_one_namespace", "Service", "roomcast-admin")
 def another_namespace(thing):
     thing["metadata"]["namespace"] = "elsewhere"

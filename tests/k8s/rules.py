@@ -384,6 +384,13 @@ def sockets_fit_into_the_descriptors(rendered, sources):
 
 
 @rule
+def alerts_are_those_of_the_rule_files(rendered, sources):
+    for thing in rendered.of("PrometheusRule"):
+        if thing["spec"]["groups"] != sources.alert_groups:
+            yield f"{where(thing)}: is not what grafana/rules has; run k8s/generate"
+
+
+@rule
 def names_are_in_one_namespace(rendered, _sources):
     spaces = {thing["metadata"].get("namespace") for thing in rendered.objects if thing["kind"] != "Namespace"}
     if len(spaces) != 1:
