@@ -15,11 +15,14 @@ mod fleet;
 mod local;
 mod mark;
 mod observe;
+mod play;
 mod progress;
 mod report;
 mod scenario;
 mod thresholds;
 mod utc;
+mod verdict;
+mod wrong;
 
 use std::io::Write;
 use std::path::Path;
@@ -34,11 +37,13 @@ use serde::Serialize;
 use cli::options::{OutputOptions, TargetOptions};
 use cli::{ChaosCommand, Cli, Command, DrainCommand, RampCommand, Shape, SideBySideCommand, TroubleCommand};
 use observe::host::Host;
-use report::{Report, Results, SCHEMA_VERSION, table};
+use observe::watching::Watching;
+use report::{Report, Results, SCHEMA_VERSION, page, table};
 use scenario::incidents::{events, freshness, streams, updates};
 use scenario::setting::{Crowd, Setting};
-use scenario::{avalanche, chaos, drain, fanout, idle, jitter, ramp, side_by_side, trouble};
+use scenario::{avalanche, chaos, drain, fanout, idle, jitter, pages, ramp, side_by_side, trouble};
 use thresholds::Threshold;
+use verdict::{compare, read};
 
 /// Exit code for a wrong command line.
 const USAGE: u8 = 1;
@@ -66,19 +71,24 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(CROSSED),
         Err(error) => {
             writeln!(std::io::stderr().lock(), "error: {error:#}").ok();
-            ExitCode::from(FAILED)
+            ExitCode::from(if error.is::<wrong::Wrong>() { USAGE } else { FAILED })
         }
     }
 }
 
-/// Runs a command; returns whether all thresholds held.
-fn run(command: &Command) -> Result<bool> {
+/// Set when somebody asks the run to end; when they ask again, the process ends at once.
+fn watch_signals() -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // the second signal ends the process at once
         signal_hook::flag::register_conditional_default(signal, interrupted.clone())?;
         signal_hook::flag::register(signal, interrupted.clone())?;
     }
+    Ok(interrupted)
+}
+
+/// Runs a command; returns whether all thresholds held.
+fn run(command: &Command) -> Result<bool> {
+    let interrupted = watch_signals()?;
     match command {
         Command::Rooms(rooms) => {
             let job = Job::new(rooms, &rooms.run.target, &rooms.run.output, &ALWAYS)?;
@@ -130,7 +140,11 @@ fn run(command: &Command) -> Result<bool> {
             let job = Job::new(command, &command.run.target, &command.run.output, &freshness::conditions(command))?;
             job.run(interrupted, |setting| freshness::run(setting, command))
         }
-        Command::SideBySide(command) => compare(command, &interrupted),
+        Command::Http(command) => {
+            let job = Job::new(command, &command.run.target, &command.run.output, &pages::ALWAYS)?;
+            job.run(interrupted, |setting| pages::run(setting, command))
+        }
+        other => beside_loads(other, &interrupted),
     }
 }
 
@@ -157,7 +171,29 @@ fn run_chaos(command: &ChaosCommand, interrupted: Arc<AtomicBool>) -> Result<boo
     job.run(interrupted, |setting| chaos::run(setting, cluster, command))
 }
 
-fn compare(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) -> Result<bool> {
+/// Runs a command that is no load itself.
+fn beside_loads(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<bool> {
+    match command {
+        Command::Run(command) => play::run(command, interrupted)?.map_or(Ok(true), |played| {
+            write_report(&played, command.json.as_deref(), command.html.as_deref())?;
+            Ok(played.passed)
+        }),
+        Command::SideBySide(command) => race(command, interrupted),
+        Command::Compare(command) => {
+            let comparison = compare::run(command)?;
+            comparison.write(&mut std::io::stdout().lock())?;
+            write_report(&comparison, command.json.as_deref(), None)?;
+            Ok(comparison.passed)
+        }
+        Command::Report(command) => {
+            let report = read::report(&command.report)?;
+            save(&command.output, &page::page(&report)?).map(|()| true)
+        }
+        _ => unreachable!("`run` knows all loads"),
+    }
+}
+
+fn race(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) -> Result<bool> {
     let (comparison, markdown) = side_by_side::run(command, interrupted)?;
     write!(std::io::stdout().lock(), "{markdown}")?;
     if let Some(path) = &command.markdown {
@@ -167,6 +203,17 @@ fn compare(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) -> Result
         save(path, &serde_json::to_string_pretty(&comparison)?)?;
     }
     Ok(true)
+}
+
+/// Writes a report to the files that were asked for.
+fn write_report(report: &impl Serialize, json: Option<&Path>, html: Option<&Path>) -> Result<()> {
+    if let Some(path) = json {
+        save(path, &serde_json::to_string_pretty(report)?)?;
+    }
+    if let Some(path) = html {
+        save(path, &page::page(&serde_json::to_value(report)?)?)?;
+    }
+    Ok(())
 }
 
 fn save(path: &Path, text: &str) -> Result<()> {
@@ -214,7 +261,9 @@ impl<'a> Job<'a> {
     fn run(self, interrupted: Arc<AtomicBool>, scenario: impl FnOnce(&mut Setting) -> Result<Results>) -> Result<bool> {
         let mut host = Host::look();
         let mut setting = Setting::new(self.target.clone(), interrupted, self.output.quiet)?;
+        let watching = Watching::begin(setting.clock, setting.sights().clone(), setting.shown.clone())?;
         let results = scenario(&mut setting)?;
+        let series = watching.finish();
         setting.progress.clear();
         host.finish();
         let figures = results.figures();
@@ -225,16 +274,18 @@ impl<'a> Job<'a> {
             command_line: std::env::args().collect(),
             config: self.config,
             host,
+            meta: results.http_meta.clone(),
+            summary: results.http_summary.clone(),
             results,
+            figures,
+            series,
             passed: !thresholds.iter().any(|verdict| verdict.failed),
             thresholds,
             interrupted: setting.is_interrupted(),
             warnings: setting.warnings,
         };
         table::write(&mut std::io::stdout().lock(), &report)?;
-        if let Some(path) = &self.output.json {
-            save(path, &serde_json::to_string_pretty(&report)?)?;
-        }
+        write_report(&report, self.output.json.as_deref(), self.output.html.as_deref())?;
         Ok(report.passed)
     }
 }

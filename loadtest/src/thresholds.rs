@@ -17,6 +17,7 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("p99", "delivery latency, 99th percentile"),
     ("p999", "delivery latency, 99.9th percentile"),
     ("max", "longest delivery latency"),
+    ("mean", "mean delivery latency"),
     ("same_node_p50", "median latency to members on the publisher's node (several targets)"),
     ("same_node_p99", "the same, 99th percentile"),
     ("same_node_max", "the same, longest"),
@@ -84,6 +85,15 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ),
     ("dashboard_age_p99", "the same until it was in a snapshot of a dashboard"),
     ("stale", "events that came into no snapshot"),
+    ("incidents", "incidents of the run that are kept"),
+    ("sent_per_s", "publishes per second that were written in the window"),
+    ("in_bytes_per_s", "bytes per second that the server read from clients, as it counts them"),
+    ("out_bytes_per_s", "bytes per second that it wrote to them"),
+    ("drops", "events that the server says did not reach somebody"),
+    ("redis_ops_per_s", "commands per second that Redis served (--redis)"),
+    ("rss_bytes", "memory of all the server's processes at the end"),
+    ("error_rate", "requests that failed, in percent, of the scenario with most of them (http)"),
+    ("requests_per_s", "requests answered per second (http)"),
     ("db_operations_per_s", "operations of the database per second"),
     ("db_busy_max", "most of its connections that were busy when this was looked at"),
     ("db_retries", "its transactions that were tried again"),
@@ -141,6 +151,18 @@ impl Threshold {
     }
 }
 
+/// The name of a figure as conditions know it.
+pub(crate) fn known(name: &str) -> Option<&'static str> {
+    NAMES.iter().map(|(known, _)| *known).find(|known| *known == name)
+}
+
+impl Threshold {
+    /// The same condition, true only if the other one is true too; both say that the same figure is above something.
+    pub(crate) fn or_above(self, floor: &Self) -> Self {
+        if floor.limit > self.limit { floor.clone() } else { self }
+    }
+}
+
 impl FromStr for Threshold {
     type Err = String;
 
@@ -160,8 +182,7 @@ impl FromStr for Threshold {
                 Some((name.trim(), comparison, limit.trim()))
             })
             .ok_or_else(|| "expected FIGURE, one of > >= < <= ==, and a number".to_owned())?;
-        let figure = NAMES.iter().map(|(known, _)| *known).find(|k| *k == name);
-        let figure = figure.ok_or_else(|| {
+        let figure = known(name).ok_or_else(|| {
             let known: Vec<_> = NAMES.iter().map(|(known, _)| *known).collect();
             format!("unknown figure `{name}`; known are {}", known.join(", "))
         })?;

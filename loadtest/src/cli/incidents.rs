@@ -6,6 +6,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 
 use super::options::RunOptions;
+use super::units::seconds;
 
 /// How often something is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,14 +30,14 @@ pub(crate) struct Monitoring {
     /// Requests that may be under way at once; others that are due wait, and that counts
     #[arg(long, default_value_t = 64)]
     pub(crate) concurrency: usize,
-    /// Seconds that count
-    #[arg(long, default_value_t = 60.0)]
+    /// Time that counts, in seconds or as 5m
+    #[arg(long, default_value_t = 60.0, value_parser = seconds)]
     pub(crate) duration: f64,
     /// Seconds of the same load before, whose times do not count
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     pub(crate) warmup: f64,
     /// Seconds to wait for the last answers and deliveries at the end
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     pub(crate) drain: f64,
     /// Incidents whose timelines are read back, event by event; what is known of the others comes from the list
     #[arg(long, default_value_t = 1_000)]
@@ -83,13 +84,13 @@ pub(crate) struct OutageOptions {
     #[arg(long, value_name = "COMMAND", requires = "outage_begin")]
     pub(crate) outage_end: Option<String>,
     /// Seconds of load before
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub(crate) outage_after: f64,
     /// Seconds for which it is away
-    #[arg(long, default_value_t = 150.0)]
+    #[arg(long, default_value_t = 150.0, value_parser = seconds)]
     pub(crate) outage_for: f64,
     /// Seconds after it is back within which events must be taken and heard again
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     pub(crate) recovery_within: f64,
 }
 

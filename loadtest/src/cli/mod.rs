@@ -2,10 +2,14 @@
 
 pub(crate) mod chaos;
 mod drain;
+pub(crate) mod http;
 pub(crate) mod incidents;
 pub(crate) mod options;
+pub(crate) mod run;
 mod trouble;
+pub(crate) mod units;
 mod unrest;
+pub(crate) mod verdicts;
 
 use std::path::PathBuf;
 
@@ -18,6 +22,7 @@ pub(crate) use incidents::{EventsCommand, FreshnessCommand, SseCommand, UpdatesC
 pub(crate) use options::{IdleOptions, SearchOptions};
 use options::{LoadOptions, RunOptions};
 pub(crate) use trouble::TroubleCommand;
+use units::{per_second, seconds};
 pub(crate) use unrest::{AvalancheCommand, AvalancheOptions, JitterCommand};
 
 use crate::client::dialect::Wire;
@@ -47,6 +52,11 @@ Examples:
   roomcast-loadtest updates --rate 500/min --duration 600
   roomcast-loadtest sse --clients 500 --room dashboard:global --duration 60
   roomcast-loadtest freshness
+  roomcast-loadtest compare before.json after.json
+  roomcast-loadtest report run.json --output run.html
+  roomcast-loadtest http --users 5 --duration 5 --scenario health
+  roomcast-loadtest run headline --scale 0.1 --html report.html
+      a scenario of loadtest/scenarios, a tenth of its time; `run --list` says which there are
   roomcast-loadtest side-by-side --nodes 2 --server 'a=./a --redis-url redis://127.0.0.1:{redis_port} --port {port}'
   roomcast-loadtest side-by-side --server 'roomcast=./roomcast dev --port {port}' \\
       --server 'other=node other.js {port}' --rounds 3 --server-cpu 0 --client-cpu 1
@@ -99,6 +109,14 @@ pub(crate) enum Command {
     Sse(Box<SseCommand>),
     /// How old is what clients hear of incidents and see on a dashboard
     Freshness(Box<FreshnessCommand>),
+    /// People and probes who ask for pages, lists and health: how long they wait for their answers
+    Http(Box<http::HttpCommand>),
+    /// Runs a scenario from a file: commands, options, and what passing means
+    Run(Box<run::RunCommand>),
+    /// Says which figures of a report are worse than those of one before, beyond what is noise
+    Compare(verdicts::CompareCommand),
+    /// Makes a page with plots out of a report
+    Report(verdicts::ReportCommand),
     /// Starts several servers itself and measures them in turn, round after round
     SideBySide(SideBySideCommand),
 }
@@ -113,7 +131,7 @@ pub(crate) struct RoomsCommand {
     #[arg(long, default_value_t = 1_000)]
     pub(crate) rooms: usize,
     /// Publishes per second and room, shared by the room's publishers
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = per_second)]
     pub(crate) rate: f64,
     #[command(flatten)]
     #[serde(flatten)]
@@ -130,7 +148,7 @@ pub(crate) struct BigRoomCommand {
     #[arg(long, default_value_t = 2_000)]
     pub(crate) users: usize,
     /// Publishes per second
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = per_second)]
     pub(crate) rate: f64,
     #[command(flatten)]
     #[serde(flatten)]
@@ -150,7 +168,7 @@ pub(crate) struct HotRoomCommand {
     #[arg(long, default_value_t = 1_000)]
     pub(crate) rooms: usize,
     /// Publishes per second in each of them
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = per_second)]
     pub(crate) rate: f64,
     /// Members of the flooded room; one of them writes as fast as its socket takes. A thread more than
     /// --threads drives this room and nothing else
@@ -197,7 +215,7 @@ pub(crate) struct RampCommand {
     #[arg(long, default_value_t = 1)]
     pub(crate) publishers_per_room: usize,
     /// Seconds over which connections are opened
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     pub(crate) ramp: f64,
     #[command(flatten)]
     #[serde(flatten)]

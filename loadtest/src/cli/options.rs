@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Serialize, Serializer};
 
+use super::units::seconds;
 use crate::client::dialect::Wire;
 use crate::client::http::Transport;
 use crate::thresholds::Threshold;
@@ -45,7 +46,7 @@ pub(crate) struct TargetOptions {
     #[arg(long, default_value_t = 256)]
     pub(crate) in_flight: usize,
     /// Seconds until everyone must be connected, beyond the ramp
-    #[arg(long, default_value_t = 30.0)]
+    #[arg(long, default_value_t = 30.0, value_parser = seconds)]
     pub(crate) connect_timeout: f64,
     /// Seed of the random phases of the publishers
     #[arg(long, default_value_t = 1)]
@@ -59,6 +60,12 @@ pub(crate) struct TargetOptions {
     #[arg(long = "metrics-url", value_name = "URL", default_value = "http://127.0.0.1:3001/metrics")]
     #[serde(rename = "metrics_url")]
     pub(crate) metrics_urls: Vec<String>,
+    /// The Redis between the nodes, as HOST:PORT: its commands and bytes go into the report
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) redis: Option<String>,
+    /// Load a server that is neither on this machine nor in a private network
+    #[arg(long)]
+    pub(crate) i_own_this_target: bool,
 }
 
 /// A constant load.
@@ -68,17 +75,17 @@ pub(crate) struct LoadOptions {
     /// Size of a published data object, in bytes
     #[arg(long, default_value_t = 1_024)]
     pub(crate) size: usize,
-    /// Seconds that count
-    #[arg(long, default_value_t = 60.0)]
+    /// Time that counts, in seconds or as 5m
+    #[arg(long, default_value_t = 60.0, value_parser = seconds)]
     pub(crate) duration: f64,
     /// Seconds of the same load before, which do not count
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     pub(crate) warmup: f64,
     /// Seconds over which connections are opened
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub(crate) ramp: f64,
     /// Seconds to wait for the last deliveries at the end
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     pub(crate) drain: f64,
     /// Publishers per room; the rate is shared between them
     #[arg(long, default_value_t = 1)]
@@ -101,10 +108,10 @@ pub(crate) struct IdleOptions {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) transport: Transport,
     /// Seconds to stay idle
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 60.0, value_parser = seconds)]
     pub(crate) duration: f64,
     /// Seconds over which connections are opened; 0: as fast as they are accepted
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = seconds)]
     pub(crate) ramp: f64,
 }
 
@@ -118,7 +125,7 @@ pub(crate) struct SearchOptions {
     #[arg(long, default_value_t = 1.6)]
     pub(crate) factor: f64,
     /// Seconds that count in each step, after one of warm-up
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub(crate) step_seconds: f64,
     /// Halvings of the gap between the last good rate and the first bad one
     #[arg(long, default_value_t = 4)]
@@ -138,6 +145,9 @@ pub(crate) struct OutputOptions {
     /// Write the full report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page with plots to this file: one file, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Condition under which the run fails with exit code 99, such as 'p99>50ms' (repeatable);
     /// lost, duplicated and out_of_order above 0 always fail a constant load
     #[arg(long, value_name = "CONDITION")]
@@ -206,6 +216,8 @@ impl TargetOptions {
             seed: 1,
             pids: vec![pid],
             metrics_urls: vec![format!("http://127.0.0.1:{admin_port}/metrics")],
+            redis: None,
+            i_own_this_target: false,
         }
     }
 }

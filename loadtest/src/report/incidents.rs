@@ -177,7 +177,12 @@ impl Incidents {
             figures.insert("p99", heard.latency.p99_us as f64);
             figures.insert("p999", heard.latency.p999_us as f64);
             figures.insert("max", heard.latency.max_us as f64);
+            figures.insert("mean", heard.latency.mean_us);
         }
+        if self.kept.is_some() {
+            figures.insert("incidents", kept.incidents as f64);
+        }
+        super::add_counters(figures, &self.server_metrics, self.seconds);
         if let Some(recovered) = self.outage.and_then(|outage| outage.recovered_us) {
             figures.insert("recovery", recovered as f64);
         }
@@ -198,6 +203,7 @@ impl Incidents {
         if let Some(Server { total, .. }) = &self.server {
             figures.insert("server_cores", total.cores);
             figures.insert("server_waiting", total.waiting);
+            figures.insert("rss_bytes", total.rss_bytes as f64);
         }
     }
 

@@ -5,10 +5,14 @@
 pub(crate) mod avalanche;
 pub(crate) mod chaos;
 pub(crate) mod drain;
+pub(crate) mod http;
 pub(crate) mod incidents;
+pub(crate) mod page;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod trouble;
+
+use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -17,13 +21,22 @@ use crate::fleet::tally::{Counts, Visits};
 use crate::observe::host::Host;
 use crate::observe::metrics::Samples;
 use crate::observe::process::Usage;
+use crate::observe::series::Series;
 use crate::thresholds::{Figures, Verdict};
 use avalanche::Avalanche;
 use chaos::Chaos;
 use drain::Drain;
+use http::{Asked, Meta, Summary};
 use incidents::Incidents;
 pub(crate) use server::Server;
 use trouble::Troubles;
+
+/// The server's counters of bytes read from clients and written to them, and of events that did not reach somebody.
+const RECEIVED_BYTES: &str = "roomcast_received_bytes_total";
+const SENT_BYTES: &str = "roomcast_sent_bytes_total";
+const DROPS: &str = "roomcast_drops_total";
+/// What Redis counts, by the name that it has here.
+const REDIS_COMMANDS: &str = "redis_commands_total";
 
 /// Version of the JSON report.
 pub(crate) const SCHEMA_VERSION: u32 = 2;
@@ -41,8 +54,19 @@ pub(crate) struct Report {
     pub(crate) config: serde_json::Value,
     /// The machine.
     pub(crate) host: Host,
+    /// What was asked for by whom (http).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meta: Option<Meta>,
+    /// All scenarios together (http).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<Summary>,
     /// What was measured.
     pub(crate) results: Results,
+    /// The figures that conditions may name; times are in microseconds.
+    pub(crate) figures: Figures,
+    /// How the run went, second by second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) series: Option<Series>,
     /// What the conditions came to.
     pub(crate) thresholds: Vec<Verdict>,
     /// Reasons to doubt the figures.
@@ -83,6 +107,15 @@ pub(crate) struct Results {
     /// The search for the highest rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp: Option<Ramp>,
+    /// Requests of people and probes, by what they ask for.
+    #[serde(flatten)]
+    pub(crate) http: BTreeMap<String, Asked>,
+    /// All of these together.
+    #[serde(skip)]
+    pub(crate) http_summary: Option<Summary>,
+    /// Who asked.
+    #[serde(skip)]
+    pub(crate) http_meta: Option<Meta>,
 }
 
 /// Connecting and joining.
@@ -291,6 +324,9 @@ impl Results {
         if let Some(incidents) = &self.incidents {
             incidents.add_figures(&mut figures);
         }
+        if let Some(summary) = &self.http_summary {
+            summary.add_figures(&self.http, &mut figures);
+        }
         if let Some(ramp) = &self.ramp {
             figures.insert("max_deliveries_per_s", ramp.max_deliveries_per_s);
         }
@@ -304,7 +340,11 @@ impl Load {
         figures.insert("p90", self.latency.p90_us as f64);
         figures.insert("p99", self.latency.p99_us as f64);
         figures.insert("p999", self.latency.p999_us as f64);
+        figures.insert("p95", self.latency.p95_us as f64);
         figures.insert("max", self.latency.max_us as f64);
+        figures.insert("mean", self.latency.mean_us);
+        figures.insert("sent_per_s", self.counts.sent_in_window as f64 / self.seconds.max(1e-3));
+        add_counters(figures, &self.server_metrics, self.seconds);
         if let (Some(same), Some(cross)) = (&self.same_node, &self.cross_node) {
             figures.insert("same_node_p50", same.p50_us as f64);
             figures.insert("same_node_p99", same.p99_us as f64);
@@ -342,7 +382,28 @@ impl Load {
             figures.insert("server_waiting", server.waiting);
             figures.insert("cpu_us_per_delivery", server.cpu_us_per_delivery);
             figures.insert("server_cores", server.cores);
+            figures.insert("rss_bytes", server.rss_bytes as f64);
         }
+    }
+}
+
+/// Figures that the server's own counters give, if it has them.
+fn add_counters(figures: &mut Figures, changes: &Samples, seconds: f64) {
+    let sum = |name: &str| {
+        let of = changes.iter().filter(|(series, _)| series.starts_with(name));
+        of.fold(0.0, |sum, (_, change)| sum + change)
+    };
+    let is_counted = changes.keys().any(|name| name.starts_with("roomcast_"));
+    for (figure, counter) in [("in_bytes_per_s", RECEIVED_BYTES), ("out_bytes_per_s", SENT_BYTES)] {
+        if is_counted {
+            figures.insert(figure, sum(counter) / seconds.max(1e-3));
+        }
+    }
+    if is_counted {
+        figures.insert("drops", sum(DROPS));
+    }
+    if let Some(commands) = changes.get(REDIS_COMMANDS) {
+        figures.insert("redis_ops_per_s", commands / seconds.max(1e-3));
     }
 }
 

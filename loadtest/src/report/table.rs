@@ -42,6 +42,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(incidents) = &results.incidents {
         incidents.write(&mut |name, value| row(out, name, value))?;
     }
+    if let Some(summary) = &results.http_summary {
+        summary.write(&results.http, &mut |name, value| row(out, name, value))?;
+    }
     let host = &report.host;
     let machine = format!("{} × {}, {}", host.cores, host.cpu, host.kernel);
     row(out, "machine", &machine)?;
@@ -54,7 +57,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         row(out, "warning", warning)?;
     }
     for verdict in &report.thresholds {
-        let value = verdict.value.map_or("not measured".to_owned(), |value| format!("{value:.1}"));
+        // small figures, such as cores, have their digits behind the point
+        let shown = |value: f64| if value.abs() < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") };
+        let value = verdict.value.map_or("not measured".to_owned(), shown);
         let word = if verdict.failed { "FAILED" } else { "ok" };
         row(out, "threshold", &format!("{} ({value}): {word}", verdict.fail_if))?;
     }

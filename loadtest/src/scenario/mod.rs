@@ -7,6 +7,8 @@ pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod incidents;
 pub(crate) mod jitter;
+pub(crate) mod ownership;
+pub(crate) mod pages;
 pub(crate) mod ramp;
 pub(crate) mod server;
 pub(crate) mod session;

@@ -162,7 +162,9 @@ impl Session {
                 let received = self.fleet.snapshot().received;
                 let recent = received.saturating_sub(last_received) as f64;
                 let per_second = grouped((recent / to_seconds(now - last_at)) as u64);
-                let p99 = duration(self.fleet.latency().value_at_quantile(0.99) as f64);
+                let latency = self.fleet.latency();
+                setting.shown.show(&latency);
+                let p99 = duration(latency.value_at_quantile(0.99) as f64);
                 let text = format!("{what}: {per_second} deliveries/s, p99 {p99}");
                 let done = (now - started) as f64 / (goal - started) as f64;
                 setting.progress.show(done, &text);

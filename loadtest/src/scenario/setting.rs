@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
+use super::ownership;
 use crate::cli::options::TargetOptions;
 use crate::client::dialect::{Dialect, Door};
 use crate::client::handshake;
@@ -16,6 +17,7 @@ use crate::client::template::Template;
 use crate::clock::{Clock, from_seconds};
 use crate::fleet::{Comeback, Plan, Refuge, Visiting, sockets};
 use crate::mark;
+use crate::observe::watching::{Shown, Sights};
 use crate::observe::{metrics, process};
 use crate::progress::Progress;
 
@@ -42,9 +44,10 @@ pub(crate) struct Setting {
     pub(crate) refuge: Option<Refuge>,
     /// Whether every delivery is remembered.
     pub(crate) keeps_diary: bool,
+    /// Where latencies so far are shown to whoever keeps the run's course.
+    pub(crate) shown: Shown,
     addresses: Vec<SocketAddr>,
-    servers: Vec<u32>,
-    metrics_urls: Vec<String>,
+    sights: Sights,
     runs: u64,
 }
 
@@ -75,14 +78,15 @@ impl Setting {
         }
         let addresses = target.targets.iter().map(|url| resolve(url)).collect::<Result<Vec<_>>>()?;
         ensure!(!addresses.is_empty(), "a target is needed");
+        ownership::check(&addresses, target.i_own_this_target)?;
         let servers = if target.pids.is_empty() { listeners(&addresses) } else { target.pids.clone() };
         let metrics_urls = target.metrics_urls.iter().filter(|url| is_own(url, &servers)).cloned().collect();
         let mut setting = Self {
             clock: Clock::start(),
             interrupted,
             progress: Progress::new(quiet),
-            servers,
-            metrics_urls,
+            sights: Sights { pids: servers, metrics_urls, redis: target.redis.clone() },
+            shown: Shown::default(),
             target,
             transport: Transport::default(),
             warnings: Vec::new(),
@@ -93,7 +97,7 @@ impl Setting {
             addresses,
             runs: 0,
         };
-        if setting.servers.is_empty() {
+        if setting.sights.pids.is_empty() {
             setting.warn("the server's process is not known (see --pid): no CPU, no memory".to_owned());
         }
         Ok(setting)
@@ -157,23 +161,28 @@ impl Setting {
 
     /// The server's processes, as far as known.
     pub(crate) fn servers(&self) -> &[u32] {
-        &self.servers
+        &self.sights.pids
+    }
+
+    /// What is looked at beside what clients see.
+    pub(crate) fn sights(&self) -> &Sights {
+        &self.sights
     }
 
     /// What each of the server's processes has used so far; `None` when one is not there to be seen.
     pub(crate) fn server_usages(&self) -> Option<Vec<process::Usage>> {
-        let usages: Option<Vec<_>> = self.servers.iter().map(|&pid| process::usage(pid)).collect();
+        let usages: Option<Vec<_>> = self.sights.pids.iter().map(|&pid| process::usage(pid)).collect();
         usages.filter(|usages| !usages.is_empty())
     }
 
     /// What all of them have used together.
     pub(crate) fn server_usage(&self) -> Option<process::Usage> {
-        self.server_usages().map(|usages| process::Usage::total(&usages))
+        self.sights.usage()
     }
 
-    /// The server's metrics, if it has any.
+    /// The server's metrics, if it has any, and what Redis counts.
     pub(crate) fn server_metrics(&self) -> metrics::Samples {
-        metrics::fetch_all(&self.metrics_urls)
+        self.sights.metrics()
     }
 
     /// Notes a reason to doubt the figures, once.

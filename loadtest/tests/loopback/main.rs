@@ -6,6 +6,8 @@ mod cluster;
 mod drain;
 mod http;
 mod nodes;
+mod pages;
+mod play;
 mod server;
 mod unrest;
 

@@ -37,7 +37,8 @@ pub(super) struct Deeds {
     pub(super) hearing: Hearing,
     /// The incidents.
     pub(super) cases: Vec<Case>,
-    latency: Histogram<u64>,
+    /// From when a deed was due until members had heard of it.
+    pub(super) latency: Histogram<u64>,
     window: Window,
     /// The case of each request, and the status that is wished for.
     asked: Vec<(usize, u16)>,

@@ -131,6 +131,7 @@ pub(super) fn drive(
             watch.look(setting);
         }
         let book = audience.book();
+        watch.show(setting, &book.latency);
         let text = format!(
             "{} taken, {} heard, {} without an answer, p99 {}",
             grouped(book.ledger.counts.taken),

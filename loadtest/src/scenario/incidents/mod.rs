@@ -141,6 +141,7 @@ struct Watch {
     own: Usage,
     samples: Samples,
     looked_at: u64,
+    shown_at: u64,
     database: Database,
     lag: Histogram<u64>,
 }
@@ -154,6 +155,7 @@ impl Watch {
             own: process::own_usage(),
             samples: setting.server_metrics(),
             looked_at: now,
+            shown_at: now,
             database: Database::default(),
             lag: histogram(3),
         }
@@ -162,6 +164,15 @@ impl Watch {
     /// Notes how late this tool was with something that was due.
     fn late(&mut self, due: u64, now: u64) {
         self.lag.saturating_record(now.saturating_sub(due) / MICROSECOND);
+    }
+
+    /// Shows the latencies so far, now and then.
+    fn show(&mut self, setting: &Setting, latency: &Histogram<u64>) {
+        let now = setting.clock.now();
+        if now - self.shown_at >= LOOK_EVERY {
+            self.shown_at = now;
+            setting.shown.show(latency);
+        }
     }
 
     /// Looks at the database's connections now and then.

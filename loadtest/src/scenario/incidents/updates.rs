@@ -99,6 +99,7 @@ fn drive(
             break;
         }
         crew.turn(deeds, next.unwrap_or(now + MILLISECOND))?;
+        watch.show(setting, &deeds.latency);
         let text = format!(
             "{} done, {} heard, {} without an answer, p99 {}",
             grouped(deeds.ledger.counts.taken),

@@ -22,6 +22,7 @@ use crate::cli::{IdleOptions, Measurement, SearchOptions, SideBySideCommand};
 use crate::client::http::Transport;
 use crate::observe::host::Host;
 use crate::report::{Results, SCHEMA_VERSION};
+use crate::thresholds::Figures;
 use nodes::Nodes;
 
 /// Clients of all measurements but `idle`.
@@ -64,6 +65,9 @@ struct Trial {
     server: String,
     #[serde(flatten)]
     outcome: Outcome,
+    /// The figures that conditions may name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figures: Option<Figures>,
     warnings: Vec<String>,
 }
 
@@ -149,7 +153,11 @@ impl Trial {
             Ok(results) => Outcome::Results(Box::new(results)),
             Err(error) => Outcome::Error(format!("{error:#}")),
         };
-        Self { round, measurement, server: recipe.name.clone(), outcome, warnings }
+        let figures = match &outcome {
+            Outcome::Results(results) => Some(results.figures()),
+            Outcome::Error(_) => None,
+        };
+        Self { round, measurement, server: recipe.name.clone(), outcome, figures, warnings }
     }
 }
 
