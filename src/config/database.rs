@@ -20,6 +20,9 @@ pub struct DatabaseSettings {
     /// The same PostgreSQL past its PgBouncer, for `roomcast migrate`
     #[arg(long, env = "DATABASE_URL_DIRECT", value_name = "URL", hide_env_values = true)]
     pub database_url_direct: Option<Secret>,
+    /// A replica of it, for reads that may be a little old: lists, timelines and dashboards
+    #[arg(long, env = "DATABASE_URL_READONLY", value_name = "URL", hide_env_values = true)]
+    pub database_url_readonly: Option<Secret>,
     /// Most connections to the database; 10 unless given here or as `connection_limit` in its address
     #[arg(long, env = "DB_POOL_MAX", value_name = "N")]
     pub db_pool_max: Option<usize>,
@@ -35,6 +38,12 @@ pub struct DatabaseSettings {
     /// Most requests that wait for a connection; more are answered 503 at once
     #[arg(long, env = "DB_POOL_QUEUE", value_name = "N", default_value_t = 2_000)]
     pub db_pool_queue: usize,
+    /// Most connections to the replica; as many as to the database unless given here or as `connection_limit` in its address
+    #[arg(long, env = "DB_READ_POOL_MAX", value_name = "N")]
+    pub db_read_pool_max: Option<usize>,
+    /// How far a replica may be behind; reads go to the database itself while it is further
+    #[arg(long, env = "DB_READ_LAG", value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
+    pub db_read_lag: Duration,
     /// How many nodes share the database; those that are known through Redis or have connections unless given here
     #[arg(long, env = "DB_NODES", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub db_nodes: Option<u32>,
@@ -84,6 +93,19 @@ impl DatabaseSettings {
         }
     }
 
+    /// Which replica is read from.
+    ///
+    /// # Errors
+    /// A sentence that shows nothing of the address.
+    pub fn read_place(&self) -> Result<Option<PostgresPlace>, String> {
+        let Some(url) = &self.database_url_readonly else { return Ok(None) };
+        match (read_place("database-url-readonly", url.expose())?, self.place()?) {
+            (Some(DatabasePlace::Postgres(replica)), Some(DatabasePlace::Postgres(_))) => Ok(Some(*replica)),
+            (None, _) => Ok(None),
+            _ => Err("database-url-readonly: only PostgreSQL has replicas, and database-url has to name it too".into()),
+        }
+    }
+
     /// Most connections to the database.
     #[must_use]
     pub fn pool_max(&self) -> usize {
@@ -94,6 +116,20 @@ impl DatabaseSettings {
     #[must_use]
     pub fn pool_timeout(&self) -> Duration {
         self.db_pool_timeout.or_else(|| self.postgres()?.pool_timeout).unwrap_or(POOL_TIMEOUT_DEFAULT)
+    }
+
+    /// Most connections to the replica.
+    #[must_use]
+    pub fn read_pool_max(&self) -> usize {
+        let of_address = || self.read_place().ok()??.connection_limit;
+        self.db_read_pool_max.or_else(of_address).unwrap_or_else(|| self.pool_max())
+    }
+
+    /// How long a request waits for one.
+    #[must_use]
+    pub fn read_pool_timeout(&self) -> Duration {
+        let of_address = || self.read_place().ok()??.pool_timeout;
+        self.db_pool_timeout.or_else(of_address).unwrap_or_else(|| self.pool_timeout())
     }
 
     fn postgres(&self) -> Option<PostgresPlace> {
@@ -109,6 +145,12 @@ impl DatabaseSettings {
         if self.database_url_direct.is_some() {
             problems.extend(self.direct_place().err());
         }
+        if self.place().is_ok() {
+            problems.extend(self.read_place().err());
+        }
+        if self.read_pool_max() == 0 && self.pool_max() > 0 {
+            problems.push("db-read-pool-max is 0; it has to be at least 1".into());
+        }
         let max = self.pool_max();
         if max == 0 {
             problems.push("db-pool-max is 0; it has to be at least 1".into());
@@ -119,6 +161,7 @@ impl DatabaseSettings {
             ("db-pool-timeout", self.pool_timeout()),
             ("db-worker-timeout", self.db_worker_timeout),
             ("db-connect-timeout", self.db_connect_timeout),
+            ("db-read-lag", self.db_read_lag),
             ("db-statement-timeout", self.db_statement_timeout),
             ("db-keepalive-idle", self.db_keepalive_idle),
             ("db-keepalive-interval", self.db_keepalive_interval),
@@ -172,6 +215,26 @@ mod tests {
             assert_eq!(database(url).place(), Ok(Some(DatabasePlace::Sqlite("a/b.sqlite".into()))), "{url}");
         }
         assert_eq!(database("none").place(), Ok(None));
+    }
+
+    #[test]
+    fn a_replica_is_one_of_postgresql_and_has_a_pool_of_its_own() {
+        let with = |url: &str, replica: &str| DatabaseSettings {
+            database_url_readonly: Some(Secret::new(replica)),
+            ..database(url)
+        };
+        let own = with("postgres://h/d?connection_limit=40", "postgres://r/d?connection_limit=7&pool_timeout=1");
+        assert_eq!((own.read_pool_max(), own.read_pool_timeout()), (7, Duration::from_secs(1)));
+        assert_eq!(with("postgres://h/d?connection_limit=40", "postgres://r/d").read_pool_max(), 40);
+        assert!(with("postgres://h/d", "none").read_place().unwrap().is_none());
+        for (url, replica) in
+            [("sqlite:x", "postgres://u:hunter2@h/d"), ("postgres://h/d", "sqlite:x"), ("none", "postgres://h/d")]
+        {
+            let problems = with(url, replica).check().join("\n");
+            assert!(problems.contains("only PostgreSQL has replicas") && !problems.contains("hunter2"), "{problems}");
+        }
+        let none = with("postgres://h/d", "postgres://r/d?connection_limit=0").check();
+        assert_eq!(none, ["db-read-pool-max is 0; it has to be at least 1"]);
     }
 
     #[test]

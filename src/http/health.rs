@@ -2,7 +2,7 @@
 
 use super::Api;
 use crate::lifecycle;
-use crate::metrics::{Cell, PoolShare, ShareStats};
+use crate::metrics::{Cell, DatabasePool, PoolShare, PoolStats, ReplicaState, ShareStats};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -85,7 +85,18 @@ struct Database {
     usable: Option<u64>,
     /// Whether a pooler stands before the server.
     pooled: bool,
+    /// `null` when reads go nowhere else.
+    replica: Option<Replica>,
     outbox: Outbox,
+}
+
+/// A replica of the database.
+#[derive(Debug, Serialize)]
+struct Replica {
+    /// `used`, `behind`, `down` or `stranger`.
+    state: &'static str,
+    lag_ms: u64,
+    pool: Pool,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +106,20 @@ struct Pool {
     busy: u64,
     waiting: u64,
     exhausted: u64,
+}
+
+impl Pool {
+    fn of(stats: &PoolStats) -> Self {
+        let sum =
+            |cell: fn(&ShareStats) -> &Cell| PoolShare::ALL.iter().map(|share| cell(stats.share(*share)).get()).sum();
+        Self {
+            max: stats.max.get(),
+            connections: stats.connections.get(),
+            busy: sum(|share| &share.busy),
+            waiting: sum(|share| &share.waiting),
+            exhausted: sum(|share| &share.exhausted),
+        }
+    }
 }
 
 /// Events of incidents that wait to be said in their rooms.
@@ -108,20 +133,19 @@ impl Api {
     fn database(&self) -> Option<Database> {
         self.kept.as_ref()?;
         let stats = &self.metrics.node().database;
-        let sum =
-            |cell: fn(&ShareStats) -> &Cell| PoolShare::ALL.iter().map(|share| cell(stats.share(*share)).get()).sum();
+        let replica = stats.replica().map(|state| Replica {
+            state: state.label(),
+            lag_ms: stats.replica_lag_us.get() / 1_000,
+            pool: Pool::of(stats.pool(DatabasePool::Replica)),
+        });
+        let primary = stats.pool(DatabasePool::Primary);
         Some(Database {
-            connected: stats.up.get() == 1,
-            pool: Pool {
-                max: stats.max.get(),
-                connections: stats.connections.get(),
-                busy: sum(|share| &share.busy),
-                waiting: sum(|share| &share.waiting),
-                exhausted: sum(|share| &share.exhausted),
-            },
+            connected: primary.up.get() == 1,
+            pool: Pool::of(primary),
             all_nodes: stats.wanted.get(),
             usable: Some(stats.usable.get()).filter(|usable| *usable > 0),
             pooled: stats.pooled.get() == 1,
+            replica,
             outbox: Outbox { depth: stats.outbox_depth.get(), oldest_age_ms: stats.outbox_age_us.get() / 1_000 },
         })
     }
@@ -136,7 +160,11 @@ impl Database {
                 "all nodes together may take {all} connections to the database, and should not take more than {usable}"
             )
         });
-        overcommit.into_iter().collect()
+        let unused = self.replica.as_ref().filter(|replica| replica.state != ReplicaState::Used.label());
+        let unused = unused.map(|replica| {
+            format!("reads go to the primary: its replica is {} ({} ms)", replica.state, replica.lag_ms)
+        });
+        overcommit.into_iter().chain(unused).collect()
     }
 }
 

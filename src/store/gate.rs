@@ -3,7 +3,7 @@
 use super::StoreError;
 use crate::config::DatabaseSettings;
 use crate::lifecycle;
-use crate::metrics::{DatabaseStats, OperationResult, PoolShare};
+use crate::metrics::{DatabasePool, DatabaseStats, OperationResult, PoolShare, PoolStats};
 use crate::telemetry::Throttle;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,7 @@ pub(super) struct Gate {
     waiting_max: u64,
     slow: Duration,
     limit: Duration,
+    pool: DatabasePool,
     stats: Arc<DatabaseStats>,
     log: Mutex<Throttle>,
 }
@@ -40,19 +41,28 @@ fn divide(max: usize) -> [usize; PoolShare::ALL.len()] {
 }
 
 impl Gate {
-    pub(super) fn new(settings: &DatabaseSettings, stats: &Arc<DatabaseStats>) -> Self {
-        let patience = [settings.pool_timeout(), settings.db_worker_timeout, settings.db_worker_timeout];
-        let [a, b, c] = divide(settings.pool_max());
+    pub(super) fn new(settings: &DatabaseSettings, pool: DatabasePool, stats: &Arc<DatabaseStats>) -> Self {
+        let (max, timeout) = match pool {
+            DatabasePool::Primary => (settings.pool_max(), settings.pool_timeout()),
+            DatabasePool::Replica => (settings.read_pool_max(), settings.read_pool_timeout()),
+        };
+        let patience = [timeout, settings.db_worker_timeout, settings.db_worker_timeout];
+        let [a, b, c] = divide(max);
         let share = |places, patience| Share { places: Semaphore::new(places), patience };
-        stats.max.set(settings.pool_max() as u64);
+        stats.pool(pool).max.set(max as u64);
         Self {
             shares: [share(a, patience[0]), share(b, patience[1]), share(c, patience[2])],
             waiting_max: settings.db_pool_queue as u64,
             slow: settings.db_slow,
             limit: settings.db_statement_timeout,
+            pool,
             stats: Arc::clone(stats),
             log: Mutex::new(Throttle::new(LINES_PER_SECOND)),
         }
+    }
+
+    fn pool(&self) -> &PoolStats {
+        self.stats.pool(self.pool)
     }
 
     /// How many operations of a share may run at once.
@@ -79,7 +89,7 @@ impl Gate {
     ) -> Result<T, StoreError> {
         let _place = self.wait(share).await?;
         let began = lifecycle::now();
-        let running = Counted::new(&self.stats.share(share).busy);
+        let running = Counted::new(&self.pool().share(share).busy);
         let outcome = tokio::time::timeout(self.limit, work).await.unwrap_or(Err(StoreError::Timeout(self.limit)));
         drop(running);
         self.count(operation, began, &outcome);
@@ -93,13 +103,13 @@ impl Gate {
 
     /// The answer to whoever has waited too long, or finds too many waiting.
     pub(super) fn refuse(&self, share: PoolShare) -> StoreError {
-        self.stats.share(share).exhausted.add_shared(1);
+        self.pool().share(share).exhausted.add_shared(1);
         self.tell_exhausted(share);
         StoreError::Exhausted(self.patience(share))
     }
 
     async fn wait(&self, share: PoolShare) -> Result<tokio::sync::SemaphorePermit<'_>, StoreError> {
-        let (stats, Share { places, patience }) = (self.stats.share(share), &self.shares[share as usize]);
+        let (stats, Share { places, patience }) = (self.pool().share(share), &self.shares[share as usize]);
         if let Ok(place) = places.try_acquire() {
             stats.wait.observe_shared(0);
             return Ok(place);
@@ -122,13 +132,13 @@ impl Gate {
     fn count<T>(&self, operation: &'static str, began: Instant, outcome: &Result<T, StoreError>) {
         let took = lifecycle::now().saturating_duration_since(began);
         let result = outcome.as_ref().err().map_or(OperationResult::Done, StoreError::result);
-        self.stats.operated(operation, result, micros(began), took > self.slow);
+        self.pool().operated(operation, result, micros(began), took > self.slow);
         if matches!(outcome, Err(StoreError::Full)) {
             self.found_full();
         }
         match result {
-            OperationResult::Done | OperationResult::Conflict => self.stats.up.set(1),
-            OperationResult::Unavailable => self.stats.up.set(0),
+            OperationResult::Done | OperationResult::Conflict => self.pool().up.set(1),
+            OperationResult::Unavailable => self.pool().up.set(0),
             OperationResult::Timeout | OperationResult::Fault => {}
         }
         if took > self.slow && self.may_speak() {
@@ -139,7 +149,7 @@ impl Gate {
 
     fn tell_exhausted(&self, share: PoolShare) {
         if self.may_speak() {
-            let (share, max) = (share.label(), self.stats.max.get());
+            let (share, max) = (share.label(), self.pool().max.get());
             tracing::warn!(
                 share,
                 max,
@@ -182,7 +192,7 @@ mod tests {
     fn gate(max: usize, queue: usize) -> Gate {
         let mut settings = Settings::default().database;
         (settings.db_pool_max, settings.db_pool_queue) = (Some(max), queue);
-        Gate::new(&settings, &Arc::default())
+        Gate::new(&settings, DatabasePool::Primary, &Arc::default())
     }
 
     #[test]
@@ -225,7 +235,7 @@ mod tests {
             _ = &mut long => panic!("it runs for longer"),
             () = quick => {}
         }
-        let stats = gate.stats.share(PoolShare::Interactive);
+        let stats = gate.pool().share(PoolShare::Interactive);
         assert_eq!((stats.busy.get(), stats.waiting.get(), stats.exhausted.get()), (1, 0, 1));
         drop(long);
         assert_eq!(stats.busy.get(), 0, "whoever goes away gives its place back");

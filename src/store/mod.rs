@@ -23,7 +23,7 @@ pub use records::{
 
 use crate::config::{DatabasePlace, DatabaseSettings};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::DatabaseStats;
+use crate::metrics::{DatabasePool, DatabaseStats};
 use futures_util::future::BoxFuture;
 use postgres::Postgres;
 use sqlite::Sqlite;
@@ -84,10 +84,10 @@ pub trait IncidentStore: Debug + Send + Sync {
     fn change(&self, which: Which, isolation: Isolation, decide: Decide) -> Answer<'_, Transitioned>;
     /// One incident.
     fn incident(&self, id: Uuid) -> Answer<'_, Option<Incident>>;
-    /// A page of incidents, the newest first.
+    /// A page of incidents, the newest first. It may be a little old, unless the filter says otherwise.
     fn incidents(&self, filter: IncidentFilter) -> Answer<'_, Page>;
-    /// Up to `limit` events of an incident after `after_seq`, in order.
-    fn timeline(&self, id: Uuid, after_seq: i64, limit: u32) -> Answer<'_, Vec<TimelineEvent>>;
+    /// Up to `limit` events of an incident after `after_seq`, in order; none is missing up to `known_seq`.
+    fn timeline(&self, id: Uuid, after_seq: i64, known_seq: i64, limit: u32) -> Answer<'_, Vec<TimelineEvent>>;
     /// Up to `limit` incidents that should be awake at `now`, those first that are most overdue.
     fn due(&self, now: i64, limit: u32) -> Answer<'_, Vec<Uuid>>;
     /// Up to `limit` incidents of a service that are triggered, in the order of their ids, after this one.
@@ -109,7 +109,7 @@ pub trait OutboxStore: Debug + Send + Sync {
 
 /// How things stand, for dashboards.
 pub trait DashboardStore: Debug + Send + Sync {
-    /// How a scope stands at `now`; `ack_target`, in microseconds, holds for services that have none of their own.
+    /// How a scope stands at `now`, or stood a moment before; `ack_target`, in microseconds, holds for services that have none of their own.
     fn figures(&self, scope: DashboardScope, now: i64, ack_target: i64) -> Answer<'_, Looked>;
 }
 
@@ -150,7 +150,7 @@ impl Store {
             Some(DatabasePlace::Postgres(place)) => {
                 let postgres = Postgres::open(&place, settings, stats, lifecycle)?;
                 Box::pin(postgres.check_schema()).await?;
-                if stats.up.get() == 1 {
+                if stats.pool(DatabasePool::Primary).up.get() == 1 {
                     Box::pin(postgres.begin_sum()).await?;
                 }
                 lifecycle.spawn("database pool", Arc::clone(&postgres).keep(lifecycle.clone()));

@@ -1,7 +1,7 @@
 //! Goal: the documentation says what is there. Method: its tables are read as text and held against the code.
 
 use crate::support::{TestServer, http_get};
-use roomcast::metrics::{BrokerServer, Metrics};
+use roomcast::metrics::{BrokerServer, DatabasePool, Metrics};
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::refusal::Code;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// Labels whose values are in tables of the code.
-const LABELS: [&str; 17] = [
+const LABELS: [&str; 18] = [
     "code",
     "issuer",
     "kind",
@@ -19,6 +19,7 @@ const LABELS: [&str; 17] = [
     "method",
     "name",
     "operation",
+    "pool",
     "reason",
     "result",
     "route",
@@ -101,13 +102,14 @@ async fn the_readme_names_the_paths_of_the_api() {
     assert_eq!(expected, named);
 }
 
-/// Every metric of a server with one worker, one issuer and one server of the broker.
+/// Every metric of a server with one worker, one issuer, one server of the broker and a replica of its database.
 pub(crate) fn metrics() -> String {
     render(&Metrics::new(1))
 }
 
 /// As [`metrics`], of this node.
 pub(crate) fn render(metrics: &Metrics) -> String {
+    metrics.node().database.pool(DatabasePool::Replica).max.set(1);
     drop(metrics.node().new_key_set());
     let server = BrokerServer { name: "redis:6379".into(), operations: 1, memory: 1, memory_max: 0, clients: 1 };
     metrics.node().cluster.servers.replace(vec![server]);

@@ -3,6 +3,7 @@
 mod acts;
 mod answers;
 mod bodies;
+mod timeline;
 
 pub(super) use acts::{
     __path_acknowledge, __path_annotate, __path_create, __path_edit, __path_resolve, __path_snooze,
@@ -10,20 +11,22 @@ pub(super) use acts::{
 };
 pub(super) use answers::IncidentInfo;
 pub(super) use bodies::{check_text, read_time};
+pub(super) use timeline::{__path_notes, __path_timeline, notes, timeline};
 
 use super::Api;
 use super::input::Params;
 use super::problem::{PROBLEM_JSON, Problem, ProblemBody};
 use crate::incidents::Incidents;
-use crate::store::{Incident, IncidentFilter, Severity, Status, TimelineEvent};
-use answers::{Found, no_incident, show_time};
+use crate::store::{Incident, IncidentFilter, Severity, Status};
+use answers::{Found, no_incident};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use std::convert::Infallible;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -35,9 +38,6 @@ const PAGE_MAX: u32 = 200;
 
 /// Longest text that is looked for in titles, in characters.
 const TEXT_MAX: usize = 200;
-
-/// Most events of a timeline in one answer.
-const TIMELINE_MAX: u32 = 1_000;
 
 impl Api {
     /// The incidents, if this server has a database.
@@ -57,6 +57,19 @@ impl FromRequestParts<Api> for IncidentId {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let id = Path::<Uuid>::from_request_parts(parts, api).await;
         id.map(|Path(id)| Self(id)).map_err(|_| no_incident())
+    }
+}
+
+/// Whether somebody wants nothing that is old: `Cache-Control: no-cache`, as browsers send it when a page asks for that.
+#[derive(Debug)]
+pub(super) struct Newest(bool);
+
+impl FromRequestParts<Api> for Newest {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Infallible> {
+        let mut said = parts.headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        Ok(Self(said.any(|said| said.split(',').any(|word| word.trim().eq_ignore_ascii_case("no-cache")))))
     }
 }
 
@@ -98,60 +111,22 @@ pub(super) struct IncidentList {
     next_cursor: Option<String>,
 }
 
-/// Which events of a timeline are asked for.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct TimelineParams {
-    /// Only events behind this number; 0, all of them, unless given
-    after_seq: Option<i64>,
-}
-
-/// Events of an incident, in order
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Timeline {
-    data: Vec<TimelineEntry>,
-    /// The number of the newest event: when the last one here has a smaller number, there are more
-    last_seq: i64,
-}
-
-/// An event of an incident, as its rooms hear it
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TimelineEntry {
-    /// Its number, from 1 without a gap
-    seq: i64,
-    /// What happened
-    #[schema(example = "incident.acknowledged")]
-    r#type: String,
-    /// When
-    at: String,
-    /// Who did it
-    #[schema(value_type = serde_json::Value)]
-    actor: Box<RawValue>,
-    /// What changed
-    #[schema(value_type = serde_json::Value)]
-    data: Box<RawValue>,
-}
-
-impl TimelineEntry {
-    fn of(event: TimelineEvent) -> Result<Self, Problem> {
-        let raw = |text| RawValue::from_string(text).map_err(|error| Problem::internal(&error.to_string()));
-        let TimelineEvent { seq, kind, actor, data, at } = event;
-        Ok(Self { seq, r#type: kind, at: show_time(at), actor: raw(actor)?, data: raw(data)? })
-    }
-}
-
 /// List incidents, the newest first
 #[utoipa::path(
     get, path = "/api/v1/incidents", tag = "incidents", operation_id = "list_incidents",
-    params(IncidentsParams),
+    params(
+        IncidentsParams,
+        ("Cache-Control" = Option<String>, Header, description = "`no-cache`: nothing that was there before this request may be missing. Else the list may be as old as `db-read-lag`, when it comes from a replica of the database"),
+    ),
     responses((status = 200, description = "A page of incidents", body = IncidentList)),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    Newest(newest): Newest,
     Params(params): Params<IncidentsParams>,
 ) -> Result<Json<IncidentList>, Problem> {
-    let page = api.incidents()?.store().incidents.incidents(filter(params)?).await?;
+    let filter = IncidentFilter { newest, ..filter(params)? };
+    let page = api.incidents()?.store().incidents.incidents(filter).await?;
     let next_cursor = page.incidents.last().filter(|_| page.more).map(|last| show_cursor(last.opened_at, last.id));
     Ok(Json(IncidentList { data: page.incidents, next_cursor }))
 }
@@ -167,56 +142,6 @@ pub(super) async fn list(
 )]
 pub(super) async fn one(State(api): State<Api>, IncidentId(id): IncidentId) -> Result<Found, Problem> {
     api.incidents()?.store().incidents.incident(id).await?.map(Found::from).ok_or_else(no_incident)
-}
-
-/// See what happened to an incident
-///
-/// Whoever is in its room and misses a number asks for what is behind the last one it has.
-#[utoipa::path(
-    get, path = "/api/v1/incidents/{id}/timeline", tag = "incidents", operation_id = "get_timeline",
-    params(("id" = String, Path, description = "Its id"), TimelineParams),
-    responses(
-        (status = 200, description = "Its events", body = Timeline),
-        (status = 404, description = "There is none", body = ProblemBody, content_type = PROBLEM_JSON),
-    ),
-)]
-pub(super) async fn timeline(
-    State(api): State<Api>,
-    IncidentId(id): IncidentId,
-    Params(params): Params<TimelineParams>,
-) -> Result<Json<Timeline>, Problem> {
-    let after = params.after_seq.unwrap_or(0);
-    api.timeline_after(id, after, |_| true).await.map(Json)
-}
-
-/// See what people said about an incident
-#[utoipa::path(
-    get, path = "/api/v1/incidents/{id}/notes", tag = "incidents", operation_id = "get_notes",
-    params(("id" = String, Path, description = "Its id"), TimelineParams),
-    responses(
-        (status = 200, description = "Its notes, among its first 1,000 events behind `after_seq`", body = Timeline),
-        (status = 404, description = "There is none", body = ProblemBody, content_type = PROBLEM_JSON),
-    ),
-)]
-pub(super) async fn notes(
-    State(api): State<Api>,
-    IncidentId(id): IncidentId,
-    Params(params): Params<TimelineParams>,
-) -> Result<Json<Timeline>, Problem> {
-    let after = params.after_seq.unwrap_or(0);
-    api.timeline_after(id, after, |kind| kind == "incident.annotated").await.map(Json)
-}
-
-impl Api {
-    async fn timeline_after(&self, id: Uuid, after: i64, wanted: fn(&str) -> bool) -> Result<Timeline, Problem> {
-        let store = &self.incidents()?.store().incidents;
-        // The incident first: what happens in between is in the answer, and its number is not promised.
-        let incident = store.incident(id).await?.ok_or_else(no_incident)?;
-        let events = store.timeline(id, after, TIMELINE_MAX).await?;
-        let last_seq = events.last().map_or(incident.seq, |last| last.seq.max(incident.seq));
-        let data = events.into_iter().filter(|event| wanted(&event.kind)).map(TimelineEntry::of);
-        Ok(Timeline { data: data.collect::<Result<_, _>>()?, last_seq })
-    }
 }
 
 fn filter(params: IncidentsParams) -> Result<IncidentFilter, Problem> {
@@ -247,6 +172,7 @@ fn filter(params: IncidentsParams) -> Result<IncidentFilter, Problem> {
         updated_after: updated_after.map(|text| read_time("updated_after", &text)).transpose()?,
         after: cursor.map(|cursor| read_cursor(&cursor)).transpose()?,
         limit: page_limit(limit)?,
+        newest: false,
     })
 }
 

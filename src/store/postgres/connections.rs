@@ -4,7 +4,7 @@ use super::bounds::Canceller;
 use super::connect;
 use crate::config::{DatabaseSettings, PostgresPlace};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{DatabaseStats, PoolShare};
+use crate::metrics::{DatabasePool, DatabaseStats, PoolShare};
 use crate::store::StoreError;
 use crate::store::gate::Gate;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
@@ -23,6 +23,7 @@ pub(super) struct Connections {
     pub(super) gate: Gate,
     pool: Pool,
     canceller: Canceller,
+    which: DatabasePool,
     stats: Arc<DatabaseStats>,
     min: usize,
 }
@@ -32,25 +33,30 @@ impl Connections {
     pub(super) fn open(
         place: &PostgresPlace,
         settings: &DatabaseSettings,
+        which: DatabasePool,
         stats: &Arc<DatabaseStats>,
     ) -> Result<Self, StoreError> {
+        let (max, wait) = match which {
+            DatabasePool::Primary => (settings.pool_max(), settings.pool_timeout()),
+            DatabasePool::Replica => (settings.read_pool_max(), settings.read_pool_timeout()),
+        };
         let (config, tls) = (connect::config(place, settings)?, connect::protection(place)?);
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let timeouts = Timeouts {
-            wait: Some(settings.pool_timeout()),
+            wait: Some(wait),
             create: Some(settings.db_connect_timeout),
             recycle: Some(settings.db_connect_timeout),
         };
-        let canceller = Canceller::new(tls.clone(), settings.pool_max());
+        let canceller = Canceller::new(tls.clone(), max);
         let connect = connect::Bounding::new(tls, settings);
         let pool = Pool::builder(Manager::from_connect(config, connect, manager))
-            .max_size(settings.pool_max())
+            .max_size(max)
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Fault(error.to_string()))?;
-        let (gate, stats, min) = (Gate::new(settings, stats), Arc::clone(stats), settings.db_pool_min);
-        Ok(Self { gate, pool, canceller, stats, min })
+        let (gate, stats, min) = (Gate::new(settings, which, stats), Arc::clone(stats), settings.db_pool_min.min(max));
+        Ok(Self { gate, pool, canceller, which, stats, min })
     }
 
     /// How many there are.
@@ -96,7 +102,7 @@ impl Connections {
             let missing = self.min.saturating_sub(self.pool.status().size);
             let fresh = futures_util::future::join_all((0..missing).map(|_| self.pool.get())).await;
             drop(fresh);
-            self.stats.connections.set(self.count());
+            self.stats.pool(self.which).connections.set(self.count());
         }
     }
 

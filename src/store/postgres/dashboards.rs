@@ -1,13 +1,13 @@
 //! Dashboards in PostgreSQL: one statement, of which each scope has one at a time in the whole cluster.
 
-use super::bounds::bounds;
+use super::question::Question;
 use super::rows::get;
 use super::{Param, Postgres, connect};
 use crate::metrics::PoolShare::Relay;
 use crate::store::figures::{Dialect, Row, names, read, statement};
 use crate::store::{Answer, DashboardScope, DashboardStore, Looked, StoreError};
-use deadpool_postgres::Object;
-use tokio_postgres::IsolationLevel;
+use futures_util::future::BoxFuture;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 /// First half of the locks of the scopes; the second is a digest of the scope.
@@ -24,26 +24,36 @@ const DIALECT: Dialect = Dialect {
 
 impl DashboardStore for Postgres {
     fn figures(&self, scope: DashboardScope, now: i64, ack_target: i64) -> Answer<'_, Looked> {
-        Box::pin(self.run(Relay, "dashboard", move |client| Box::pin(figures(client, scope, now, ack_target))))
+        Box::pin(self.ask(Relay, "dashboard", false, FiguresOf { scope, now, ack_target }))
     }
 }
 
-async fn figures(client: &mut Object, scope: DashboardScope, now: i64, ack_target: i64) -> Result<Looked, StoreError> {
-    let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-    let transaction = transaction.start().await.map_err(connect::error)?;
-    let lock: [Param<'_>; 2] = [(&LOCK, Type::INT4), (&digest(&scope), Type::INT4)];
-    let sql = concat!("SELECT pg_try_advisory_xact_lock($1, $2), ", bounds!());
-    let lock = transaction.query_typed_one(sql, &lock).await.map_err(connect::error)?;
-    if !get::<bool>(&lock, 0)? {
-        return Ok(Looked::Elsewhere);
+/// What is asked for of a scope.
+struct FiguresOf {
+    scope: DashboardScope,
+    now: i64,
+    ack_target: i64,
+}
+
+impl Question for FiguresOf {
+    type Answer = Looked;
+
+    const IS_SNAPSHOT: bool = true;
+
+    fn ask<'c>(&'c self, client: &'c Client) -> BoxFuture<'c, Result<Looked, StoreError>> {
+        Box::pin(async move {
+            let lock: [Param<'_>; 2] = [(&LOCK, Type::INT4), (&digest(&self.scope), Type::INT4)];
+            let lock = client.query_typed_one("SELECT pg_try_advisory_xact_lock($1, $2)", &lock).await;
+            if !get::<bool>(&lock.map_err(connect::error)?, 0)? {
+                return Ok(Looked::Elsewhere);
+            }
+            let (service, team) = names(self.scope.clone());
+            let params: [Param<'_>; 4] =
+                [(&service, Type::TEXT), (&team, Type::TEXT), (&self.now, Type::INT8), (&self.ack_target, Type::INT8)];
+            let row = client.query_typed_one(&statement(&DIALECT), &params).await.map_err(connect::error)?;
+            read(&self.scope, self.now, &row)
+        })
     }
-    let (service, team) = names(scope.clone());
-    let params: [Param<'_>; 4] =
-        [(&service, Type::TEXT), (&team, Type::TEXT), (&now, Type::INT8), (&ack_target, Type::INT8)];
-    let row = transaction.query_typed_one(&statement(&DIALECT), &params).await.map_err(connect::error)?;
-    let looked = read(&scope, now, &row)?;
-    transaction.commit().await.map_err(connect::error)?;
-    Ok(looked)
 }
 
 impl Row for tokio_postgres::Row {

@@ -1,12 +1,15 @@
 //! Incidents in PostgreSQL.
 
+use super::question::Question;
 use super::rows::{INCIDENT, get, incident, timeline_event};
 use super::{Param, Postgres, connect};
 use crate::metrics::PoolShare::{Interactive, Workers};
 use crate::store::{
     Answer, Created, Decide, Incident, IncidentFilter, IncidentStore, Ingested, Isolation, NewIncident, Once, Page,
-    TimelineEvent, Transitioned, Trigger, Which,
+    StoreError, TimelineEvent, Transitioned, Trigger, Which,
 };
+use futures_util::future::BoxFuture;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -36,44 +39,11 @@ impl IncidentStore for Postgres {
     }
 
     fn incidents(&self, filter: IncidentFilter) -> Answer<'_, Page> {
-        Box::pin(self.run(Interactive, "incidents", move |client| {
-            Box::pin(async move {
-                let (status, severity) = (filter.status.map(|s| s.as_str()), filter.severity.map(|s| s.as_str()));
-                let (pattern, (opened, id)) = (filter.title_pattern(), filter.after.unzip());
-                let more = i64::from(filter.limit) + 1;
-                let mut asked = Asked::default();
-                asked.open(filter.open);
-                asked.when(status.is_some(), "i.status = ", (&status, Type::TEXT));
-                asked.when(severity.is_some(), "i.severity = ", (&severity, Type::TEXT));
-                asked.when(filter.service.is_some(), "s.slug = ", (&filter.service, Type::TEXT));
-                asked.when(filter.assignee.is_some(), "i.assignee = ", (&filter.assignee, Type::TEXT));
-                asked.when(filter.team.is_some(), "s.team = ", (&filter.team, Type::TEXT));
-                asked.when(pattern.is_some(), "i.title ILIKE ", (&pattern, Type::TEXT));
-                asked.when(filter.since.is_some(), "i.opened_at >= ", (&filter.since, Type::INT8));
-                asked.when(filter.until.is_some(), "i.opened_at < ", (&filter.until, Type::INT8));
-                asked.when(filter.updated_after.is_some(), "i.last_event_at > ", (&filter.updated_after, Type::INT8));
-                asked.behind((&opened, Type::INT8), (&id, Type::UUID));
-                let sql = asked.sql((&more, Type::INT8));
-                let rows = client.query_typed(&sql, &asked.params).await.map_err(connect::error)?;
-                let mut incidents = rows.iter().map(incident).collect::<Result<Vec<_>, _>>()?;
-                let more = incidents.len() > filter.limit as usize;
-                incidents.truncate(filter.limit as usize);
-                Ok(Page { incidents, more })
-            })
-        }))
+        Box::pin(self.ask(Interactive, "incidents", filter.newest, filter))
     }
 
-    fn timeline(&self, id: Uuid, after_seq: i64, limit: u32) -> Answer<'_, Vec<TimelineEvent>> {
-        let sql = "SELECT seq, type, actor, data, created_at FROM incident_events WHERE incident_id = $1 AND seq > $2 \
-                   ORDER BY seq LIMIT $3";
-        Box::pin(self.run(Interactive, "timeline", move |client| {
-            Box::pin(async move {
-                let limit = i64::from(limit);
-                let params: [Param<'_>; 3] = [(&id, Type::UUID), (&after_seq, Type::INT8), (&limit, Type::INT8)];
-                let rows = client.query_typed(sql, &params).await.map_err(connect::error)?;
-                rows.iter().map(|row| timeline_event(row, 0)).collect()
-            })
-        }))
+    fn timeline(&self, id: Uuid, after_seq: i64, known_seq: i64, limit: u32) -> Answer<'_, Vec<TimelineEvent>> {
+        Box::pin(self.ask(Interactive, "timeline", false, TimelineOf { id, after_seq, known_seq, limit }))
     }
 
     fn due(&self, now: i64, limit: u32) -> Answer<'_, Vec<Uuid>> {
@@ -111,6 +81,64 @@ impl IncidentStore for Postgres {
                 gone.map_err(connect::error)
             })
         }))
+    }
+}
+
+impl Question for IncidentFilter {
+    type Answer = Page;
+
+    fn ask<'c>(&'c self, client: &'c Client) -> BoxFuture<'c, Result<Page, StoreError>> {
+        Box::pin(async move {
+            let (status, severity) = (self.status.map(|s| s.as_str()), self.severity.map(|s| s.as_str()));
+            let (pattern, (opened, id)) = (self.title_pattern(), self.after.unzip());
+            let more = i64::from(self.limit) + 1;
+            let mut asked = Asked::default();
+            asked.open(self.open);
+            asked.when(status.is_some(), "i.status = ", (&status, Type::TEXT));
+            asked.when(severity.is_some(), "i.severity = ", (&severity, Type::TEXT));
+            asked.when(self.service.is_some(), "s.slug = ", (&self.service, Type::TEXT));
+            asked.when(self.assignee.is_some(), "i.assignee = ", (&self.assignee, Type::TEXT));
+            asked.when(self.team.is_some(), "s.team = ", (&self.team, Type::TEXT));
+            asked.when(pattern.is_some(), "i.title ILIKE ", (&pattern, Type::TEXT));
+            asked.when(self.since.is_some(), "i.opened_at >= ", (&self.since, Type::INT8));
+            asked.when(self.until.is_some(), "i.opened_at < ", (&self.until, Type::INT8));
+            asked.when(self.updated_after.is_some(), "i.last_event_at > ", (&self.updated_after, Type::INT8));
+            asked.behind((&opened, Type::INT8), (&id, Type::UUID));
+            let sql = asked.sql((&more, Type::INT8));
+            let rows = client.query_typed(&sql, &asked.params).await.map_err(connect::error)?;
+            let mut incidents = rows.iter().map(incident).collect::<Result<Vec<_>, _>>()?;
+            let more = incidents.len() > self.limit as usize;
+            incidents.truncate(self.limit as usize);
+            Ok(Page { incidents, more })
+        })
+    }
+}
+
+/// What is asked for of a timeline.
+struct TimelineOf {
+    id: Uuid,
+    after_seq: i64,
+    known_seq: i64,
+    limit: u32,
+}
+
+impl Question for TimelineOf {
+    type Answer = Vec<TimelineEvent>;
+
+    fn ask<'c>(&'c self, client: &'c Client) -> BoxFuture<'c, Result<Self::Answer, StoreError>> {
+        let sql = "SELECT seq, type, actor, data, created_at FROM incident_events WHERE incident_id = $1 AND seq > $2 \
+                   ORDER BY seq LIMIT $3";
+        Box::pin(async move {
+            let limit = i64::from(self.limit);
+            let params: [Param<'_>; 3] = [(&self.id, Type::UUID), (&self.after_seq, Type::INT8), (&limit, Type::INT8)];
+            let rows = client.query_typed(sql, &params).await.map_err(connect::error)?;
+            rows.iter().map(|row| timeline_event(row, 0)).collect()
+        })
+    }
+
+    fn suffices(&self, events: &Self::Answer) -> bool {
+        let last = events.last().map_or(self.after_seq, |last| last.seq);
+        last >= self.known_seq || events.len() >= self.limit as usize
     }
 }
 

@@ -14,6 +14,8 @@ mod incidents;
 mod ingest;
 mod lanes;
 mod outbox;
+mod question;
+mod replica;
 mod rows;
 mod services;
 mod sum;
@@ -22,11 +24,12 @@ mod tls;
 use super::{StoreError, migrations};
 use crate::config::{DatabaseSettings, PostgresPlace};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{DatabaseStats, PoolShare};
+use crate::metrics::{DatabasePool, DatabaseStats, PoolShare};
 use connections::Connections;
 use deadpool_postgres::Object;
 use futures_util::future::BoxFuture;
 use lanes::Lanes;
+use replica::Replica;
 use std::sync::Arc;
 use sum::Sum;
 use tokio_postgres::error::SqlState;
@@ -38,6 +41,8 @@ type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 /// A PostgreSQL server.
 pub(super) struct Postgres {
     primary: Connections,
+    replica: Option<Replica>,
+    stats: Arc<DatabaseStats>,
     lanes: Lanes,
     sum: Sum,
     /// Most open incidents of a service that does not say.
@@ -58,10 +63,13 @@ impl Postgres {
         stats: &Arc<DatabaseStats>,
         lifecycle: &Lifecycle,
     ) -> Result<Arc<Self>, StoreError> {
-        let primary = Connections::open(place, settings, stats)?;
+        let primary = Connections::open(place, settings, DatabasePool::Primary, stats)?;
+        let replica = settings.read_place().map_err(StoreError::Fault)?;
+        let replica = replica.map(|place| Replica::open(&place, settings, stats)).transpose()?;
         let sum = Sum::new(&connect::config(place, settings)?, settings, stats);
         let (lanes, queues) = Lanes::new(settings.db_pool_queue);
-        let postgres = Arc::new(Self { primary, lanes, sum, open_max: i64::from(settings.max_open_incidents) });
+        let (stats, open_max) = (Arc::clone(stats), i64::from(settings.max_open_incidents));
+        let postgres = Arc::new(Self { primary, replica, stats, lanes, sum, open_max });
         postgres.open_lanes(queues, lifecycle);
         Ok(postgres)
     }
@@ -102,10 +110,16 @@ impl Postgres {
 
     /// Keeps as many connections as it should, until the process ends.
     pub(super) async fn keep(self: Arc<Self>, lifecycle: Lifecycle) {
-        self.primary.keep(&lifecycle).await;
+        let replica = async {
+            if let Some(replica) = &self.replica {
+                replica.keep(&lifecycle).await;
+            }
+        };
+        tokio::join!(self.primary.keep(&lifecycle), replica, self.watch_replica(&lifecycle));
     }
 
     pub(super) fn close(&self) {
         self.primary.close();
+        self.replica.iter().for_each(Replica::close);
     }
 }

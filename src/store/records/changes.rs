@@ -224,6 +224,8 @@ pub struct IncidentFilter {
     pub after: Option<(i64, Uuid)>,
     /// Most of them.
     pub limit: u32,
+    /// Whether nothing may be missing that was there when this was asked; else it may be a little old.
+    pub newest: bool,
 }
 
 impl IncidentFilter {

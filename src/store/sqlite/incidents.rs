@@ -75,7 +75,7 @@ impl IncidentStore for Sqlite {
         }))
     }
 
-    fn timeline(&self, id: Uuid, after_seq: i64, limit: u32) -> Answer<'_, Vec<TimelineEvent>> {
+    fn timeline(&self, id: Uuid, after_seq: i64, _: i64, limit: u32) -> Answer<'_, Vec<TimelineEvent>> {
         let sql = "SELECT seq, type, actor, data, created_at FROM incident_events WHERE incident_id = ?1 AND seq > ?2 \
                    ORDER BY seq LIMIT ?3";
         Box::pin(self.read(Interactive, "timeline", move |db| {

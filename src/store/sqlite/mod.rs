@@ -13,7 +13,7 @@ use super::StoreError;
 use super::gate::Gate;
 use crate::config::DatabaseSettings;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{DatabaseStats, PoolShare};
+use crate::metrics::{DatabasePool, DatabaseStats, PoolShare};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -72,7 +72,7 @@ impl Sqlite {
         stats: &Arc<DatabaseStats>,
         lifecycle: &Lifecycle,
     ) -> Result<Self, StoreError> {
-        let gate = Gate::new(settings, stats);
+        let gate = Gate::new(settings, DatabasePool::Primary, stats);
         let start = |name| {
             let connection = open(path)?;
             let (queue, jobs) = sync_channel(gate.places());
@@ -81,8 +81,8 @@ impl Sqlite {
         };
         let writer = start("database writer")?;
         let readers = (0..READERS).map(|_| start("database reader")).collect::<Result<_, _>>()?;
-        stats.up.set(1);
-        stats.connections.set(1 + READERS as u64);
+        stats.pool(DatabasePool::Primary).up.set(1);
+        stats.pool(DatabasePool::Primary).connections.set(1 + READERS as u64);
         let (threads, turn) = (Mutex::new(Some(Threads { writer, readers })), AtomicUsize::new(0));
         Ok(Self { gate, threads, turn, open_max: i64::from(settings.max_open_incidents) })
     }

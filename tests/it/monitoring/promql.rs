@@ -4,7 +4,7 @@ use crate::docs::render;
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::token::T_EQL_REGEX;
 use promql_parser::parser::{Expr, LabelModifier, VectorSelector, parse};
-use roomcast::metrics::{Metrics, OPERATIONS, OperationResult, ROUTES};
+use roomcast::metrics::{DatabasePool, Metrics, OPERATIONS, OperationResult, ROUTES};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels that Prometheus adds to whatever it scrapes, some of them in Kubernetes only.
@@ -28,7 +28,7 @@ impl Known {
         let metrics = Metrics::new(1);
         let node = metrics.node();
         for (operation, result) in OPERATIONS.iter().flat_map(|one| OperationResult::ALL.map(|result| (one, result))) {
-            node.database.operated(operation, result, 1, true);
+            node.database.pool(DatabasePool::Primary).operated(operation, result, 1, true);
         }
         for (route, status) in ROUTES.iter().flat_map(|route| STATUSES.map(|status| (route, status))) {
             node.http.answered(route, "GET", status, 1);

@@ -27,7 +27,7 @@ super::contracts! {
 
 /// The timeline has no gap, and its last number is the incident's.
 async fn timeline(bench: &Bench, incident: &Incident) -> Vec<String> {
-    let timeline = bench.store.incidents.timeline(incident.id, 0, 10_000).await.unwrap();
+    let timeline = bench.store.incidents.timeline(incident.id, 0, 0, 10_000).await.unwrap();
     let numbers: Vec<_> = timeline.iter().map(|event| event.seq).collect();
     assert_eq!(numbers, (1..=incident.seq).collect::<Vec<_>>());
     timeline.into_iter().map(|event| event.kind).collect()
@@ -45,7 +45,7 @@ async fn the_first_event_opens_an_incident_and_others_count_it_up(bench: Bench) 
     let incident = bench.incident(first.id).await;
     assert_eq!((incident.service.as_str(), incident.severity), ("api", Severity::Critical));
     assert_eq!((incident.opened_at, incident.trigger_count, incident.previous_id), (NOW, 1, None));
-    let opened = &bench.store.incidents.timeline(first.id, 0, 1).await.unwrap()[0];
+    let opened = &bench.store.incidents.timeline(first.id, 0, 0, 1).await.unwrap()[0];
     assert_eq!(opened.kind, "incident.triggered");
     let (said, shown): (Value, Value) =
         (serde_json::from_str(&opened.data).unwrap(), serde_json::to_value(&incident).unwrap());
@@ -59,7 +59,7 @@ async fn the_first_event_opens_an_incident_and_others_count_it_up(bench: Bench) 
     assert_eq!((again.id, again.number, again.seq), (first.id, first.number, 2));
     let incident = bench.incident(first.id).await;
     assert_eq!((incident.trigger_count, incident.last_event_at, incident.severity), (2, NOW + 5, Severity::Critical));
-    let repeated = &bench.store.incidents.timeline(first.id, 1, 10).await.unwrap()[0];
+    let repeated = &bench.store.incidents.timeline(first.id, 1, 0, 10).await.unwrap()[0];
     let said: Value = serde_json::from_str(&repeated.data).unwrap();
     assert_eq!(
         (repeated.kind.as_str(), said),
@@ -70,7 +70,7 @@ async fn the_first_event_opens_an_incident_and_others_count_it_up(bench: Bench) 
     let mut long = trigger("long", NOW);
     long.details = Some(format!("\"{}\"", "x".repeat(5_000)));
     let long = bench.store.incidents.ingest(long).await.unwrap().unwrap();
-    let said = &bench.store.incidents.timeline(long.id, 0, 1).await.unwrap()[0].data;
+    let said = &bench.store.incidents.timeline(long.id, 0, 0, 1).await.unwrap()[0].data;
     assert!(said.len() < 1_000 && bench.incident(long.id).await.details.unwrap().len() > 5_000);
     let unknown = Trigger { key: [0; 32], ..trigger("disk", NOW) };
     assert_eq!(bench.store.incidents.ingest(unknown).await.unwrap(), None);

@@ -8,6 +8,7 @@ mod limits;
 mod locks;
 mod outage;
 mod outbox;
+mod replica;
 mod schema;
 mod services;
 mod sum;

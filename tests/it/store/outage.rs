@@ -3,6 +3,7 @@
 use super::{Bench, NOW, trigger};
 use crate::support::eventually;
 use crate::support::postgres::Postgres;
+use roomcast::metrics::DatabasePool;
 use roomcast::store::StoreError;
 use uuid::Uuid;
 
@@ -38,10 +39,10 @@ async fn what_was_acknowledged_is_there_when_the_database_comes_back_and_nobody_
         cut(postgres, &name).await;
         let refused = bench.store.incidents.ingest(trigger("while", NOW)).await.unwrap_err();
         assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
-        assert_eq!(bench.metrics.node().database.up.get(), 0);
+        assert_eq!(bench.metrics.node().database.pool(DatabasePool::Primary).up.get(), 0);
         postgres.execute("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
         kept.push(acknowledged(&bench, &format!("after-{round}")).await);
-        assert_eq!(bench.metrics.node().database.up.get(), 1);
+        assert_eq!(bench.metrics.node().database.pool(DatabasePool::Primary).up.get(), 1);
     }
     for id in kept {
         bench.incident(id).await;
@@ -64,12 +65,12 @@ async fn an_operation_that_is_given_up_leaves_no_connection_behind_that_others_w
         drop(given_up);
     }
     let incident = bench.incident(first.id).await;
-    let timeline = bench.store.incidents.timeline(first.id, 0, 1_000).await.unwrap();
+    let timeline = bench.store.incidents.timeline(first.id, 0, 0, 1_000).await.unwrap();
     assert_eq!(timeline.len(), usize::try_from(incident.seq).unwrap(), "each was done as a whole or not at all");
     let busy = || {
         roomcast::metrics::PoolShare::ALL
             .iter()
-            .map(|share| bench.metrics.node().database.share(*share).busy.get())
+            .map(|share| bench.metrics.node().database.pool(DatabasePool::Primary).share(*share).busy.get())
             .sum::<u64>()
     };
     eventually!(busy() == 0);

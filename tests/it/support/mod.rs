@@ -9,6 +9,7 @@ pub(crate) mod postgres;
 mod process;
 mod raw;
 pub(crate) mod redis;
+mod replica;
 mod server;
 mod socketio;
 mod stream;

@@ -40,7 +40,7 @@ pub(crate) fn database(url: &str) -> DatabaseSettings {
 /// A PostgreSQL server with a `PgBouncer` in front of it.
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    port: u16,
+    pub(super) port: u16,
     pooler: u16,
     _guards: [Child; 2],
 }
@@ -51,6 +51,11 @@ impl Postgres {
     /// The server of this process. `None`: there is none here, and the test cannot be run; with CI set it fails.
     pub(crate) async fn here() -> Option<&'static Self> {
         RUNNING.get_or_init(Self::start).await.as_ref()
+    }
+
+    /// A server of a test's own, which goes with it.
+    pub(crate) async fn own() -> Option<Self> {
+        Self::start().await
     }
 
     /// Makes a database for a test. Returns its address, and that through `PgBouncer`.
@@ -72,12 +77,7 @@ impl Postgres {
 
     /// Runs statements in a database.
     pub(crate) async fn execute(&self, name: &str, sql: &str) {
-        let url = format!("postgres://postgres@127.0.0.1:{}/{name}", self.port);
-        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        let driver = beside(connection);
-        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        drop(client);
-        driver.await.unwrap().unwrap();
+        execute(self.port, name, sql).await;
     }
 
     /// Locks a table of the database at this address, until what is returned is dropped.
@@ -141,6 +141,16 @@ impl Postgres {
     }
 }
 
+/// Runs statements in a database of the server at this port.
+pub(super) async fn execute(port: u16, name: &str, sql: &str) {
+    let url = format!("postgres://postgres@127.0.0.1:{port}/{name}");
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    let driver = beside(connection);
+    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    drop(client);
+    driver.await.unwrap().unwrap();
+}
+
 fn pooler_settings(port: u16, pooler: u16) -> String {
     format!(
         "[databases]\n* = host=127.0.0.1 port={port} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
@@ -150,7 +160,7 @@ fn pooler_settings(port: u16, pooler: u16) -> String {
 }
 
 /// A program in this folder, as somebody whom PostgreSQL does not refuse.
-fn as_owner(program: &Path, owner: Option<(u32, u32)>, folder: &Path) -> Command {
+pub(super) fn as_owner(program: &Path, owner: Option<(u32, u32)>, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Some((uid, gid)) = owner {
@@ -160,7 +170,7 @@ fn as_owner(program: &Path, owner: Option<(u32, u32)>, folder: &Path) -> Command
 }
 
 /// Starts a server in a shell that ends it with this process.
-fn guarded(program: &Path, args: &str, owner: Option<(u32, u32)>, folder: &Path) -> Child {
+pub(super) fn guarded(program: &Path, args: &str, owner: Option<(u32, u32)>, folder: &Path) -> Child {
     let script = format!(
         "{} {args} </dev/null 2>>log & server=$!; read -r _; kill -QUIT $server; sleep 0.5; kill -9 $server; rm -rf '{}'",
         program.display(),
@@ -170,7 +180,7 @@ fn guarded(program: &Path, args: &str, owner: Option<(u32, u32)>, folder: &Path)
 }
 
 /// Root may not run PostgreSQL: then it is run as the user that Debian's package has made for it.
-fn owner() -> Option<(u32, u32)> {
+pub(super) fn owner() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -181,7 +191,7 @@ fn owner() -> Option<(u32, u32)> {
 }
 
 /// Where the programs of PostgreSQL are: Debian has them in no path. Says so if there are none.
-fn programs() -> Option<PathBuf> {
+pub(super) fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<_> = versions.map(|version| version.path().join("bin")).filter(|bin| has_initdb(bin)).collect();
     found.sort();
