@@ -5,11 +5,11 @@ With ROOMCAST_BIN the program itself says whether it would start with the settin
 """
 
 import os
-import re
 import subprocess
 import sys
 
-from manifests import ROOT, Rendered, Sources
+import page
+from manifests import Rendered, Sources
 from mutations import MUTATIONS, mutate
 from rules import RULES
 
@@ -39,20 +39,6 @@ def refused(rendered, program):
         yield f"{rendered.name}: {ran.stdout}{ran.stderr}{unknown or ''}"
 
 
-def undocumented(text, sources):
-    """What the page for operators names and nobody has."""
-    for name in sorted(set(re.findall(r"\b(?:ROOMCAST|DB)_[A-Z_]+", text)) - sources.settings.keys()):
-        yield f"docs/kubernetes.md: roomcast has no setting {name}"
-    for name in sorted(set(re.findall(r"\broomcast_[a-z0-9_]+", text)) - sources.metrics):
-        yield f"docs/kubernetes.md: roomcast has no metric {name}"
-    for path in sorted(set(re.findall(r"\b(?:k8s|tests/k8s)/[a-z0-9./-]+", text))):
-        if not (ROOT / path).exists():
-            yield f"docs/kubernetes.md: there is no {path}"
-    for name in sorted(path.name for path in (ROOT / "k8s/components").iterdir()):
-        if f"`{name}`" not in text:
-            yield f"docs/kubernetes.md: does not know the component {name}"
-
-
 def unnoticed(renderings, sources):
     """Changes that no rule noticed, and rules that nothing was tried on."""
     rules = {rule.__name__: rule for rule in RULES}
@@ -73,9 +59,7 @@ def main(files):
     program = os.environ.get("ROOMCAST_BIN")
     if program:
         problems += [problem for rendered in renderings for problem in refused(rendered, program)]
-    problems += undocumented((ROOT / "docs/kubernetes.md").read_text("utf-8"), sources)
-    if len(list(undocumented("`ROOMCAST_NOTHING` roomcast_nothing k8s/nothing", sources))) < 4:
-        problems.append("names in docs/kubernetes.md that do not exist are not noticed")
+    problems += page.faults(renderings, sources)
     problems += unnoticed(renderings, sources)
     print(*problems, sep="\n", end="\n" if problems else "")
     known = "" if program else "; ROOMCAST_BIN is not set, so the program was not asked"

@@ -19,7 +19,7 @@ class Rendered:
     @classmethod
     def read(cls, path):
         with open(path, encoding="utf-8") as file:
-            return cls(Path(path).stem, list(yaml.safe_load_all(file)))
+            return cls(f"{Path(path).parent.name}/{Path(path).stem}", list(yaml.safe_load_all(file)))
 
     def of(self, *kinds):
         return [thing for thing in self.objects if thing["kind"] in kinds]
@@ -107,6 +107,11 @@ class Sources:
         text = (ROOT / "Dockerfile").read_text("utf-8")
         user = re.search(r"^USER (\S+)$", text, re.M).group(1)
         return user, re.search(r'^ENTRYPOINT \["(?:[^"]*/)?([^"/]+)"\]$', text, re.M).group(1)
+
+    @cached_property
+    def sysctls(self):
+        """What machines are told."""
+        return dict(re.findall(r"^-?([a-z0-9_.]+) = (.+)$", (ROOT / "sysctl.conf").read_text("utf-8"), re.M))
 
     @cached_property
     def adapter(self):

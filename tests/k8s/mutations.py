@@ -244,7 +244,7 @@ def a_token_of_the_api(thing):
     pod(thing)["automountServiceAccountToken"] = True
 
 
-@breaks("pods_are_restricted", "Deployment")
+@breaks("sysctls_are_those_of_sysctl_conf_that_are_safe", "Deployment")
 def a_sysctl_that_is_not_safe(thing):
     pod(thing)["securityContext"]["sysctls"] = [{"name": "net.core.somaxconn", "value": "65535"}]
 

@@ -343,9 +343,15 @@ def pods_are_restricted(rendered, _sources):
         ]
         if not all(wanted):
             yield f"{where(thing)}: is not restricted (number {wanted.index(False) + 1} of pods_are_restricted)"
-        for one in pod.get("sysctls", []):
-            if one["name"] not in SAFE_SYSCTLS:
-                yield f"{where(thing)}: {one['name']} is no safe sysctl"
+
+
+@rule
+def sysctls_are_those_of_sysctl_conf_that_are_safe(rendered, sources):
+    for thing, template in rendered.workloads():
+        told = {one["name"]: one["value"] for one in template["spec"]["securityContext"].get("sysctls", [])}
+        wanted = {name: value for name, value in sources.sysctls.items() if name in SAFE_SYSCTLS}
+        if told and told != wanted:
+            yield f"{where(thing)}: sysctl.conf has {wanted}"
 
 
 @rule
