@@ -25,6 +25,8 @@ const INCIDENTS = 25;
 const stack = new Stack();
 const step = (text) => console.log(`${(performance.now() / 1000).toFixed(1).padStart(5)} s  ${text}`);
 process.once("unhandledRejection", fail);
+// Ends by `exit`, so that the stack is stopped.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => process.exit(1));
 
 function fail(error) {
   console.error(error);
@@ -38,7 +40,7 @@ function fail(error) {
   process.exit(1);
 }
 
-const settings = { ROOMCAST_EXEMPT_ADDRESSES: "none", ROOMCAST_HANDSHAKES_PER_SECOND_PER_ADDRESS: "1", ROOMCAST_HANDSHAKES_BURST_PER_ADDRESS: String(BURST), ROOMCAST_DRAIN_WINDOW: "1s" };
+const settings = { ROOMCAST_EXEMPT_ADDRESSES: "none", ROOMCAST_HANDSHAKES_PER_SECOND_PER_ADDRESS: "1", ROOMCAST_HANDSHAKES_BURST_PER_ADDRESS: String(BURST), ROOMCAST_DRAIN_WINDOW: "1s", ROOMCAST_PAGE: "true" };
 
 function token(user) {
   const args = ["token", "--sub", user, "--auth-secret-file", stack.path("secrets/auth_secret")];
@@ -73,7 +75,13 @@ async function doors(proxy) {
   const from = agent(proxy.url, `${stack.net}.98`, stack.authority);
   assert.equal((await ask(`${proxy.url}/readyz`, from)).status, 200);
   for (const path of ["/metrics", "/health"]) assert.equal((await ask(proxy.url + path, from)).status, 404, `${path} of ${proxy.name}`);
+  const page = await ask(`${proxy.url}/`, from, { headers: { accept: "text/html" } });
+  assert.match(`${page.status} ${page.headers["content-type"]}`, /^200 text\/html/);
+  const [script] = page.text.match(/[\w/]+\/app\.js/);
+  const { headers } = await ask(new URL(script, `${proxy.url}/`).href, from, { headers: { "accept-encoding": "gzip" } });
+  assert.equal(headers["cache-control"], "public, max-age=31536000, immutable");
   if (proxy.name.startsWith("nginx")) {
+    assert.equal(headers["content-encoding"], "gzip");
     const large = await ask(`${proxy.url}/api/v1/rooms/a/events`, from, { method: "POST", body: "x".repeat((1 << 20) + 1) });
     assert.equal(large.status, 413);
   }

@@ -198,7 +198,7 @@ export class Stack {
     this.file("deploy/nginx/locations.conf", `${name}/locations.conf`, []);
     const listens = kind === "tls" ? [["listen 443", `listen ${this.net}.10:${port}`], ["listen 80", `listen ${this.net}.10:${plain}`]] : [["listen 80", `listen ${this.net}.10:${port}`]];
     this.file(`deploy/nginx/${kind}.conf`, `${name}/server.conf`, listens);
-    const command = [program("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off; pid nginx.pid;"];
+    const command = [program("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off; master_process off; pid nginx.pid;"];
     this.accepts([...command, "-t"]);
     await this.run(name, command, { address: [`${this.net}.10`, port] });
     const log = () => readFileSync(join(folder, "access.log"), "utf8");
