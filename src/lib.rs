@@ -38,7 +38,7 @@ pub mod store;
 pub mod telemetry;
 pub mod transport;
 
-/// The example of the README, so that it compiles.
+/// The example of the documentation, so that it compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+#[doc = include_str!("../docs/library.md")]
+mod library {}

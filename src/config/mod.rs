@@ -1,7 +1,7 @@
 //! Every setting: name, default, unit, meaning. The only reader of the environment.
 //!
 //! Each setting is a flag, an environment variable and a key of the optional TOML file, in falling order of precedence;
-//! all three names derive from the one declaration here, and so does the table in the README.
+//! all three names derive from the one declaration here, and so does the table in `docs/settings.md`.
 
 mod abuse;
 mod api_key;

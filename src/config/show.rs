@@ -1,4 +1,4 @@
-//! The settings as text: what is in force, and the reference table of the README.
+//! The settings as text: what is in force, and the reference table of `docs/settings.md`.
 
 use super::{Settings, SettingsFile};
 use clap::parser::ValueSource;

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 # What Cargo and the Dockerfile read by name.
-NAMED = ["Cargo.toml", "Cargo.lock", "README.md", "src/main.rs", "src/lib.rs", "loadtest/Cargo.toml", "loadtest/src/main.rs"]
+NAMED = ["Cargo.toml", "Cargo.lock", "src/main.rs", "src/lib.rs", "loadtest/Cargo.toml", "loadtest/src/main.rs"]
 
 # What must never get into a build: secrets, databases, results of other builds.
 NEVER = [".git/config", "secrets/auth_secret", "certs/key.pem", ".env", "target/debug/roomcast", "roomcast-data/roomcast.sqlite", "rust-toolchain.toml"]

@@ -480,14 +480,14 @@ fn secrets_come_from_files_too_but_not_from_two_places() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_all_settings() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn the_documentation_has_the_table_of_all_settings() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md")).unwrap();
     let between =
-        readme.split_once("<!-- settings:begin -->").and_then(|(_, rest)| rest.split_once("<!-- settings:end -->"));
-    let (table, _) = between.expect("README.md has the markers of the settings table");
+        page.split_once("<!-- settings:begin -->").and_then(|(_, rest)| rest.split_once("<!-- settings:end -->"));
+    let (table, _) = between.expect("docs/settings.md has the markers of the settings table");
     assert!(
         table.trim() == reference().trim(),
-        "the table of settings in README.md is stale; run: cargo run -- config reference --write README.md"
+        "the table of settings is stale; run: cargo run -- config reference --write docs/settings.md"
     );
     assert_eq!(answer(&mut roomcast(&["config", "reference"])).1, reference());
 }

@@ -48,17 +48,25 @@ pub(crate) fn rows(text: &str, name: &str) -> Vec<Vec<String>> {
     table.lines().filter(|line| line.starts_with('|')).skip(2).map(cells).collect()
 }
 
+/// The pages of the documentation.
+pub(crate) fn pages() -> Vec<String> {
+    let names = fs::read_dir(root("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut pages: Vec<_> = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
+    pages.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned));
+    pages
+}
+
 /// What stands in backticks.
 pub(crate) fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
 #[test]
-fn the_readme_has_all_codes() {
-    let readme = read("README.md");
-    let codes: Vec<_> = rows(&readme, "refusals").into_iter().map(|row| quoted(&row[0])[0].to_owned()).collect();
+fn the_documentation_has_all_codes() {
+    let page = read("docs/protocol.md");
+    let codes: Vec<_> = rows(&page, "refusals").into_iter().map(|row| quoted(&row[0])[0].to_owned()).collect();
     assert_eq!(codes, Code::ALL.map(Code::as_str));
-    let closes: Vec<_> = rows(&readme, "closes").into_iter().map(|row| row[..3].join(" ")).collect();
+    let closes: Vec<_> = rows(&page, "closes").into_iter().map(|row| row[..3].join(" ")).collect();
     let advice = |disconnect: &Disconnect| if disconnect.reconnect { "yes" } else { "no" };
     let expected = Disconnect::ALL.iter().map(|one| format!("{} `{}` {}", one.code, one.reason, advice(one)));
     assert_eq!(closes, expected.collect::<Vec<_>>());
@@ -78,7 +86,7 @@ fn sources(folder: &Path) -> String {
 #[test]
 fn only_close_codes_that_are_never_sent_are_called_reserved() {
     let (table, sources) = (read("src/protocol/disconnect.rs"), sources(&root("src")));
-    for row in rows(&read("README.md"), "closes") {
+    for row in rows(&read("docs/protocol.md"), "closes") {
         let entry = format!(" = {} \"{}\" ", row[0], quoted(&row[1])[0]);
         let (before, _) = table.split_once(&entry).unwrap_or_else(|| panic!("there is no{entry}"));
         let name = before.rsplit(' ').next().unwrap();
@@ -88,7 +96,7 @@ fn only_close_codes_that_are_never_sent_are_called_reserved() {
 }
 
 #[tokio::test]
-async fn the_readme_names_the_paths_of_the_api() {
+async fn the_documentation_names_the_paths_of_the_api() {
     let server = TestServer::start(|_| ());
     let described: Value = serde_json::from_str(&http_get(server.public, "/openapi.json").await.1).unwrap();
     let mut expected = BTreeSet::new();
@@ -96,8 +104,8 @@ async fn the_readme_names_the_paths_of_the_api() {
     {
         expected.extend(methods.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())));
     }
-    let readme = read("README.md");
-    let first_cells = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let page = read("docs/api.md");
+    let first_cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let named = first_cells.map(|(cell, _)| cell.to_owned()).filter(|cell| cell.contains(" /api/")).collect();
     assert_eq!(expected, named);
 }
@@ -119,9 +127,12 @@ pub(crate) fn render(metrics: &Metrics) -> String {
 #[test]
 fn metrics_in_the_documentation_exist() {
     let metrics = metrics();
-    for path in ["README.md", "ARCHITECTURE.md"] {
-        for name in quoted(&read(path)).into_iter().filter(|word| word.starts_with("roomcast_")) {
-            assert!(metrics.contains(&format!("\n# TYPE {name} ")), "{path}: there is no metric {name}");
+    for page in pages().into_iter().filter(|page| page != "CHANGELOG.md") {
+        let text = read(&page);
+        let names = quoted(&text).into_iter().filter(|word| word.starts_with("roomcast_"));
+        for name in names.filter(|word| !word.contains([' ', '(', '{', '*', '\n'])) {
+            let is_metric = metrics.contains(&format!("\n# TYPE {name} ")) || metrics.contains(&format!("\n{name} "));
+            assert!(is_metric, "{page}: there is no metric {name}");
         }
     }
 }
@@ -198,19 +209,51 @@ fn arrows_in_the_architecture_are_those_of_the_tidy_test() {
     }
 }
 
+/// The lines outside of blocks of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// The headings of a page, as links name them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let titles = prose(text).filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let is_kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    titles.map(|title| title.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")).collect()
+}
+
 #[test]
 fn links_in_the_documentation_lead_somewhere() {
-    for path in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
-        let text = read(path);
-        let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
-        let anchors: Vec<_> = titles.map(|title| title.to_lowercase().replace(' ', "-")).collect();
-        for (_, rest) in text.match_indices("](").map(|(at, found)| text.split_at(at + found.len())) {
-            let target = rest.split(')').next().unwrap();
-            if let Some(anchor) = target.strip_prefix('#') {
-                assert!(anchors.iter().any(|known| known == anchor), "{path}: there is no heading for {target}");
-            } else if !target.contains("://") {
-                assert!(root(target).exists(), "{path}: there is no {target}");
-            }
+    let mut count = 0;
+    for page in pages() {
+        let text = read(&page);
+        let folder = page.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let targets =
+            prose(&text).flat_map(|line| line.split("](").skip(1)).map(|rest| rest.split(')').next().unwrap());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { page.clone() } else { format!("{folder}{path}") };
+            assert!(root(&path).exists(), "{page}: there is no {target}");
+            let is_known = anchor.is_empty() || anchors(&read(&path)).contains(anchor);
+            assert!(is_known, "{page}: there is no heading for {target}");
+            count += 1;
         }
+    }
+    assert!(count > 100, "the links were not found");
+}
+
+#[test]
+fn the_readme_is_short_and_its_numbers_are_those_that_were_measured() {
+    let (readme, measured) = (read("README.md"), read("docs/measured.md"));
+    assert!(readme.lines().count() <= 300, "README.md is for newcomers: what is longer belongs into docs/");
+    let (_, section) = readme.split_once("\n## Measured\n").unwrap();
+    let rows: Vec<_> = section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 5, "the table was not found");
+    for row in rows {
+        assert!(measured.lines().any(|line| line == row), "docs/measured.md has no row {row}");
     }
 }

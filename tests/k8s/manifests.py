@@ -59,8 +59,8 @@ class Sources:
     def settings(self):
         """Every setting by its variable: flag and default. A test holds this table against the program."""
         row = re.compile(r"^\| `(--[a-z0-9-]+)` \| `([A-Z0-9_]+)` \| (?:`([^`]*)`)? ?\|", re.M)
-        found = {env: (flag, default) for flag, env, default in row.findall((ROOT / "README.md").read_text("utf-8"))}
-        assert len(found) > 100, "the table of settings in README.md is not understood"
+        found = {env: (flag, default) for flag, env, default in row.findall((ROOT / "docs/settings.md").read_text("utf-8"))}
+        assert len(found) > 100, "the table of settings in docs/settings.md is not understood"
         return found
 
     @cached_property

@@ -11,7 +11,7 @@
 //   await client.publish("room-17", "message", { text: "hello" });
 //   client.start();
 
-/** Close codes with which the server says that coming back would not help (README, "When a session ends"). */
+/** Close codes with which the server says that coming back would not help (docs/protocol.md, "When a session ends"). */
 const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4401, 4403, 4409, 4429]);
 const PAUSE_MIN_MS = 400;
 const PAUSE_MAX_MS = 15_000;
@@ -23,7 +23,7 @@ const QUIET_ANSWER_MS = 4_000;
 /** A connection that lasted this long was a good one: the next pause is short again. */
 const GOOD_MS = 5_000;
 
-/** A request that was not obeyed; `code` as in the README. */
+/** A request that was not obeyed; `code` as in docs/protocol.md. */
 export class Refused extends Error {
   constructor({ code, detail }) {
     super(detail ?? code);

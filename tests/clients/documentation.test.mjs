@@ -1,7 +1,7 @@
-// Goal: the examples of the README work as they stand. Method: run each marked one against a server.
+// Goal: the examples of README.md and docs/ work as they stand. Method: run each marked one against a server.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { findExamples, runExample } from "./examples.mjs";
 import { Server } from "./server.mjs";
@@ -56,14 +56,17 @@ test("examples are found and run as a reader would", async () => {
   assert.throws(() => findExamples("<!-- example: lost -->\ntext"), /1 examples are marked, but 0/);
 });
 
-const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8").catch(() => "");
-const examples = findExamples(readme);
-for (const example of examples) {
-  test(`README.md: ${example.name}`, () => runExample(example, server));
-}
+const ROOT = new URL("../../", import.meta.url);
+const found = (await readdir(new URL("docs/", ROOT))).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);
+const pages = ["README.md", ...found.sort()];
+const texts = await Promise.all(pages.map((page) => readFile(new URL(page, ROOT), "utf8")));
+const examplesOf = texts.map(findExamples);
+pages.forEach((page, at) => {
+  for (const example of examplesOf[at]) test(`${page}: ${example.name}`, () => runExample(example, server));
+});
 
 test("README.md: the first examples meet in one room", async () => {
-  const named = (wanted) => examples.find(({ name }) => name === wanted);
+  const named = (wanted) => examplesOf[0].find(({ name }) => name === wanted);
   const speakers = ["browser", "socket.io-client", "curl"].map(named);
   const everybody = /(?=.*hello from a browser)(?=.*hello from Socket\.IO)(?=.*hello from curl)/s;
   const hears = (name, expect) => runExample({ ...named(name), expect }, server);
