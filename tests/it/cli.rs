@@ -564,6 +564,23 @@ fn dev_tells_its_addresses_and_everything_in_them_works() {
 }
 
 #[test]
+fn tail_shows_once_what_is_said_in_several_rooms_at_once() {
+    let server = dev();
+    let public = server.addresses().0;
+    let tail = Running::start(&mut roomcast(&["tail", "lobby", "news", "--url", &format!("http://{public}")]));
+    tail.line("stderr", "watching on");
+    let body = r#"[{"rooms":["lobby","news"],"event":"both","data":17},{"rooms":["news"],"event":"one","data":18}]"#;
+    let mut stream = std::net::TcpStream::connect(&public).unwrap();
+    let head = format!("POST /api/v1/events HTTP/1.1\r\nHost: {public}\r\nContent-Length: {}", body.len());
+    write!(stream, "{head}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}").unwrap();
+    let one: serde_json::Value = serde_json::from_str(&tail.line("stdout", "\"one\"")).unwrap();
+    assert_eq!((one["room"].as_str(), one["data"].as_u64()), (Some("news"), Some(18)));
+    let shown = tail.read("stdout");
+    let both: serde_json::Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
+    assert_eq!((both["event"].as_str(), both.get("room"), shown.lines().count()), (Some("both"), None, 2), "{shown}");
+}
+
+#[test]
 fn publish_and_tail_speak_tls_with_whom_they_trust() {
     let certificate = Certificate::new("clients");
     let files = [certificate.cert(), certificate.key()].map(|path| path.to_str().unwrap().to_owned());

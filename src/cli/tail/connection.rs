@@ -109,14 +109,14 @@ impl Connection {
         Ok(())
     }
 
-    /// The next event of a room.
+    /// The next event. One that was said in several rooms at once, or in a namespace, names no room.
     pub(super) async fn next_event(&mut self) -> Result<Packet, Ended> {
         loop {
             let packet = match self.early.pop_front() {
                 Some(packet) => packet,
                 None => self.next_packet().await?,
             };
-            if packet.room.is_some() && packet.event.is_some() {
+            if packet.event.is_some() {
                 return Ok(packet);
             }
         }

@@ -26,7 +26,8 @@ pub(super) enum Look {
 #[derive(Serialize)]
 struct Record<'a> {
     time: &'a str,
-    room: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a str>,
     event: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
@@ -39,7 +40,7 @@ struct Record<'a> {
 impl Look {
     /// The line of an event that came at `now`, in seconds since 1970.
     pub(super) fn line(self, packet: &Packet, now: u64) -> String {
-        let room = packet.room.as_deref().unwrap_or_default();
+        let room = packet.room.as_deref();
         let event = packet.event.as_deref().unwrap_or_default();
         let (data, args) = (packet.data.as_deref(), packet.args.as_deref());
         let mut line = match self {
@@ -51,7 +52,7 @@ impl Look {
                 let [dim, cyan, bold, plain] =
                     if colour { ["\x1b[2m", "\x1b[36m", "\x1b[1m", "\x1b[0m"] } else { [""; 4] };
                 let time = clock(now);
-                let (room, event) = (harmless(room), harmless(event));
+                let (room, event) = (harmless(room.unwrap_or_default()), harmless(event));
                 let data = harmless(data.or(args).map_or("", RawValue::get));
                 format!(
                     "{dim}{time}{plain}  {cyan}{room:<room_width$}{plain}  {bold}{event:<EVENT_WIDTH$}{plain}  {data}"
@@ -93,6 +94,11 @@ mod tests {
         );
         let text = line(Look::Json, r#"{"room":"a","event":"e","args":[1,2]}"#);
         assert!(text.ends_with(",\"args\":[1,2]}\n"), "{text}");
+        let text = line(Look::Json, r#"{"event":"e","data":1}"#);
+        assert!(
+            text.ends_with("Z\",\"event\":\"e\",\"data\":1}\n"),
+            "what is said in several rooms names none: {text}"
+        );
     }
 
     #[test]
