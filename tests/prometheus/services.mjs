@@ -28,19 +28,28 @@ export async function get(url, options = {}) {
   }
 }
 
+const running = [];
+
+/** Ends all that was started, so that nobody writes any more. */
+export function stopAll() {
+  for (const child of running) child.kill("SIGKILL");
+  return Promise.all(running.map((child) => child.ended));
+}
+
 /** Starts a program and waits until `ready` is true. Its complaints are ours. */
 export async function start(name, [program, ...args], ready) {
   const child = guarded(program, args, ["ignore", "pipe", "pipe"]);
   let said = "";
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text) => (said = (said + text).slice(-4_000)));
   child.ended = new Promise((resolve) => child.once("exit", resolve));
+  running.push(child);
   let failure;
   child.once("error", (error) => (failure = error));
+  if (child.pid === undefined) running.pop();
   await eventually(`${name} to be ready`, async () => {
     if (failure || child.exitCode !== null) throw new Error(`${name} ended: ${failure?.message ?? said}`);
     return ready();
   });
-  child.said = () => said;
   return child;
 }
 
