@@ -16,6 +16,7 @@ from rules import RULES
 STAND_INS = {
     "REDIS_URL": "redis://redis:6379",
     "DATABASE_URL": "postgres://roomcast@postgres:5432/roomcast",
+    "DATABASE_URL_READONLY": "postgres://roomcast@replica:5432/roomcast",
     "ROOMCAST_AUTH_SECRET": "a-secret-of-at-least-32-bytes-for-checks",
     "ROOMCAST_API_KEYS": "checks=a-key-of-16-characters-or-more",
 }

@@ -64,6 +64,14 @@ class Sources:
         return found
 
     @cached_property
+    def secrets(self):
+        """Variables whose values help texts do not show."""
+        text = "".join(path.read_text("utf-8") for part in ("config", "cli") for path in sorted((ROOT / "src" / part).rglob("*.rs")))
+        found = set(re.findall(r'env = "([A-Z_]+)"[^\]]*\bhide_env_values\b', text))
+        assert {"REDIS_URL", "DATABASE_URL", "ROOMCAST_AUTH_SECRET", "ROOMCAST_API_KEYS"} <= found, "secrets are not understood"
+        return found
+
+    @cached_property
     def command_line(self):
         """What commands take besides settings: variables and flags."""
         text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "src/cli").rglob("*.rs")))

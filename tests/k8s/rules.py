@@ -7,10 +7,6 @@ from manifests import quantity, seconds, selects
 
 RULES = []
 
-SECRET_SETTINGS = {
-    "REDIS_URL", "DATABASE_URL", "DATABASE_URL_DIRECT", "ROOMCAST_AUTH_SECRET", "ROOMCAST_API_KEYS", "ROOMCAST_API_KEY",
-}
-
 # Kubernetes 1.32: what no kubelet and no policy of a namespace refuses.
 SAFE_SYSCTLS = {
     "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
@@ -74,15 +70,15 @@ def arguments_exist(rendered, sources):
 
 
 @rule
-def secrets_are_not_written_down(rendered, _sources):
+def secrets_are_not_written_down(rendered, sources):
     for thing in rendered.of("Secret"):
         yield f"{where(thing)}: secrets do not belong into manifests"
     for thing in rendered.of("ConfigMap"):
-        for name in SECRET_SETTINGS & set(thing["data"]):
+        for name in sources.secrets & set(thing["data"]):
             yield f"{where(thing)}: {name} is written down"
     for thing, _, container in rendered.containers():
         for name, value in rendered.settings(container).items():
-            if name in SECRET_SETTINGS and value is not None:
+            if name in sources.secrets and value is not None:
                 yield f"{where(thing)}: {name} is written down"
 
 
