@@ -40,14 +40,16 @@ pub(super) struct Peers {
     table: RwLock<Nodes>,
     /// Somebody left the table.
     pub(super) changed: Notify,
+    /// It has not said that it is there when it should have, as it could not be heard.
+    owed: AtomicBool,
     /// It has said goodbye.
     left: AtomicBool,
 }
 
 impl Peers {
     pub(super) fn new(node: NodeId, address: &str, tls: bool, key: &str) -> Self {
-        let (table, left) = (RwLock::default(), AtomicBool::new(false));
-        Self { node, address: address.into(), tls, key: key.into(), table, changed: Notify::new(), left }
+        let (table, changed, owed, left) = Default::default();
+        Self { node, address: address.into(), tls, key: key.into(), table, changed, owed, left }
     }
 
     /// How many there are.
@@ -131,16 +133,18 @@ pub(super) async fn run(shared: Arc<Shared>, here: Arc<dyn Here>) {
         if !forgotten.is_empty() {
             changed(&shared);
         }
-        if now.saturating_duration_since(said) >= BEAT {
+        if now.saturating_duration_since(said) >= BEAT || shared.peers.owed.load(Relaxed) {
             said = now;
             announce(&shared, &*here);
         }
     }
 }
 
-/// Says to all that this node is there, unless it cannot be heard: what is late says nothing.
+/// Says to all that this node is there, unless it cannot be heard: what is late says nothing, and is said as soon as it can be.
 pub(super) fn announce(shared: &Shared, here: &dyn Here) {
-    if shared.stats.up.get() == 1 && shared.waiting_since.load(Relaxed) == 0 {
+    let is_heard = shared.stats.up.get() == 1 && shared.waiting_since.load(Relaxed) == 0;
+    shared.peers.owed.store(!is_heard, Relaxed);
+    if is_heard {
         beat(shared, here, shared.peer_channels.all());
     }
 }

@@ -74,6 +74,9 @@ fn understand(args: &[OsString]) -> Result<(Command, Loaded), Failure> {
 
 impl Command {
     fn run(self, loaded: Loaded) -> Result<(), Failure> {
+        if matches!(self, Self::Config(_) | Self::Dev(_) | Self::Serve(_) | Self::Migrate(_)) {
+            loaded.doubts.iter().for_each(|doubt| complain(doubt));
+        }
         match self {
             Self::Config(config) => config.run(loaded),
             _ if !loaded.problems.is_empty() => Err(Failure::Usage(loaded.problems)),

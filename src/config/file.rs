@@ -95,7 +95,7 @@ fn scalar(key: &str, value: &toml::Value) -> Result<String, String> {
 }
 
 /// The name that is least different from `name`, if any is near enough to have been meant.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let tolerable = name.len().div_ceil(3).max(2);
     known
         .map(|other| (distance(name, other), other))

@@ -3,7 +3,7 @@
 //! What the file says becomes the default of the flag of that name, so a value is read and checked in the same way
 //! wherever it comes from. Every wrong value of the environment and of the file is found, not only the first.
 
-use super::{Settings, SettingsFile};
+use super::{Settings, SettingsFile, environment};
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Command};
@@ -28,6 +28,8 @@ pub struct Loaded {
     pub file: Option<SettingsFile>,
     /// What is wrong in the environment and in the file, one sentence each; the default stands where the fault was.
     pub problems: Vec<String>,
+    /// What the environment says that nobody asks for, one sentence each.
+    pub doubts: Vec<String>,
 }
 
 /// Reads a command line, the environment and the file that they name.
@@ -35,7 +37,7 @@ pub struct Loaded {
 /// # Errors
 /// When the command line is wrong, or asks for help.
 pub fn load(command: Command, args: &[OsString]) -> Result<Loaded, clap::Error> {
-    let declared = Settings::declared();
+    let (declared, doubts) = (Settings::declared(), environment::doubts(&command));
     let mut attempt = Attempt { command: without_empty_variables(command), args, declared, problems: Vec::new() };
     let mut matches = attempt.parse(None)?;
     let path = deepest(&matches).try_get_one::<PathBuf>("config").ok().flatten().cloned();
@@ -44,7 +46,7 @@ pub fn load(command: Command, args: &[OsString]) -> Result<Loaded, clap::Error> 
         file.values.iter().for_each(|(id, values)| attempt.change(id, |arg| arg.default_values(values)));
         matches = attempt.parse(Some(file))?;
     }
-    Ok(Loaded { matches, file, problems: attempt.problems })
+    Ok(Loaded { matches, file, problems: attempt.problems, doubts })
 }
 
 /// What was said to the subcommand that was named last.

@@ -65,6 +65,8 @@ struct Health {
     /// The newest lag of the worker that is furthest behind.
     tick_lag_ms: f64,
     outbox_bytes: u64,
+    /// `null` on a node that is alone.
+    broker: Option<Broker>,
     /// `null` where the system does not say.
     open_fds: Option<u64>,
     max_fds: Option<u64>,
@@ -72,6 +74,16 @@ struct Health {
     database: Option<Database>,
     /// What is not as it should be, though nothing fails yet.
     warnings: Vec<String>,
+}
+
+/// Redis, or Valkey, between the nodes.
+#[derive(Debug, Serialize)]
+struct Broker {
+    connected: bool,
+    /// For how long nothing of this node's own has come round.
+    probe_age_ms: u64,
+    /// Nodes that listen, this one and those of others included.
+    nodes: u64,
 }
 
 /// What is known of the database without asking it: an answer that waits for it would say nothing when it matters.
@@ -130,6 +142,15 @@ struct Outbox {
 }
 
 impl Api {
+    fn broker(&self) -> Option<Broker> {
+        let stats = &self.metrics.node().cluster;
+        (!self.hub.is_alone()).then(|| Broker {
+            connected: stats.up.get() == 1,
+            probe_age_ms: stats.probe_age_ms.get(),
+            nodes: stats.nodes.get(),
+        })
+    }
+
     fn database(&self) -> Option<Database> {
         self.kept.as_ref()?;
         let stats = &self.metrics.node().database;
@@ -188,6 +209,7 @@ pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
         rooms: metrics.node().rooms.get(),
         tick_lag_ms: f64::from(u32::try_from(lag_us).unwrap_or(u32::MAX)) / 1e3,
         outbox_bytes: metrics.sum(|stats| &stats.outbox_bytes),
+        broker: api.broker(),
         open_fds: open_fds(),
         max_fds: getrlimit(Resource::Nofile).current,
         warnings: database.as_ref().map(Database::warnings).unwrap_or_default(),

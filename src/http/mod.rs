@@ -3,12 +3,14 @@
 //! The public address has the API under `/api/v1`, its description, and the probes; the operators' address has health
 //! and metrics. Every error answer is a [`problem`], whoever found the error.
 
+mod crowd;
 mod dashboards;
 mod events;
 mod health;
 mod incidents;
 mod input;
 mod keys;
+mod leftover;
 mod monitoring;
 mod nodes;
 mod openapi;
@@ -43,6 +45,7 @@ use problem::Problem;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
@@ -56,6 +59,8 @@ pub struct Api {
     /// The live page, if it is served.
     page: Option<Page>,
     limits: Limits,
+    /// Requests that may be answered at once.
+    places: Arc<Semaphore>,
     /// The issuers whose key sets have a name.
     issuers: Arc<[Arc<str>]>,
     node: Arc<str>,
@@ -119,7 +124,8 @@ impl Api {
         let named = settings.auth.auth_jwks_urls.iter().filter_map(|set| set.issuer.as_deref());
         let issuers = named.map(Arc::from).collect();
         let (node, started) = (node.into(), lifecycle::now());
-        Self { hub, metrics, guards, policies, taps, kept, page: None, limits, issuers, node, started }
+        let places = Arc::new(Semaphore::new(settings.limits.max_requests as usize));
+        Self { hub, metrics, guards, policies, taps, kept, page: None, limits, places, issuers, node, started }
     }
 
     /// The same with the live page, if there is one.
@@ -171,7 +177,7 @@ fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
 /// What shows the key of a service.
 fn monitoring_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
-        ("/v2/enqueue", post(monitoring::enqueue)),
+        (monitoring::ENQUEUE, post(monitoring::enqueue)),
         ("/api/v1/integrations/alertmanager/{key}", post(monitoring::alertmanager)),
     ]
 }
@@ -207,7 +213,9 @@ pub fn public_router(api: Api) -> Router {
     let own_name = from_fn_with_state(api.clone(), keys::require_own_name);
     let monitoring = router(monitoring_routes()).route_layer(count).route_layer(own_name);
     let open = router(open_routes()).merge(router(page_routes()));
-    finish(router(api_routes()).route_layer(guard).merge(monitoring).merge(open), api)
+    let crowd = from_fn_with_state(api.clone(), crowd::only_so_many);
+    let answered = router(api_routes()).route_layer(guard).merge(monitoring).route_layer(crowd);
+    finish(answered.merge(open), api)
 }
 
 /// Routes on the operators' address.
@@ -233,6 +241,7 @@ async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response
     let probe = matches!(request.uri().path(), "/livez" | "/readyz");
     let (method, began) = (request.method().clone(), lifecycle::now());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let (request, body) = leftover::lend(request);
     let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = outcome.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
     let took = u64::try_from(lifecycle::now().saturating_duration_since(began).as_micros()).unwrap_or(u64::MAX);
@@ -241,6 +250,7 @@ async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response
     let refused = response.status().is_client_error() || response.status().is_server_error();
     if refused && !probe {
         api.metrics.node().http_refused.add_shared(1);
+        body.read_on().await;
     }
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

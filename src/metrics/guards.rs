@@ -15,6 +15,8 @@ pub enum LimitHit {
     ConnectionsPerAddress,
     /// HTTP requests came too fast with one key, or from one address.
     Requests,
+    /// As many HTTP requests were being answered as may be.
+    RequestsAtOnce,
     /// The sessions of one user sent too much.
     PacketsPerUser,
     /// A session created rooms too fast.
@@ -35,11 +37,12 @@ pub enum LimitHit {
 
 impl LimitHit {
     /// Every limit.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::HandshakesPerAddress,
         Self::SocketsPerAddress,
         Self::ConnectionsPerAddress,
         Self::Requests,
+        Self::RequestsAtOnce,
         Self::PacketsPerUser,
         Self::RoomCreationsPerSession,
         Self::RoomCreations,
@@ -58,6 +61,7 @@ impl LimitHit {
             Self::SocketsPerAddress => "sockets-per-address",
             Self::ConnectionsPerAddress => "http-connections-per-address",
             Self::Requests => "requests",
+            Self::RequestsAtOnce => "requests-at-once",
             Self::PacketsPerUser => "packets-per-user",
             Self::RoomCreationsPerSession => "room-creations-per-session",
             Self::RoomCreations => "room-creations",

@@ -25,6 +25,9 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+/// Where `PagerDuty`'s senders post.
+pub(super) const ENQUEUE: &str = "/v2/enqueue";
+
 /// Largest event, as `PagerDuty` has it.
 const EVENT_BYTES_MAX: usize = 512 * 1024;
 
@@ -197,13 +200,18 @@ fn title(summary: &str) -> Option<String> {
     (!title.is_empty()).then_some(title)
 }
 
+/// A refusal as whoever uses this path understands it.
+pub(super) fn in_the_form_of(path: &str, problem: Problem) -> Response {
+    if path == ENQUEUE { NotEnqueued::of(&problem).into_response() } else { problem.into_response() }
+}
+
 /// Counts requests of monitoring by the address they come from; there is no key that could be looked at before the body.
 pub(super) async fn count(State(api): State<Api>, request: Request, next: Next) -> Response {
     let taken = Taken::by(&request, None, &api).await;
     if taken.refusal().is_none() {
         return taken.tell(next.run(request).await);
     }
-    let is_pager_duty = request.uri().path() == "/v2/enqueue";
+    let is_pager_duty = request.uri().path() == ENQUEUE;
     let mut response = if is_pager_duty {
         let message = "Requests for this service are arriving too quickly.";
         NotEnqueued::throttled(message, "Enhance Your Calm.", None).into_response()

@@ -36,6 +36,7 @@ async fn health_says_how_near_the_limits_are() {
         ("open_sockets", json!(1)),
         ("rooms", json!(1)),
         ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("broker", json!(null)),
     ] {
         assert_eq!(health[key], value, "{health}");
     }

@@ -1,7 +1,7 @@
 //! What is not right is refused as a problem, and counted: bodies, names, paths, keys.
 
 use super::{get, post, post_text, request};
-use crate::support::{TestServer, token};
+use crate::support::{RawSocket, TestServer, eventually, token};
 use roomcast::app::Mode;
 use serde_json::json;
 
@@ -139,5 +139,40 @@ async fn without_keys_the_api_is_closed_except_in_development() {
         for path in ["/", "/openapi.json", "/livez", "/readyz"] {
             assert_eq!(get(server, path).await.status, 200, "{path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn one_request_more_than_may_be_answered_at_once_is_told_to_come_again() {
+    let server = TestServer::start(|settings| settings.limits.max_requests = 1);
+    let mut slow = RawSocket::connect(server.public).await;
+    let head = "POST /api/v1/rooms/r/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    slow.send(format!("{head}Content-Length: 13\r\n\r\n{{").as_bytes()).await;
+    eventually!(get(&server, "/api/v1/rooms").await.status == 503);
+    let refused = get(&server, "/api/v1/rooms").await;
+    assert_eq!(refused.problem(), (503, "unavailable".into()));
+    assert!(refused.has("retry-after: 1"), "{refused:?}");
+    let event = post_text(&server, "/v2/enqueue", "{}").await;
+    assert_eq!((event.status, &event.json()["status"]), (503, &json!("unavailable")), "in the form of its door");
+    assert_eq!(get(&server, "/readyz").await.status, 200, "probes are not counted");
+    slow.send(br#""event":"e"}"#).await;
+    assert_eq!(slow.status().await, 202);
+    eventually!(get(&server, "/api/v1/rooms").await.status == 200);
+    assert!(server.metric("roomcast_limit_hits_total", "limit=\"requests-at-once\"").await >= 3);
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_read_so_that_the_refusal_arrives() {
+    let server = TestServer::authenticated(|settings| settings.auth.api_keys = vec![KEY.parse().unwrap()]);
+    for _ in 0..20 {
+        let mut stranger = RawSocket::connect(server.public).await;
+        let body = "x".repeat(300_000);
+        let head = "POST /api/v1/rooms/r/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        stranger.send(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes()).await;
+        for part in body.as_bytes().chunks(50_000) {
+            stranger.send(part).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(stranger.status().await, 401);
     }
 }
