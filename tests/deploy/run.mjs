@@ -1,6 +1,6 @@
 // Goal: what compose.yaml and deploy/ say works. Method: its services as processes of this machine, with its settings; clients of each
 // kind through nginx, HAProxy and Envoy with the files of deploy/: they hear everything once, wherever their
-// requests go; a node that drains costs no request; nobody passes for somebody else by X-Forwarded-For; no token gets into a log; backups can be restored.
+// requests go; a node that drains costs no request, and another takes its place; nobody passes for somebody else by X-Forwarded-For; no token gets into a log; backups can be restored.
 //
 //   COMPOSE=… ROOMCAST_BIN=… [NGINX=…] [HAPROXY=…] [ENVOY=…] [VALKEY_SERVER=…] [PGBOUNCER=…] node run.mjs
 
@@ -135,15 +135,37 @@ async function drain(proxies, meetings) {
   await Promise.all(asking);
   const refused = proxies.flatMap(({ name, log }) => log().split("\n").filter((line) => / 50[234] /.test(line)).map((line) => `${name}: ${line}`));
   assert.deepEqual([code, failures.slice(0, 5)], [0, []], `of ${asked} requests ${failures.length} failed\n${refused.join("\n")}`);
+  await hear(meetings, proxies, 1_000);
+  return asked;
+}
+
+/** All members of a meeting, on whichever nodes they are, hear one event that was published once; it may take some tries. */
+async function hear(meetings, proxies, n) {
   for (const [index, { members, publish }] of meetings.entries()) {
-    const back = ({ heard }) => heard.includes(1_000 + index);
-    await eventually(`all members behind ${proxies[index].name} to be back`, async () => {
-      await publish(1_000 + index);
-      await sleep(50);
-      return members.every(back);
+    let next = n;
+    await eventually(`all members behind ${proxies[index].name} to hear`, async () => {
+      const number = (next += 1);
+      await publish(number);
+      await sleep(200);
+      return members.every(({ heard }) => heard.includes(number));
     });
   }
-  return asked;
+}
+
+/** The node that was replaced gets requests from each proxy again. */
+async function comeBack(proxies) {
+  await stack.startNode("roomcast-3", settings);
+  await stack.nodesAreKnown();
+  const before = proxies.map(({ log }) => log().length);
+  const itself = `${stack.nodes["roomcast-3"].host}:${stack.port}`;
+  for (const [index, proxy] of proxies.entries()) {
+    const from = agent(proxy.url, `${stack.net}.96`, stack.authority);
+    await eventually(`${proxy.name} to use the new node`, async () => {
+      await Promise.all(Array.from({ length: 8 }, () => ask(`${proxy.url}/livez`, from)));
+      const since = proxy.log().slice(before[index]);
+      return since.includes(itself) || since.includes("nodes/roomcast-3");
+    });
+  }
 }
 
 /** Databases are as their files say, and let nobody do more than is needed. */
@@ -205,6 +227,12 @@ try {
   step("nobody passes for somebody else");
   const asked = await drain(proxies, meetings);
   step(`a node drained: none of ${asked} requests failed, and all members came back`);
+  await comeBack(proxies);
+  step("a new node took its place, and each proxy uses it");
+  await Promise.all([stack.restart("valkey"), stack.restart("pgbouncer")]);
+  await hear(meetings, proxies, 2_000);
+  await stack.sql("SELECT count(*) FROM incidents");
+  step("Valkey and PgBouncer were killed and started again: nodes hear each other");
   for (const proxy of proxies) {
     await eventually(`a log of ${proxy.name}`, () => proxy.log().includes("/socket.io/"));
     assert.ok(!proxy.log().includes(proxy.token), `the log of ${proxy.name} has a token in it`);

@@ -32,6 +32,8 @@ export class Stack {
     this.folder = mkdtempSync(join(tmpdir(), "roomcast-deploy-"));
     chmodSync(this.folder, 0o755);
     this.running = [];
+    this.nodes = {};
+    this.last = {};
     process.once("exit", () => this.stop());
     const project = execFileSync(process.env.COMPOSE, [join(ROOT, "compose.yaml"), `ROOMCAST_NET=${this.net}`], { encoding: "utf8" });
     this.services = JSON.parse(project).services;
@@ -70,6 +72,7 @@ export class Stack {
     for (const key of Object.keys(env ?? {})) if (key in before) process.env[key] = before[key]; else delete process.env[key];
     child.ended = new Promise((resolve) => child.once("exit", resolve));
     this.running.push(child);
+    this.last[name] = child;
     if (address) {
       if (!address[0].startsWith("127.")) throw new Error(`${name} would listen on ${address[0]}, which is not this machine's alone`);
       await eventually(`${name} to listen`, () => {
@@ -173,18 +176,31 @@ export class Stack {
     [this.port, this.admin] = [await freePort(), await freePort()];
     const migrate = await this.run("migrate", [process.env.ROOMCAST_BIN, ...this.services.migrate.command], { env: this.environment("migrate") });
     if ((await migrate.ended) !== 0) throw new Error(`roomcast migrate failed:\n${this.log("migrate")}`);
-    this.nodes = {};
-    for (const name of NODES) {
-      const host = this.services[name].networks.front.ipv4_address;
-      const listen = { ROOMCAST_LISTEN: `${host}:${this.port}`, ROOMCAST_ADMIN_LISTEN: `${host}:${this.admin}` };
-      const env = this.environment(name, { ...listen, ...more });
-      this.nodes[name] = { host, admin: `http://${host}:${this.admin}` };
-      this.nodes[name].process = await this.run(name, [process.env.ROOMCAST_BIN, "serve"], { env, address: [host, this.port] });
-    }
-    // Until then a request for a session of another node finds nobody to relay it to.
+    for (const name of NODES) await this.startNode(name, more);
+    await this.nodesAreKnown();
+  }
+
+  async startNode(name, more) {
+    const host = this.services[name].networks.front.ipv4_address;
+    const listen = { ROOMCAST_LISTEN: `${host}:${this.port}`, ROOMCAST_ADMIN_LISTEN: `${host}:${this.admin}` };
+    const env = this.environment(name, { ...listen, ...more });
+    this.nodes[name] = { host, admin: `http://${host}:${this.admin}` };
+    this.nodes[name].process = await this.run(name, [process.env.ROOMCAST_BIN, "serve"], { env, address: [host, this.port] });
+  }
+
+  /** Until then a request for a session of another node finds nobody to relay it to. */
+  async nodesAreKnown() {
     for (const [name, { admin }] of Object.entries(this.nodes)) {
       await eventually(`${name} to know the others`, async () => /^roomcast_nodes 3$/m.test(await (await fetch(`${admin}/metrics`)).text()));
     }
+  }
+
+  /** Ends a server as a fault of its machine would, and starts it again. */
+  async restart(name) {
+    const child = this.last[name];
+    child.kill("SIGKILL");
+    await child.ended;
+    await { valkey: () => this.startValkey(), pgbouncer: () => this.startPgbouncer() }[name]();
   }
 
   /** nginx with one of its two servers. */
