@@ -107,6 +107,8 @@ def check_sums(services, settings):
     free = number("deploy/postgres.conf", r"^max_connections = (\d+)$") - number("deploy/postgres.conf", r"^superuser_reserved_connections = (\d+)$")
     expect(2 * pool <= free, f"PgBouncer and its successor ({pool} each) do not fit into {free} connections of PostgreSQL")
     expect(number("deploy/pgbouncer.ini", r"^max_client_conn = (\d+)$") >= 5 * pools, "max_client_conn is too small")
+    limit, own = number("deploy/pgbouncer.ini", r"statement_timeout = (\d+)'"), 1_000 * (seconds(settings["DB_STATEMENT_TIMEOUT"]) + 5)
+    expect(limit > own, "PostgreSQL ends statements that nodes still wait for, or nodes take PgBouncer for PostgreSQL")
     memory = {name: int(service["deploy"]["resources"]["limits"]["memory"]) >> 20 for name, service in services.items()}
     buffers = number("deploy/valkey.conf", r"^client-output-buffer-limit pubsub (\d+)mb") * len(NODES)
     expect(buffers + number("deploy/valkey.conf", r"^maxmemory (\d+)mb$") <= memory["valkey"] * 0.9, "Valkey's buffers do not fit into its memory")

@@ -174,6 +174,9 @@ async function databases() {
   for (const [name, value] of [["max_connections", "200"], ["shared_buffers", "256MB"], ["effective_cache_size", "768MB"], ["work_mem", "16MB"], ["maintenance_work_mem", "128MB"], ["wal_buffers", "64MB"], ["max_wal_size", "2GB"], ["synchronous_commit", "on"], ["tcp_keepalives_idle", "600"], ["tcp_keepalives_interval", "30"], ["tcp_keepalives_count", "10"]]) {
     assert.equal(await shown(name), value, name);
   }
+  assert.deepEqual([await shown("statement_timeout"), await stack.sql("SHOW statement_timeout", { at: stack.postgres })], ["20s", "0"]);
+  // Or else they would take PgBouncer's connections for those of PostgreSQL.
+  for (const name of Object.keys(stack.nodes)) assert.match(stack.log(name), /a pooler stands before the database/, name);
   const pools = await stack.sql("SHOW CONFIG", { database: "pgbouncer" });
   for (const line of ["pool_mode|transaction", "max_client_conn|500", "default_pool_size|50"]) assert.ok(pools.includes(line), line);
   const [host, port] = stack.valkey;
