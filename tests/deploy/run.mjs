@@ -129,6 +129,7 @@ async function drain(proxies, meetings) {
   const asking = [...proxies.map(askOn), ...meetings.map((meeting, index) => publishOn(meeting, proxies[index]))];
   const { process: node } = stack.nodes["roomcast-3"];
   node.kill("SIGTERM");
+  await eventually("the health check to notice that a node drains", () => !stack.isWell("roomcast-3"));
   const code = await node.ended;
   await sleep(1_000);
   draining = false;
@@ -179,6 +180,7 @@ async function databases() {
   for (const name of Object.keys(stack.nodes)) assert.match(stack.log(name), /a pooler stands before the database/, name);
   const pools = await stack.sql("SHOW CONFIG", { database: "pgbouncer" });
   for (const line of ["pool_mode|transaction", "max_client_conn|500", "default_pool_size|50"]) assert.ok(pools.includes(line), line);
+  for (const name of ["postgres", "pgbouncer", "valkey", ...Object.keys(stack.nodes)]) assert.ok(stack.isWell(name), `the health check of ${name}`);
   const [host, port] = stack.valkey;
   const valkey = (login, ...command) => execFileSync("redis-cli", ["-h", host, "-p", String(port), "--no-auth-warning", ...login, ...command], { encoding: "utf8" }).trim();
   const node = ["--user", "roomcast", "--pass", stack.secret("valkey_password")];

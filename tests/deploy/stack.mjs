@@ -203,6 +203,16 @@ export class Stack {
     await { valkey: () => this.startValkey(), pgbouncer: () => this.startPgbouncer() }[name]();
   }
 
+  /** Whether the command by which Compose asks for a service's health finds it well; ports and addresses are those of here. */
+  isWell(name) {
+    const [host, port] = this[name] ?? ["127.0.0.1"];
+    const [, ...command] = this.services[name].healthcheck.test.map((word) => word.replace("127.0.0.1", host).replace("6432", port).replace("/usr/local/bin/roomcast", process.env.ROOMCAST_BIN));
+    // On other ports than they have in a container, where these are the usual ones.
+    const env = { ...process.env, PGPORT: port, ROOMCAST_ADMIN_LISTEN: `${this.nodes[name]?.host}:${this.admin}` };
+    if (command[0].includes("valkey-cli")) command.splice(0, 1, "sh", "-c", command[0].replace("valkey-cli", `redis-cli -h ${host} -p ${port}`));
+    return spawnSync(...split(command), { env, stdio: "ignore" }).status === 0;
+  }
+
   /** nginx with one of its two servers. */
   async startNginx(kind) {
     const [name, port, plain] = [`nginx-${kind}`, await freePort(), await freePort()];
