@@ -1,6 +1,8 @@
 // Clients of each kind, from an address of their own, through a proxy.
 
+import { once } from "node:events";
 import http from "node:http";
+import http2 from "node:http2";
 import https from "node:https";
 import { createRequire } from "node:module";
 import { PATIENCE_MS, eventually } from "../cluster/processes.mjs";
@@ -27,6 +29,25 @@ export function ask(url, agent, { method = "GET", headers = {}, body } = {}) {
     request.on("error", reject).on("timeout", () => request.destroy(new Error(`no answer of ${url}`)));
     request.end(body);
   });
+}
+
+/** What an event stream and, where the proxy takes WebSockets over HTTP/2 (RFC 8441), a WebSocket begin with there; both on one connection. */
+export async function overHttp2(url, token, localAddress, ca) {
+  const session = http2.connect(url, { localAddress, ca });
+  const failed = once(session, "error").then(([error]) => Promise.reject(error));
+  const first = async (headers) => {
+    const stream = session.request(headers);
+    const [[response], [data]] = await Promise.race([Promise.all([once(stream, "response"), once(stream, "data")]), failed]);
+    stream.close();
+    return `${response[":status"]} ${data.toString("latin1")}`;
+  };
+  const [settings] = await Promise.race([once(session, "remoteSettings"), failed]);
+  const stream = await first({ ":path": `/sse?room=a&token=${token}` });
+  const connect = { ":method": "CONNECT", ":protocol": "websocket", ":scheme": "https", ":authority": new URL(url).host, "sec-websocket-version": "13" };
+  const socket = settings.enableConnectProtocol ? await first({ ...connect, ":path": `/ws?token=${token}` }) : undefined;
+  failed.catch(() => {});
+  session.destroy();
+  return { stream, socket };
 }
 
 /** A member of a room, which remembers the numbers that it hears there. */

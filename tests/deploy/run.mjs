@@ -2,13 +2,15 @@
 // kind through nginx, HAProxy and Envoy with the files of deploy/: they hear everything once, wherever their
 // requests go; a node that drains costs no request, and another takes its place; nobody passes for somebody else by X-Forwarded-For; no token gets into a log; backups can be restored.
 //
-//   COMPOSE=… ROOMCAST_BIN=… [NGINX=…] [HAPROXY=…] [ENVOY=…] [VALKEY_SERVER=…] [PGBOUNCER=…] node run.mjs
+//   COMPOSE=… ROOMCAST_BIN=… [NGINX=…] [HAPROXY=…] [ENVOY=…] [VALKEY_SERVER=…] [PGBOUNCER=…] node run.mjs [SECONDS]
+//
+// SECONDS is for how long nobody says anything meanwhile (0; 600 before a release): no proxy may end a connection for that.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../cluster/processes.mjs";
-import { Member, agent, ask } from "./clients.mjs";
+import { Member, agent, ask, overHttp2 } from "./clients.mjs";
 import { Stack } from "./stack.mjs";
 
 const KINDS = ["polling", "upgrade", "websocket", "plain", "sse"];
@@ -70,6 +72,18 @@ async function meet(proxy, index) {
   return { members, publish };
 }
 
+/** Nobody says anything for a while; then all hear, over the connections that they had. */
+async function rest(meetings, proxies, seconds) {
+  await sleep(1_000 * seconds);
+  for (const [index, { members, publish }] of meetings.entries()) {
+    await publish(500);
+    for (const { kind, heard, connections } of members) {
+      await eventually(`${kind} behind ${proxies[index].name} to hear after a rest`, () => heard.includes(500));
+      assert.equal(connections, 1, `${kind} behind ${proxies[index].name} had to come back`);
+    }
+  }
+}
+
 /** What does not pass, and what is said aloud. */
 async function doors(proxy) {
   const from = agent(proxy.url, `${stack.net}.98`, stack.authority);
@@ -86,6 +100,10 @@ async function doors(proxy) {
     assert.equal(large.status, 413);
   }
   if (proxy.plain) {
+    const { stream, socket } = await overHttp2(proxy.url, proxy.token, `${stack.net}.95`, stack.authority);
+    assert.match(stream, /^200 event: server\.hello/, `${proxy.name} over HTTP/2`);
+    assert.match(socket ?? `200 {"hello"`, /^200 .*\{"hello"/, `a WebSocket over HTTP/2 and ${proxy.name}`);
+    assert.equal(socket !== undefined, proxy.name === "haproxy", `whether ${proxy.name} takes WebSockets over HTTP/2`);
     const answer = await ask(`${proxy.plain}/some?x=1`, new (await import("node:http")).Agent());
     assert.deepEqual([answer.status, new URL(answer.headers.location).pathname], [301, "/some"]);
     assert.match((await ask(`${proxy.url}/readyz`, from)).headers["strict-transport-security"], /max-age/);
@@ -223,6 +241,9 @@ try {
   step(`${proxies.map(({ name }) => name).join(", ")} run`);
   const meetings = await Promise.all(proxies.map(meet));
   step(`behind each, ${KINDS.join(", ")} heard ${TICKS} events, each once`);
+  const seconds = Number(process.argv[2] ?? 0);
+  await rest(meetings, proxies, seconds);
+  step(`after ${seconds} s of silence each still has its connection`);
   await Promise.all(proxies.map(doors));
   await databases();
   step("operators' address, redirects, settings of databases, rights in Valkey");

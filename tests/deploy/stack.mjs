@@ -223,6 +223,7 @@ export class Stack {
     this.file("deploy/nginx.conf", `${name}/nginx.conf`, [...nodes, ["http {", `http { ${temporary}`], ["/var/log/nginx/", ""], [":8081", `:${own}`]]);
     this.file("deploy/nginx/locations.conf", `${name}/locations.conf`, []);
     const listens = kind === "tls" ? [["listen 443", `listen ${this.net}.10:${port}`], ["listen 80", `listen ${this.net}.10:${plain}`]] : [["listen 80", `listen ${this.net}.10:${port}`]];
+    if (kind === "tls" && isBefore125()) listens.push(["http2 on;", ""], [" ssl backlog", " ssl http2 backlog"]);
     this.file(`deploy/nginx/${kind}.conf`, `${name}/server.conf`, listens);
     const command = [program("nginx"), "-p", folder, "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off; master_process off; pid nginx.pid;"];
     this.accepts([...command, "-t"]);
@@ -271,6 +272,12 @@ export class Stack {
     for (const child of this.running) child.kill("SIGKILL");
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+/** Whether nginx does not know `http2 on` yet, as Debian 12's. */
+function isBefore125() {
+  const [, minor] = spawnSync(program("nginx"), ["-v"], { encoding: "utf8" }).stderr.match(/nginx\/1\.(\d+)/);
+  return Number(minor) < 25;
 }
 
 const split = ([command, ...args]) => [command, args.map(String)];
