@@ -5,6 +5,7 @@ import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
 import { createRequire } from "node:module";
+import net from "node:net";
 import { PATIENCE_MS, eventually } from "../cluster/processes.mjs";
 
 const require = createRequire(new URL("../cluster/package.json", import.meta.url));
@@ -29,6 +30,18 @@ export function ask(url, agent, { method = "GET", headers = {}, body } = {}) {
     request.on("error", reject).on("timeout", () => request.destroy(new Error(`no answer of ${url}`)));
     request.end(body);
   });
+}
+
+/** Many connections at once, as after the end of a node, from a few addresses; resolves to how many could not be made. */
+export async function storm(host, port, many, addresses) {
+  const connect = (_, n) =>
+    new Promise((resolve) => {
+      const socket = net.connect({ host, port, localAddress: addresses[n % addresses.length], timeout: PATIENCE_MS });
+      socket.once("connect", () => resolve(socket)).once("error", () => resolve(undefined)).once("timeout", () => resolve(undefined));
+    });
+  const sockets = await Promise.all(Array.from({ length: many }, connect));
+  for (const socket of sockets) socket?.on("error", () => {}).destroy();
+  return sockets.filter((socket) => !socket).length;
 }
 
 /** What an event stream and, where the proxy takes WebSockets over HTTP/2 (RFC 8441), a WebSocket begin with there; both on one connection. */

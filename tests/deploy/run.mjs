@@ -8,9 +8,10 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../cluster/processes.mjs";
-import { Member, agent, ask, overHttp2 } from "./clients.mjs";
+import { Member, agent, ask, overHttp2, storm } from "./clients.mjs";
 import { Stack } from "./stack.mjs";
 
 const KINDS = ["polling", "upgrade", "websocket", "plain", "sse"];
@@ -107,6 +108,18 @@ async function doors(proxy) {
     const answer = await ask(`${proxy.plain}/some?x=1`, new (await import("node:http")).Agent());
     assert.deepEqual([answer.status, new URL(answer.headers.location).pathname], [301, "/some"]);
     assert.match((await ask(`${proxy.url}/readyz`, from)).headers["strict-transport-security"], /max-age/);
+  }
+}
+
+/** Nobody is refused when all come at once: what may wait to be accepted is as much as the files say, as far as this kernel lets it. */
+async function rush(proxies) {
+  const most = Number(readFileSync("/proc/sys/net/core/somaxconn", "utf8"));
+  const addresses = Array.from({ length: 8 }, (_, n) => `${stack.net}.${240 + n}`);
+  const places = [[stack.nodes["roomcast-1"].host, stack.port], ...proxies.filter(({ name }) => name.startsWith("nginx")).map(({ url }) => [new URL(url).hostname, new URL(url).port])];
+  for (const [host, port] of places) {
+    const listening = execFileSync("ss", ["-Hltn", `src = ${host}:${port}`], { encoding: "utf8" }).trim().split(/\s+/);
+    assert.equal(Number(listening[2]), Math.min(4_096, most), `${host}:${port}`);
+    assert.equal(await storm(host, port, 2_000, addresses), 0, `${host}:${port}`);
   }
 }
 
@@ -249,6 +262,8 @@ try {
   step("operators' address, redirects, settings of databases, rights in Valkey");
   await backup(proxies);
   step("a backup of incidents was restored, and nothing was missing");
+  await rush(proxies);
+  step("2,000 connections at once, and none refused");
   await Promise.all(proxies.map(spoof));
   step("nobody passes for somebody else");
   const asked = await drain(proxies, meetings);
