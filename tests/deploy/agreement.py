@@ -156,6 +156,10 @@ def check_names(settings, of_compose):
             expect(metric in metrics or re.sub(r"_(bucket|sum|count)$", "", metric) in metrics, f"{name}: there is no metric {metric}")
         for command in set(re.findall(r"(?:`|^|\$ |local/bin/|exec roomcast-\d )roomcast ([a-z]+)\b", content, re.MULTILINE)):
             expect(command in commands, f"{name}: there is no command `roomcast {command}`")
+        for command, rest in re.findall(r"\broomcast ([a-z]+)((?: [^`\n|)]*)? --[^`\n|)]*)", content):
+            for flag in re.findall(r"(?<=\s)--[a-z][a-z-]*", rest) if command in commands else []:
+                known = asked(BINARY, command, "--help")
+                expect(re.search(rf"^\s+(-\w, )?{flag}\b", known, re.MULTILINE), f"{name}: `roomcast {command}` has no {flag}")
 
 
 def main():
