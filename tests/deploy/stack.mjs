@@ -132,7 +132,13 @@ export class Stack {
     const init = [`${bin}initdb`, "--no-sync", ...how.split(" "), "--auth-local=trust", "-U", user, `--pwfile=${password}`, "-D", data];
     execFileSync(...split(this.asOwner(init)), { stdio: "ignore", cwd: this.folder });
     const config = this.file("deploy/postgres.conf", "postgres.conf", [["listen_addresses = '*'", `listen_addresses = '${host}'`]]);
-    const [command, ...args] = this.services.postgres.command.map((word) => word.replace("/etc/postgresql/roomcast.conf", config));
+    const [command, ...args] = this.services.postgres.command.map((word) => word.replace("/etc/postgresql/postgres.conf", config));
+    // The larger one is only read: in pages of 8 KiB, and in KiB.
+    const large = this.file("deploy/postgres-8gb.conf", "postgres-8gb.conf", []);
+    for (const [name, value] of [["shared_buffers", 262_144], ["effective_cache_size", 786_432], ["maintenance_work_mem", 524_288], ["max_connections", 200]]) {
+      const said = execFileSync(...split(this.asOwner([`${bin}postgres`, "-C", name, "-c", `config_file=${large}`, "-D", data])), { encoding: "utf8", cwd: this.folder });
+      if (Number(said) !== value) throw new Error(`deploy/postgres-8gb.conf: ${name} is ${said}`);
+    }
     const server = this.asOwner([`${bin}${command}`, ...args, "-D", data, "-p", port, "-k", data]);
     await this.run("postgres", server, { address: this.postgres });
     await this.sql(`CREATE DATABASE ${database}`, { database: "postgres", at: this.postgres });
