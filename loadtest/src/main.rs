@@ -4,8 +4,10 @@
 //! [`fleet`] of [`client`]s on one epoll loop per thread, and runs steps of constant rate on it;
 //! every delivery's [`mark`] gives its latency on the one [`clock`] and its place in a sequence
 //! that the [`checker`] follows; a [`crew`] posts what monitoring says and hears what the server makes of it; [`observe`] reads the server's CPU, memory and metrics around
-//! each step; [`report`] and [`thresholds`] turn that into a table, JSON and an exit code.
+//! each step; [`report`] and [`thresholds`] turn that into a table, JSON, a page and an exit code. [`play`] runs scenarios from
+//! files, each command of which is this program once more; [`verdict`] compares reports, and [`capacity`] reckons with them.
 
+mod capacity;
 mod checker;
 mod cli;
 mod client;
@@ -185,6 +187,7 @@ fn beside_loads(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<bool
             write_report(&comparison, command.json.as_deref(), None)?;
             Ok(comparison.passed)
         }
+        Command::Plan(command) => capacity::run(command).map(|()| true),
         Command::Report(command) => {
             let report = read::report(&command.report)?;
             save(&command.output, &page::page(&report)?).map(|()| true)
@@ -208,12 +211,31 @@ fn race(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) -> Result<bo
 /// Writes a report to the files that were asked for.
 fn write_report(report: &impl Serialize, json: Option<&Path>, html: Option<&Path>) -> Result<()> {
     if let Some(path) = json {
-        save(path, &serde_json::to_string_pretty(report)?)?;
+        save(path, &short_lists(&serde_json::to_string_pretty(report)?))?;
     }
     if let Some(path) = html {
         save(path, &page::page(&serde_json::to_value(report)?)?)?;
     }
     Ok(())
+}
+
+/// Puts each list of numbers on a line of its own: a run of minutes has hundreds of them in each of ten lists.
+fn short_lists(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut lines = json.lines().peekable();
+    while let Some(line) = lines.next() {
+        text.push_str(line);
+        let is_scalar =
+            |line: &&str| !line.ends_with(['{', '[', '}', ']']) && !line.ends_with("],") && !line.ends_with("},");
+        if line.ends_with('[') && lines.peek().is_some_and(|next| !next.contains('"') && is_scalar(next)) {
+            while let Some(item) = lines.next_if(is_scalar) {
+                text.push_str(item.trim());
+            }
+            text.push_str(lines.next().unwrap_or_default().trim());
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn save(path: &Path, text: &str) -> Result<()> {
@@ -287,5 +309,20 @@ impl<'a> Job<'a> {
         table::write(&mut std::io::stdout().lock(), &report)?;
         write_report(&report, self.output.json.as_deref(), self.output.html.as_deref())?;
         Ok(report.passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_numbers_are_short_and_the_same() {
+        let value = serde_json::json!({
+            "a": [1, 2.5, null], "b": [], "c": ["x, y"], "d": [[1], {"e": [3, 4]}], "f": [{"g": 1}], "h": 1,
+        });
+        let text = short_lists(&serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert!(text.contains("\"a\": [1,2.5,null],\n"), "{text}");
     }
 }

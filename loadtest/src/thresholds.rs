@@ -12,6 +12,7 @@ pub(crate) type Figures = BTreeMap<&'static str, f64>;
 /// Figures a condition may name, and what they are.
 pub(crate) const NAMES: &[(&str, &str)] = &[
     ("p50", "median delivery latency"),
+    ("p75", "delivery latency, 75th percentile"),
     ("p90", "delivery latency, 90th percentile"),
     ("p95", "delivery latency, 95th percentile (incidents)"),
     ("p99", "delivery latency, 99th percentile"),
@@ -92,6 +93,8 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("drops", "events that the server says did not reach somebody"),
     ("redis_ops_per_s", "commands per second that Redis served (--redis)"),
     ("rss_bytes", "memory of all the server's processes at the end"),
+    ("sockets_off", "difference between the sockets that the server counts and this tool's, at the window's end"),
+    ("dashboard_hits", "looks at a dashboard that cost the database nothing, of all (http --scenario dashboard)"),
     ("error_rate", "requests that failed, in percent, of the scenario with most of them (http)"),
     ("requests_per_s", "requests answered per second (http)"),
     ("db_operations_per_s", "operations of the database per second"),

@@ -59,13 +59,15 @@ pub(crate) enum Scenario {
     Search,
     /// one incident
     Detail,
+    /// the dashboard of everything
+    Dashboard,
     /// all of these in turn
     All,
 }
 
 impl Scenario {
     /// Everything but `All`.
-    pub(crate) const EACH: [Self; 4] = [Self::Health, Self::Landing, Self::Search, Self::Detail];
+    pub(crate) const EACH: [Self; 5] = [Self::Health, Self::Landing, Self::Search, Self::Detail, Self::Dashboard];
 
     /// What it is called in a report.
     pub(crate) fn name(self) -> String {

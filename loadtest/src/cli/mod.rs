@@ -5,6 +5,7 @@ mod drain;
 pub(crate) mod http;
 pub(crate) mod incidents;
 pub(crate) mod options;
+pub(crate) mod plan;
 pub(crate) mod run;
 mod trouble;
 pub(crate) mod units;
@@ -52,6 +53,7 @@ Examples:
   roomcast-loadtest updates --rate 500/min --duration 600
   roomcast-loadtest sse --clients 500 --room dashboard:global --duration 60
   roomcast-loadtest freshness
+  roomcast-loadtest plan --users 2000 --rooms 1000 --rate 1/s --size 1024
   roomcast-loadtest compare before.json after.json
   roomcast-loadtest report run.json --output run.html
   roomcast-loadtest http --users 5 --duration 5 --scenario health
@@ -115,6 +117,8 @@ pub(crate) enum Command {
     Run(Box<run::RunCommand>),
     /// Says which figures of a report are worse than those of one before, beyond what is noise
     Compare(verdicts::CompareCommand),
+    /// Says what a load needs: replicas, processors, memory, Redis, bandwidth, connections to the database
+    Plan(Box<plan::PlanCommand>),
     /// Makes a page with plots out of a report
     Report(verdicts::ReportCommand),
     /// Starts several servers itself and measures them in turn, round after round

@@ -6,8 +6,13 @@ use std::io;
 use serde::Serialize;
 
 use super::{Generator, Server};
+use crate::observe::metrics::Samples;
 use crate::progress::grouped;
 use crate::thresholds::Figures;
+
+/// What the server counts of looks at dashboards: those that cost the database nothing, and those that did.
+const AVOIDED: &str = "roomcast_dashboard_queries_avoided_total";
+const REFRESHED: &str = "roomcast_dashboard_refreshes_total";
 
 /// Who asked for what, and how.
 #[derive(Clone, Debug, Serialize)]
@@ -109,6 +114,8 @@ pub(crate) struct Summary {
     pub(crate) server: Option<Server>,
     /// This tool in the window.
     pub(crate) generator: Generator,
+    /// Changes of the server's counters.
+    pub(crate) server_metrics: Samples,
 }
 
 impl Grades {
@@ -144,6 +151,14 @@ impl Summary {
         figures.insert("lag_p99", self.generator.lag_p99_us as f64);
         figures.insert("generator_cores", self.generator.cores);
         figures.insert("generator_waiting", self.generator.waiting);
+        let sum = |name: &str| {
+            let of = self.server_metrics.iter().filter(|(series, _)| series.starts_with(name));
+            of.fold(0.0, |sum, (_, change)| sum + change)
+        };
+        let (avoided, asked) = (sum(AVOIDED), sum(REFRESHED));
+        if scenarios.contains_key("dashboard") && avoided + asked > 0.0 {
+            figures.insert("dashboard_hits", avoided / (avoided + asked));
+        }
         if let Some(Server { total, .. }) = &self.server {
             figures.insert("server_cores", total.cores);
             figures.insert("server_waiting", total.waiting);

@@ -172,6 +172,7 @@ impl Incidents {
         }
         if heard.latency.count > 0 {
             figures.insert("p50", heard.latency.p50_us as f64);
+            figures.insert("p75", heard.latency.p75_us as f64);
             figures.insert("p90", heard.latency.p90_us as f64);
             figures.insert("p95", heard.latency.p95_us as f64);
             figures.insert("p99", heard.latency.p99_us as f64);

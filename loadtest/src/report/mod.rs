@@ -163,6 +163,9 @@ pub(crate) struct Load {
     /// Clients that came and went; they are in none of the deliveries and latencies above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) visits: Option<Visits>,
+    /// Sockets that the server says are open, less those of this tool; they differ when it miscounts, or has other clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sockets_off: Option<f64>,
     /// The counters.
     pub(crate) counts: Counts,
     /// Texts of the first errors.
@@ -201,6 +204,8 @@ pub(crate) struct Quantiles {
     pub(crate) mean_us: f64,
     /// Median.
     pub(crate) p50_us: u64,
+    /// 75th percentile.
+    pub(crate) p75_us: u64,
     /// 90th percentile.
     pub(crate) p90_us: u64,
     /// 95th percentile.
@@ -284,6 +289,7 @@ impl Quantiles {
             count: histogram.len(),
             mean_us: histogram.mean(),
             p50_us: histogram.value_at_quantile(0.5),
+            p75_us: histogram.value_at_quantile(0.75),
             p90_us: histogram.value_at_quantile(0.9),
             p95_us: histogram.value_at_quantile(0.95),
             p99_us: histogram.value_at_quantile(0.99),
@@ -337,6 +343,7 @@ impl Results {
 impl Load {
     fn add_figures(&self, figures: &mut Figures) {
         figures.insert("p50", self.latency.p50_us as f64);
+        figures.insert("p75", self.latency.p75_us as f64);
         figures.insert("p90", self.latency.p90_us as f64);
         figures.insert("p99", self.latency.p99_us as f64);
         figures.insert("p999", self.latency.p999_us as f64);
@@ -361,6 +368,9 @@ impl Load {
         if let Some(flood) = &self.flood {
             figures.insert("flood_deliveries_per_s", flood.deliveries_per_s);
             figures.insert("flood_lost", flood.lost as f64);
+        }
+        if let Some(off) = self.sockets_off {
+            figures.insert("sockets_off", off.abs());
         }
         if let Some(visits) = &self.visits {
             figures.insert("visits", visits.begun as f64);

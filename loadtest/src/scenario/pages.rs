@@ -18,7 +18,7 @@ use crate::crew::rest::{Caller, Requests};
 use crate::crew::{Answer, Audience, Crew};
 use crate::fleet::tally::{Window, histogram};
 use crate::observe::host::utc;
-use crate::observe::process;
+use crate::observe::{metrics, process};
 use crate::progress::{duration, grouped};
 use crate::report::http::{Asked, Grade, Grades, Latency, Meta, Summary};
 use crate::report::{Generator, Results, Server};
@@ -87,7 +87,7 @@ pub(crate) fn run(setting: &mut Setting, command: &HttpCommand) -> Result<Result
     let from = start + from_seconds(command.warmup);
     let window = Window { from, until: from + from_seconds(command.duration) };
     let mut visitors = Visitors::new(pages, window, command, start);
-    let (usages, own) = (setting.server_usages(), process::own_usage());
+    let (usages, own, samples) = (setting.server_usages(), process::own_usage(), setting.server_metrics());
     drive(setting, &mut crew, &mut visitors, command, start)?;
     let seconds = to_seconds(setting.clock.now() - start).max(1e-3);
     let own_after = process::own_usage();
@@ -108,7 +108,11 @@ pub(crate) fn run(setting: &mut Setting, command: &HttpCommand) -> Result<Result
         started_at: utc(SystemTime::now()),
     };
     let length = to_seconds(window.until.min(setting.clock.now()).saturating_sub(window.from)).max(1e-3);
-    Ok(visitors.results(meta, server, generator, length))
+    let mut results = visitors.results(meta, server, generator, length);
+    if let Some(summary) = &mut results.http_summary {
+        summary.server_metrics = metrics::changes(&samples, &setting.server_metrics());
+    }
+    Ok(results)
 }
 
 fn scenarios(command: &HttpCommand) -> Vec<Scenario> {
@@ -129,6 +133,7 @@ fn pages(
             Scenario::Health => "/livez".to_owned(),
             Scenario::Landing => command.landing.clone(),
             Scenario::Search => "/api/v1/incidents?status=open&q=load&limit=50".to_owned(),
+            Scenario::Dashboard => "/api/v1/dashboards/global".to_owned(),
             Scenario::Detail | Scenario::All => detail(target, requests, command)?,
         };
         let request = requests.json("GET", &path, None);
@@ -282,6 +287,7 @@ impl Visitors {
             grade: http.values().map(|asked| asked.grades.overall).max().unwrap_or(Grade::Good),
             server,
             generator,
+            server_metrics: metrics::Samples::new(),
         };
         Results { http, http_summary: Some(summary), http_meta: Some(meta), ..Results::default() }
     }

@@ -29,6 +29,9 @@ const BUSY: f64 = 0.8;
 /// Above this share of a window spent waiting for a processor, figures are disturbed.
 const CROWDED: f64 = 0.05;
 
+/// What says how many sockets a server has.
+const OPEN_SOCKETS: &str = "roomcast_open_sockets{";
+
 /// How fast and how long a step publishes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -197,6 +200,13 @@ impl Session {
         }
     }
 
+    /// What the server counts less what is here; nobody knows while clients come and go.
+    fn sockets_off(&self, metrics: &Samples, closed: u64) -> Option<f64> {
+        let counted = metrics.iter().filter(|(series, _)| series.starts_with(OPEN_SOCKETS)).map(|(_, value)| value);
+        let counted = counted.copied().reduce(|sum, value| sum + value)?;
+        self.plan.visiting.is_none().then(|| counted - (self.plan.clients() as u64).saturating_sub(closed) as f64)
+    }
+
     fn result(
         &mut self,
         setting: &Setting,
@@ -232,6 +242,7 @@ impl Session {
                 pending: outcome.flood.pending.max(0) as u64,
                 latency: Quantiles::of(&tally.flood.latency),
             }),
+            sockets_off: self.sockets_off(&after.metrics, tally.counts.closed),
             visits: self.plan.visiting.map(|_| tally.visits),
             counts: tally.counts,
             error_samples: tally.samples,

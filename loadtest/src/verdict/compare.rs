@@ -14,13 +14,14 @@ use crate::report::SCHEMA_VERSION;
 use crate::wrong::Wrong;
 
 /// Figures of which more is better.
-const MORE_IS_BETTER: [&str; 6] = [
+const MORE_IS_BETTER: [&str; 7] = [
     "deliveries_per_s",
     "max_deliveries_per_s",
     "connects_per_s",
     "taken_per_s",
     "requests_per_s",
     "flood_deliveries_per_s",
+    "dashboard_hits",
 ];
 /// Figures that say what was asked for, or what disturbed the run: neither better nor worse.
 const NEITHER: [&str; 10] = [

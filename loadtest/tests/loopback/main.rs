@@ -10,6 +10,7 @@ mod pages;
 mod play;
 mod server;
 mod unrest;
+mod verdicts;
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
