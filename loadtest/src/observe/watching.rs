@@ -98,6 +98,11 @@ impl Watching {
                 // what takes longer than a second is not made up for
                 due = (due + SECOND).max(clock.now());
             }
+            // what came after the last look, unless that was just now
+            let now = clock.now();
+            if now + SECOND / 2 >= due {
+                recorder.note(sights.look(now, &shown));
+            }
             recorder.finish()
         })?;
         Ok(Self { ends, thread: Some(thread) })

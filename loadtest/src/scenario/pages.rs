@@ -205,6 +205,7 @@ fn drive(
         }
     }
     visitors.give_up();
+    setting.shown.show(&visitors.all);
     Ok(())
 }
 

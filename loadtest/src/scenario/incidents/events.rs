@@ -141,6 +141,7 @@ pub(super) fn drive(
         );
         setting.progress.show(now.saturating_sub(beat.start) as f64 / (beat.until - beat.start) as f64, &text);
     }
+    setting.shown.show(&audience.book().latency);
     Ok(ended.unwrap_or_else(|| setting.clock.now()))
 }
 

@@ -109,6 +109,7 @@ fn drive(
         );
         setting.progress.show(now.saturating_sub(beat.start) as f64 / (beat.until - beat.start) as f64, &text);
     }
+    setting.shown.show(&deeds.latency);
     Ok((watch, ended.unwrap_or_else(|| setting.clock.now())))
 }
 
