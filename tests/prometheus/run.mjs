@@ -1,6 +1,7 @@
 // Goal: an alert of ours becomes an incident that people in the room `incidents` hear of, and it ends when the alert does.
 // Method: Prometheus, with our settings and rules in seconds in place of minutes, scrapes two nodes that share PostgreSQL and Redis.
 // Nothing fires. One node is killed; Alertmanager, with our settings, posts to the other one, and a member hears. The node comes back.
+// Then every expression of the dashboards is asked.
 
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -100,6 +101,19 @@ async function serviceKey(node) {
   return (await post("/roomcast/keys", { name: "alertmanager" })).key;
 }
 
+/** Every expression of the dashboards, with what panel it is of. */
+function shown() {
+  const folder = join(OURS, "dashboards");
+  const fill = (text) => text.replaceAll("$__rate_interval", "1m").replaceAll("$job", "roomcast").replaceAll("$instance", ".+");
+  return readdirSync(folder).flatMap((name) => {
+    const { title, panels } = JSON.parse(readFileSync(join(folder, name), "utf8"));
+    return panels.flatMap((panel) => (panel.targets ?? []).map(({ expr }) => ({ panel: `${title}: ${panel.title}`, expr: fill(expr) })));
+  });
+}
+
+/** Expressions that show something only while there is something to see, or a replica of the database. */
+const isSelective = (expr) => / > \d|replica|read_fallbacks/.test(expr);
+
 const incident = (node, id) => get(`${node.url}/api/v1/incidents/${id}`, { headers: { Authorization: `Bearer ${KEY}` } });
 
 async function check(folder) {
@@ -117,12 +131,14 @@ async function check(folder) {
 
   await eventually("both nodes to be scraped", async () => (await query(prometheus, 'up{job="roomcast"} == 1')).length === 2);
   await eventually("both nodes to know each other", async () => (await query(prometheus, "roomcast_nodes == 2")).length === 2);
+  const scrapes = 'count_over_time(up{job="roomcast"}[1m])';
+  await eventually("several scrapes", async () => (await query(prometheus, scrapes)).filter(({ value }) => value >= 5).length === 2);
   const firing = async () => (await query(prometheus, 'ALERTS{alertstate="firing"}')).map((alert) => `${alert.alertname} ${alert.instance}`);
   await eventually("no alert to fire", async () => (await firing()).length === 0);
   const rules = await get(`${prometheus}/rules`);
   const broken = rules.data.groups.flatMap((group) => group.rules).filter((rule) => rule.health === "err");
   expect(`every rule can be evaluated: ${JSON.stringify(broken)}`, broken.length === 0);
-  say("they are scraped, and nothing fires");
+  say("they are scraped, every rule has been evaluated several times, and nothing fires");
 
   const calm = heard.length;
   await other.kill();
@@ -144,6 +160,19 @@ async function check(folder) {
   say(`the node came back, and ${((Date.now() - back) / 1_000).toFixed(1)} s later the room heard of that`);
   const closed = await incident(other, id);
   expect(`it is resolved on the other node, too: ${JSON.stringify(closed)}`, closed.status === "resolved");
+
+  const all = shown();
+  let empty = all.filter(({ expr }) => !isSelective(expr));
+  const stillEmpty = async () => {
+    const values = await Promise.all(empty.map(({ expr }) => query(prometheus, expr)));
+    empty = empty.filter((_, i) => values[i].length === 0);
+    return empty.length === 0;
+  };
+  await eventually("every panel to show something", stillEmpty).catch((error) => {
+    throw new Error([error.message, ...empty.map(({ panel, expr }) => `${panel}: ${expr}`)].join("\n"));
+  });
+  for (const { expr } of all) await query(prometheus, expr);
+  say(`${all.length} expressions of dashboards were asked, and every panel shows something`);
 }
 
 // In /tmp whatever TMPDIR says: PostgreSQL has to get there as another user, and the path of its socket has to be short.
