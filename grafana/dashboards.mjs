@@ -154,6 +154,20 @@ const ANNOTATIONS = [
   },
 ];
 
+/** A menu with the other dashboards, for the same cluster and time. */
+const LINK = {
+  title: "roomcast",
+  type: "dashboards",
+  tags: ["roomcast"],
+  asDropdown: true,
+  includeVars: true,
+  keepTime: true,
+  icon: "external link",
+  targetBlank: false,
+  tooltip: "",
+  url: "",
+};
+
 function dashboard({ name, title, description, rows }) {
   return {
     uid: `roomcast-${name}`,
@@ -168,7 +182,7 @@ function dashboard({ name, title, description, rows }) {
     time: { from: "now-3h", to: "now" },
     timezone: "",
     annotations: { list: ANNOTATIONS },
-    links: [{ title: "roomcast", type: "dashboards", tags: ["roomcast"], asDropdown: true, includeVars: true, keepTime: true }],
+    links: [LINK],
     templating: { list: VARIABLES },
     panels: panels(rows),
   };
