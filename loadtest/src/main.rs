@@ -37,13 +37,15 @@ use clap::Parser;
 use serde::Serialize;
 
 use cli::options::{OutputOptions, TargetOptions};
-use cli::{ChaosCommand, Cli, Command, DrainCommand, RampCommand, Shape, SideBySideCommand, TroubleCommand};
+use cli::{
+    AutoscaleCommand, ChaosCommand, Cli, Command, DrainCommand, RampCommand, Shape, SideBySideCommand, TroubleCommand,
+};
 use observe::host::Host;
 use observe::watching::Watching;
 use report::{Report, Results, SCHEMA_VERSION, page, table};
 use scenario::incidents::{events, freshness, streams, updates};
 use scenario::setting::{Crowd, Setting};
-use scenario::{avalanche, chaos, drain, fanout, idle, jitter, pages, ramp, side_by_side, trouble};
+use scenario::{autoscale, avalanche, chaos, drain, fanout, idle, jitter, pages, ramp, side_by_side, trouble};
 use thresholds::Threshold;
 use verdict::{compare, read};
 
@@ -126,6 +128,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Drain(command) => run_drain(command, interrupted),
         Command::Trouble(command) => run_trouble(command, interrupted),
         Command::Chaos(command) => run_chaos(command, interrupted),
+        Command::Autoscale(command) => run_autoscale(command, interrupted),
         Command::Events(command) => {
             let job = Job::new(command, &command.run.target, &command.run.output, &events::conditions(command))?;
             job.run(interrupted, |setting| events::run(setting, command))
@@ -171,6 +174,14 @@ fn run_chaos(command: &ChaosCommand, interrupted: Arc<AtomicBool>) -> Result<boo
     let target = chaos::target(&cluster, command);
     let job = Job::new(command, &target, &command.output, &chaos::CONDITIONS)?;
     job.run(interrupted, |setting| chaos::run(setting, cluster, command))
+}
+
+fn run_autoscale(command: &AutoscaleCommand, interrupted: Arc<AtomicBool>) -> Result<bool> {
+    let scaled = autoscale::Scaled::start(command)?;
+    let target = scaled.target(command);
+    let conditions = autoscale::conditions(command);
+    let job = Job::new(command, &target, &command.output, &conditions)?;
+    job.run(interrupted, |setting| autoscale::run(setting, scaled, command))
 }
 
 /// Runs a command that is no load itself.

@@ -139,3 +139,74 @@ pub(crate) struct FaultTimes {
     #[arg(long, default_value_t = 5.0)]
     pub(crate) back_within: f64,
 }
+
+impl Default for FaultTimes {
+    fn default() -> Self {
+        Self {
+            kill_for: 3.0,
+            pause_for: 5.0,
+            redis_for: 3.0,
+            postgres_for: 5.0,
+            slow_for: 8.0,
+            slow_delay_ms: 50,
+            slow_bytes: 4_194_304,
+            back_within: 5.0,
+        }
+    }
+}
+
+/// `autoscale`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct AutoscaleCommand {
+    /// Manifest of the HorizontalPodAutoscaler to follow; k8s/base/horizontalpodautoscaler.yaml when not given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hpa: Option<PathBuf>,
+    /// What its metric of pods should be on average, in place of what the manifest says
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) target_value: Option<f64>,
+    /// How much faster than in a cluster its windows, periods and decisions are; drains are not
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) time_scale: f64,
+    /// Clients that come one after the other, and leave so
+    #[arg(long, default_value_t = 3_000)]
+    pub(crate) users: usize,
+    /// Those of them that do not leave
+    #[arg(long, default_value_t = 600)]
+    pub(crate) stay: usize,
+    /// Others that come and go at random moments all the time
+    #[arg(long, default_value_t = 400)]
+    pub(crate) visitors: usize,
+    /// How many of them come, and as many go, per second
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) visits: f64,
+    /// Number of rooms; the clients are dealt to them in turn
+    #[arg(long, default_value_t = 300)]
+    pub(crate) rooms: usize,
+    /// Publishes per second and room
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) rate: f64,
+    /// Size of a published data object, in bytes
+    #[arg(long, default_value_t = 512)]
+    pub(crate) size: usize,
+    /// Seconds over which they come
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) rise: f64,
+    /// Seconds for which they are all there, at least, and for which only those who stay are
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) hold: f64,
+    /// Seconds over which they leave
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) fall: f64,
+    /// Replicas that have to be reached before they leave
+    #[arg(long, default_value_t = 5)]
+    pub(crate) reach: u32,
+    /// Seconds after which they leave in any case; the run ends after twice as many
+    #[arg(long, default_value_t = 120.0)]
+    pub(crate) patience: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputOptions,
+}

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-pub(crate) use chaos::ChaosCommand;
+pub(crate) use chaos::{AutoscaleCommand, ChaosCommand};
 pub(crate) use drain::DrainCommand;
 pub(crate) use incidents::{EventsCommand, FreshnessCommand, SseCommand, UpdatesCommand};
 pub(crate) use options::{IdleOptions, SearchOptions};
@@ -47,6 +47,8 @@ Examples:
       two nodes and a Redis that is killed, paused, stopped and cut off under load
   roomcast-loadtest chaos --only rolling-restart --users 2000 --rooms 1000 --rate 1
       three nodes behind nginx, restarted one after the other under load
+  roomcast-loadtest autoscale --hpa k8s/base/horizontalpodautoscaler.yaml
+      from 2 replicas to 5 and back while 3,000 clients come and go
   roomcast-loadtest events --rate 300/min --duration 600
       monitoring posts 300 events a minute; each is heard once in its rooms and is kept
   roomcast-loadtest events --hot-keys 5 --count 1000 --rate 0 --concurrency 1000
@@ -103,6 +105,8 @@ pub(crate) enum Command {
     Trouble(Box<TroubleCommand>),
     /// Starts a cluster behind a balancer, does bad things to it under load, and counts what clients notice
     Chaos(Box<ChaosCommand>),
+    /// Starts a cluster behind a balancer, and adds and removes nodes as an autoscaler would while clients come and go
+    Autoscale(Box<AutoscaleCommand>),
     /// Monitoring posts events, members listen, and every incident is read back from the rooms and from the store
     Events(Box<EventsCommand>),
     /// People acknowledge and annotate incidents, and everybody in the rooms hears of it

@@ -43,6 +43,8 @@ pub(super) struct Link {
     pub(super) attempts: u32,
     /// When its last attempt to connect began.
     pub(super) began_at: u64,
+    /// Whether it has left for good.
+    pub(super) left: bool,
     /// Whether the moment of its leaving is set.
     pub(super) leaves: bool,
     /// How many looks have found its join unanswered.
@@ -122,6 +124,7 @@ impl Link {
             moved: false,
             attempts: 0,
             began_at: 0,
+            left: false,
             leaves: false,
             unanswered: 0,
             stay: None,

@@ -31,7 +31,7 @@ use failures::Failures;
 use journal::Journal;
 use schedule::Step;
 use tally::Tally;
-use worker::{Command, Missing, Worker};
+use worker::{Command, Leaving, Missing, Worker};
 
 /// Rooms from this size on have their spread measured.
 const LARGE_ROOM: usize = 16;
@@ -236,6 +236,11 @@ impl Fleet {
     /// Cuts all connections at once; their clients come back as the plan says.
     pub(crate) fn cut(&self) {
         self.tell(|| Command::Cut);
+    }
+
+    /// Clients leave for good from `since` on, evenly over `span`, until so many are left.
+    pub(crate) fn leave(&self, stay: usize, since: u64, span: u64) {
+        self.tell(|| Command::Leave(Leaving { stay, since, span }));
     }
 
     /// Collects what the step brought; what is still on its way counts as lost.

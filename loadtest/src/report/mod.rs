@@ -8,6 +8,7 @@ pub(crate) mod drain;
 pub(crate) mod http;
 pub(crate) mod incidents;
 pub(crate) mod page;
+pub(crate) mod scaling;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod trouble;
@@ -28,6 +29,7 @@ use chaos::Chaos;
 use drain::Drain;
 use http::{Asked, Meta, Summary};
 use incidents::Incidents;
+use scaling::Scaling;
 pub(crate) use server::Server;
 use trouble::Troubles;
 
@@ -98,6 +100,9 @@ pub(crate) struct Results {
     /// A cluster whose Redis was taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) troubles: Option<Troubles>,
+    /// A deployment that followed its clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scaling: Option<Scaling>,
     /// A cluster to which bad things were done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chaos: Option<Chaos>,
@@ -323,6 +328,9 @@ impl Results {
         }
         if let Some(troubles) = &self.troubles {
             troubles.add_figures(&mut figures);
+        }
+        if let Some(scaling) = &self.scaling {
+            scaling.add_figures(&mut figures);
         }
         if let Some(chaos) = &self.chaos {
             chaos.add_figures(&mut figures);

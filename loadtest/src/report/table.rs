@@ -36,6 +36,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(troubles) = &results.troubles {
         troubles.write(out)?;
     }
+    if let Some(scaling) = &results.scaling {
+        scaling.write(&mut |name, value| row(out, name, value))?;
+    }
     if let Some(chaos) = &results.chaos {
         chaos.write(out)?;
     }

@@ -1,5 +1,6 @@
 //! The scenarios: what is connected, what is sent, what is measured.
 
+pub(crate) mod autoscale;
 pub(crate) mod avalanche;
 pub(crate) mod chaos;
 pub(crate) mod drain;

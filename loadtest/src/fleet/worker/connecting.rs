@@ -65,6 +65,9 @@ impl Worker {
                 break;
             }
             self.turn.moments.pop();
+            if self.links[at].left {
+                continue;
+            }
             if !self.links[at].client.visits || self.visit_now(at, now) {
                 return Some(at);
             }

@@ -5,6 +5,7 @@
 
 mod comeback;
 mod connecting;
+mod leaving;
 mod moving;
 mod sending;
 mod visiting;
@@ -38,6 +39,8 @@ const EVENTS: usize = 256;
 /// Longest wait, so that commands are seen.
 const LONGEST_WAIT: u64 = 20 * MILLISECOND;
 
+pub(crate) use leaving::Leaving;
+
 /// What the fleet tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -47,6 +50,8 @@ pub(crate) enum Command {
     EndStep,
     /// Cut all connections; the clients come back.
     Cut,
+    /// Clients leave for good.
+    Leave(Leaving),
     /// Hand over the tally and start a new one.
     Collect(Sender<Share>),
     /// Close everything and end.
@@ -95,6 +100,8 @@ pub(crate) struct Worker {
     journal: Option<Journal>,
     /// The comeback, once there was a cut.
     avalanche: Option<Avalanche>,
+    /// Who leaves for good and when, the next one last.
+    leavers: Vec<(u64, usize)>,
     turn: Turn,
 }
 
@@ -135,6 +142,7 @@ impl Worker {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             turn,
             avalanche: None,
+            leavers: Vec::new(),
             journal: plan.refuge.is_some().then(Journal::default),
             plan,
             clock,
@@ -154,6 +162,7 @@ impl Worker {
         while self.obey() {
             let now = self.clock.now();
             self.open_due(now);
+            self.leave_due(now);
             let more = self.send_due(now) | self.flood(now);
             self.flush_dirty();
             self.publish_live(now);
@@ -190,6 +199,7 @@ impl Worker {
                     self.tally.end_at(now);
                 }
                 Ok(Command::Cut) => self.cut(),
+                Ok(Command::Leave(leaving)) => self.begin_leaving(leaving),
                 Ok(Command::Collect(reply)) => {
                     let share = self.share();
                     // a fleet that no longer listens is about to stop this worker

@@ -3,7 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod asking;
 mod faults;
-mod promises;
+pub(crate) mod promises;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
