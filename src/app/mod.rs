@@ -14,7 +14,7 @@ use crate::config::{AuthSettings, DatabaseSettings, Settings};
 use crate::dashboard::Dashboards;
 use crate::http::{self, Api, ApiKeys, Guards, Kept, Page};
 use crate::hub::{Hub, Inbox};
-use crate::incidents::Incidents;
+use crate::incidents::{Incidents, Retention};
 use crate::lifecycle::{self, Lifecycle};
 use crate::limiter::{Ledger, Limiter};
 use crate::metrics::Metrics;
@@ -230,6 +230,9 @@ async fn open_database(
     if seeded {
         Box::pin(incidents.begin_with_a_service()).await.context("cannot write to the database")?;
     }
+    let (alert_days, incident_days) =
+        (settings.database.alert_retention_days, settings.database.incident_retention_days);
+    incidents.forget(Retention { alert_days, incident_days }, Arc::clone(stats), lifecycle);
     let shown = dashboards.clone();
     incidents.keep(hub.clone(), Arc::clone(stats), Arc::new(move |said| shown.changed(said)), lifecycle);
     dashboards.keep(lifecycle);

@@ -10,6 +10,9 @@ const POOL_MAX_DEFAULT: usize = 10;
 /// How long a request waits for a connection unless something says how long.
 const POOL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
+/// Days that dashboards look back.
+const FIGURES_DAYS: u32 = 7;
+
 /// Where incidents are kept, and what that may cost.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Database")]
@@ -71,6 +74,15 @@ pub struct DatabaseSettings {
     /// Most incidents of a service that may be open, where the service does not say; one more is refused
     #[arg(long, env = "ROOMCAST_MAX_OPEN_INCIDENTS", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_open_incidents: u32,
+    /// For how many days is kept, word by word, what monitoring said; 0 keeps nothing of it
+    #[arg(long, env = "ROOMCAST_ALERT_RETENTION_DAYS", value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(..=36_500))]
+    pub alert_retention_days: u32,
+    /// Most alerts of an incident that are kept; later ones are only counted
+    #[arg(long, env = "ROOMCAST_ALERTS_PER_INCIDENT", value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub alerts_per_incident: u32,
+    /// For how many days incidents are kept, with their timelines, after they were resolved; 0 keeps them for ever
+    #[arg(long, env = "ROOMCAST_INCIDENT_RETENTION_DAYS", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=36_500))]
+    pub incident_retention_days: u32,
 }
 
 impl DatabaseSettings {
@@ -150,6 +162,9 @@ impl DatabaseSettings {
         }
         if self.read_pool_max() == 0 && self.pool_max() > 0 {
             problems.push("db-read-pool-max is 0; it has to be at least 1".into());
+        }
+        if (1..=FIGURES_DAYS).contains(&self.incident_retention_days) {
+            problems.push(format!("incident-retention-days is {}; dashboards look back for {FIGURES_DAYS} days: it has to be 0 or more than that", self.incident_retention_days));
         }
         let max = self.pool_max();
         if max == 0 {
@@ -233,6 +248,8 @@ mod tests {
             let problems = with(url, replica).check().join("\n");
             assert!(problems.contains("only PostgreSQL has replicas") && !problems.contains("hunter2"), "{problems}");
         }
+        let short = DatabaseSettings { incident_retention_days: 7, ..database("sqlite:x") };
+        assert!(short.check().join("").contains("look back for 7 days"));
         let none = with("postgres://h/d", "postgres://r/d?connection_limit=0").check();
         assert_eq!(none, ["db-read-pool-max is 0; it has to be at least 1"]);
     }

@@ -164,6 +164,7 @@ fn api_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/v1/incidents/{id}/snooze", post(incidents::snooze)),
         ("/api/v1/incidents/{id}/notes", get(incidents::notes).post(incidents::annotate)),
         ("/api/v1/incidents/{id}/timeline", get(incidents::timeline)),
+        ("/api/v1/incidents/{id}/alerts", get(incidents::alerts)),
         ("/api/v1/dashboards/global", get(dashboards::global)),
         ("/api/v1/dashboards/service/{slug}", get(dashboards::service)),
         ("/api/v1/dashboards/team/{team}", get(dashboards::team)),

@@ -21,7 +21,7 @@ use utoipa::{Modify, OpenApi};
         rooms::list, rooms::one, rooms::members,
         sessions::list, sessions::end, sessions::emit, tap::watch,
         nodes::list, users::disconnect, users::join, users::leave, users::revoke,
-        incidents::list, incidents::one, incidents::create, incidents::edit, incidents::timeline, incidents::notes,
+        incidents::list, incidents::one, incidents::create, incidents::edit, incidents::timeline, incidents::notes, incidents::alerts,
         incidents::acknowledge, incidents::unacknowledge, incidents::resolve, incidents::snooze, incidents::annotate,
         services::list, services::one, services::create, services::change, services::remove,
         services::keys, services::create_key, services::revoke_key,

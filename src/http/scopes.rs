@@ -4,7 +4,7 @@ use crate::config::Scope;
 use axum::http::Method;
 
 /// Method, path, scope. What is not here needs `admin`.
-pub(super) const SCOPES: [(&str, &str, Scope); 36] = [
+pub(super) const SCOPES: [(&str, &str, Scope); 37] = [
     ("POST", "/api/v1/events", Scope::RoomsPublish),
     ("GET", "/api/v1/rooms", Scope::RoomsRead),
     ("GET", "/api/v1/rooms/{room}", Scope::RoomsRead),
@@ -30,6 +30,7 @@ pub(super) const SCOPES: [(&str, &str, Scope); 36] = [
     ("GET", "/api/v1/incidents/{id}/notes", Scope::IncidentsRead),
     ("POST", "/api/v1/incidents/{id}/notes", Scope::IncidentsWrite),
     ("GET", "/api/v1/incidents/{id}/timeline", Scope::IncidentsRead),
+    ("GET", "/api/v1/incidents/{id}/alerts", Scope::IncidentsRead),
     ("GET", "/api/v1/dashboards/global", Scope::IncidentsRead),
     ("GET", "/api/v1/dashboards/service/{slug}", Scope::IncidentsRead),
     ("GET", "/api/v1/dashboards/team/{team}", Scope::IncidentsRead),

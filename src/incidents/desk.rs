@@ -4,8 +4,8 @@ use super::action::Deed;
 use super::{Action, Incidents};
 use crate::lifecycle::unix_micros;
 use crate::store::{
-    Actor, Created, Ingested, Isolation, KnownKey, NewIncident, NewKey, Once, Service, Severity, Status, StoreError,
-    Transitioned, Trigger, Which,
+    Actor, Created, Ingested, Isolation, KnownKey, NewAlert, NewIncident, NewKey, Once, Service, Severity, Status,
+    StoreError, Transitioned, Trigger, Which,
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Incidents {
     pub async fn receive(&self, key: &str, event: Event) -> Result<Received, StoreError> {
         let (key, now) = (digest_of(key.as_bytes()), unix_micros());
         let dedup_key = event.dedup_key.unwrap_or_else(|| Uuid::now_v7().simple().to_string());
-        let action = match event.action {
+        let (word, action) = match event.action {
             EventAction::Trigger => {
                 let Event { severity, title, details, .. } = event;
                 let trigger =
@@ -70,15 +70,20 @@ impl Incidents {
                 let ingested = self.take_up(trigger).await?;
                 return Ok(ingested.map_or(Received::UnknownKey, |done| Received::Done(dedup_key, done)));
             }
-            EventAction::Acknowledge => Action::Acknowledge,
-            EventAction::Resolve => Action::Resolve,
+            EventAction::Acknowledge => ("acknowledge", Action::Acknowledge),
+            EventAction::Resolve => ("resolve", Action::Resolve),
         };
         let Some(KnownKey { id, name, .. }) = self.store.services.known_key(key).await? else {
             return Ok(Received::UnknownKey);
         };
         let actor = Actor { kind: "integration", id: id.to_string(), name };
         let deed = Deed { action, actor, now, expected_seq: None };
-        Ok(match self.act(Which::Open(key, dedup_key.clone()), Isolation::Locked, deed).await? {
+        let outcome = self.act(Which::Open(key, dedup_key.clone()), Isolation::Locked, deed).await?;
+        let incident = outcome.incident().map(|incident| incident.id);
+        // Monitoring sends again what has no answer: then there is nothing to do any more but this.
+        let alert = NewAlert { key, incident, action: word, dedup_key: dedup_key.clone(), now };
+        self.store.alerts.keep_alert(alert).await?;
+        Ok(match outcome {
             Transitioned::Changed(after) => {
                 let done = Ingested { id: after.id, number: after.number, status: after.status, seq: after.seq };
                 Received::Done(dedup_key, done)

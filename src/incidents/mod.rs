@@ -7,12 +7,14 @@ mod action;
 mod desk;
 mod keys;
 mod relay;
+mod retention;
 mod states;
 mod timer;
 
 pub use action::{Action, Edit};
 pub(crate) use desk::digest_of;
 pub use desk::{DEV_ROUTING_KEY, Event, EventAction, Received};
+pub use retention::Retention;
 
 use crate::hub::Hub;
 use crate::lifecycle::Lifecycle;
@@ -45,6 +47,12 @@ impl Incidents {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Forgets what is old, until the process ends.
+    pub fn forget(&self, retention: Retention, stats: Arc<DatabaseStats>, lifecycle: &Lifecycle) {
+        let run = retention::run(self.clone(), retention, stats, lifecycle.clone());
+        lifecycle.spawn("retention", run);
     }
 
     /// Says in rooms what has happened, and how things stand to whoever joins, and wakes what is due, until the process

@@ -90,6 +90,14 @@ pub struct DatabaseStats {
     pub retries: Cell,
     /// Incidents that were not opened, as their service had too many.
     pub incidents_refused: Cell,
+    /// Events of monitoring that were not kept as alerts, as their incident had too many.
+    pub alerts_unkept: Cell,
+    /// How old the oldest alert is, in microseconds.
+    pub alerts_oldest_us: Cell,
+    /// Alerts that were forgotten.
+    pub alerts_forgotten: Cell,
+    /// Incidents and events of them that were forgotten.
+    pub incidents_forgotten: Cell,
 }
 
 impl DatabaseStats {
@@ -161,6 +169,23 @@ impl DatabaseStats {
                 "roomcast_incidents_refused_total",
                 "Incidents that were not opened, as too many of their service were open.",
                 &self.incidents_refused,
+            ),
+            one(
+                "roomcast_alerts_unkept_total",
+                "Events of monitoring that were not kept as alerts, as their incident had too many.",
+                &self.alerts_unkept,
+            ),
+            family(
+                "roomcast_alerts_oldest_age_seconds",
+                "How old the oldest alert is.",
+                MetricType::GAUGE,
+                vec![seconds_gauge(self.alerts_oldest_us.get())],
+            ),
+            counters(
+                "roomcast_forgotten_rows_total",
+                "Rows that were forgotten as they were too old: alerts, and incidents with their events.",
+                "kind",
+                [("alert", self.alerts_forgotten.get()), ("incident", self.incidents_forgotten.get())],
             ),
             single_gauge(
                 "roomcast_outbox_depth",

@@ -9,7 +9,7 @@ use prometheus::proto::MetricFamily;
 use std::array::from_fn;
 
 /// The routes that are counted by name. Whatever is not here is `other`, the last.
-pub const ROUTES: [&str; 40] = [
+pub const ROUTES: [&str; 41] = [
     "/api/v1/events",
     "/api/v1/nodes",
     "/api/v1/rooms",
@@ -32,6 +32,7 @@ pub const ROUTES: [&str; 40] = [
     "/api/v1/incidents/{id}/snooze",
     "/api/v1/incidents/{id}/notes",
     "/api/v1/incidents/{id}/timeline",
+    "/api/v1/incidents/{id}/alerts",
     "/api/v1/dashboards/global",
     "/api/v1/dashboards/service/{slug}",
     "/api/v1/dashboards/team/{team}",

@@ -54,7 +54,7 @@ impl PoolShare {
 }
 
 /// What the database is asked, by name. Whatever is not here is `other`, the last.
-pub const OPERATIONS: [&str; 24] = [
+pub const OPERATIONS: [&str; 29] = [
     "ingest",
     "create incident",
     "change incident",
@@ -75,6 +75,11 @@ pub const OPERATIONS: [&str; 24] = [
     "outbox",
     "relay",
     "forget",
+    "alerts",
+    "keep alert",
+    "oldest alert",
+    "forget alerts",
+    "forget incidents",
     "dashboard",
     "look",
     "schema",

@@ -8,6 +8,7 @@
 mod error;
 mod figures;
 mod gate;
+mod limits;
 mod migrations;
 mod postgres;
 mod records;
@@ -16,9 +17,10 @@ mod sqlite;
 pub use error::StoreError;
 pub use migrations::{Migrated, migrate};
 pub use records::{
-    Actor, Created, DashboardScope, Deleted, FIGURES_MINUTES, Figures, Incident, IncidentFilter, Ingested,
-    IntegrationKey, KnownKey, Looked, NewIncident, NewKey, Once, OutboxEvent, OutboxPart, Page, Reason, Service,
-    Severity, Status, Step, StepEvent, TimelineEvent, Took, Transitioned, Trigger, Verdict, Which,
+    Actor, Alert, AlertFilter, AlertPage, Created, DashboardScope, Deleted, FIGURES_MINUTES, Figures, Incident,
+    IncidentFilter, Ingested, IntegrationKey, KnownKey, Looked, NewAlert, NewIncident, NewKey, Once, OutboxEvent,
+    OutboxPart, Page, Reason, Service, Severity, Status, Step, StepEvent, TimelineEvent, Took, Transitioned, Trigger,
+    Verdict, Which,
 };
 
 use crate::config::{DatabasePlace, DatabaseSettings};
@@ -96,6 +98,21 @@ pub trait IncidentStore: Debug + Send + Sync {
     fn forget_requests(&self, now: i64, limit: u32) -> Answer<'_, u64>;
 }
 
+/// What monitoring said, word by word, and the end of what is old.
+pub trait AlertStore: Debug + Send + Sync {
+    /// A page of the alerts of an incident, the newest first. It may be a little old, unless the filter says otherwise.
+    fn alerts(&self, filter: AlertFilter) -> Answer<'_, AlertPage>;
+    /// Keeps what monitoring said of an incident that is there, or is not. What opens one is kept as it is taken up.
+    fn keep_alert(&self, alert: NewAlert) -> Answer<'_, ()>;
+    /// When the oldest alert came.
+    fn oldest_alert(&self) -> Answer<'_, Option<i64>>;
+    /// Forgets up to `limit` alerts that came before this time, the oldest first. None: somebody else does so.
+    fn forget_alerts(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>>;
+    /// Forgets incidents that were resolved before this time and have nothing in the outbox, the oldest first, with their
+    /// timelines: up to `limit` events at once. Comes to how many events and incidents these were; none: somebody else does so.
+    fn forget_incidents(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>>;
+}
+
 /// What has to be said in rooms.
 pub trait OutboxStore: Debug + Send + Sync {
     /// Whether something waits.
@@ -120,6 +137,8 @@ pub struct Store {
     pub services: Arc<dyn ServiceStore>,
     /// Incidents.
     pub incidents: Arc<dyn IncidentStore>,
+    /// What monitoring said.
+    pub alerts: Arc<dyn AlertStore>,
     /// The outbox.
     pub outbox: Arc<dyn OutboxStore>,
     /// How things stand.
@@ -176,13 +195,14 @@ impl Store {
         }
     }
 
-    fn with<T: ServiceStore + IncidentStore + OutboxStore + DashboardStore + 'static>(
+    fn with<T: ServiceStore + IncidentStore + AlertStore + OutboxStore + DashboardStore + 'static>(
         parts: Arc<T>,
         door: Door,
     ) -> Self {
         Self {
             services: Arc::clone(&parts) as _,
             incidents: Arc::clone(&parts) as _,
+            alerts: Arc::clone(&parts) as _,
             outbox: Arc::clone(&parts) as _,
             dashboards: parts,
             door,
@@ -200,6 +220,9 @@ impl Store {
 
 /// In how many parts the outbox is relayed, each in order.
 const OUTBOX_PARTS: u8 = 8;
+
+/// Incidents whose events are forgotten at once.
+const FORGOTTEN_INCIDENTS: u32 = 50;
 
 /// In which part of the outbox the events of an incident are.
 fn outbox_part(incident: Uuid) -> i16 {

@@ -1,6 +1,7 @@
 //! Incidents: what there are, what happened to them, and what people do about them.
 
 mod acts;
+mod alerts;
 mod answers;
 mod bodies;
 mod timeline;
@@ -9,6 +10,7 @@ pub(super) use acts::{
     __path_acknowledge, __path_annotate, __path_create, __path_edit, __path_resolve, __path_snooze,
     __path_unacknowledge, acknowledge, annotate, create, edit, resolve, snooze, unacknowledge,
 };
+pub(super) use alerts::{__path_alerts, alerts};
 pub(super) use answers::IncidentInfo;
 pub(super) use bodies::{check_text, read_time};
 pub(super) use timeline::{__path_notes, __path_timeline, notes, timeline};
@@ -193,8 +195,12 @@ fn show_cursor(opened_at: i64, id: Uuid) -> String {
 fn read_cursor(text: &str) -> Result<(i64, Uuid), Problem> {
     let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let parts = bytes.split_first_chunk::<8>().and_then(|(time, id)| Some((*time, Uuid::from_slice(id).ok()?)));
-    let (time, id) = parts.ok_or_else(|| Problem::bad_request("\"cursor\" is the \"next_cursor\" of a page before"))?;
+    let (time, id) = parts.ok_or_else(bad_cursor)?;
     Ok((i64::from_be_bytes(time), id))
+}
+
+fn bad_cursor() -> Problem {
+    Problem::bad_request("\"cursor\" is the \"next_cursor\" of a page before")
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const OPEN: &str = "WITH s AS (SELECT id, maintenance_until, coalesce(max_open, 
 
 impl Postgres {
     pub(super) fn create_incident(&self, new: NewIncident, once: Option<Once>) -> Answer<'_, Created> {
-        let most = self.open_max;
+        let most = self.limits.open;
         Box::pin(self.run(Interactive, "create incident", move |client| Box::pin(create(client, new, once, most))))
     }
 }

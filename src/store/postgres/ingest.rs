@@ -12,6 +12,7 @@
 
 use super::rows::{get, status};
 use super::{Param, connect};
+use crate::store::limits::Limits;
 use crate::store::records::{EVENT_DETAILS_MAX_BYTES, show_time};
 use crate::store::{Ingested, OUTBOX_PARTS, StoreError, Trigger};
 use tokio_postgres::types::Type;
@@ -31,7 +32,7 @@ const ROW_WAIT_ALONE: &str = "500ms";
 /// One array for each column of the events: $1 digest of the key, $2 id if it is new, $3 dedup key, $4 severity, $5 title, $6 details,
 /// $7 when, $8 when as events carry it, $9 details as events carry them. $10 parts of the outbox, $11 and $12 the lane's lock,
 /// $13 and $14 for how long it may wait for the lane and for each incident; what waits reads it when it begins to wait. $15 most open
-/// incidents of a service that does not say.
+/// incidents of a service that does not say, $16 most alerts of an incident.
 ///
 /// `nth` of `times` events of the same key share the row that they count up. A number is drawn only where an incident is
 /// opened, so that they have few gaps.
@@ -104,20 +105,24 @@ WITH bounds AS MATERIALIZED (
 ), queued AS (
     INSERT INTO outbox (part, incident_id, seq, created_at)
     SELECT (get_byte(uuid_send(t.id), 15) % $10)::int2, t.id, t.seq, t.at FROM told t ORDER BY t.ord
+), kept AS (
+    INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, severity, title, details, received_at)
+    SELECT t.id, e.service_id, e.key_id, 'trigger', e.dedup_key, e.severity, e.title, e.details, e.at
+    FROM e JOIN told t ON t.ord = e.ord WHERE t.trigger_count <= $16 ORDER BY e.ord
 )
-SELECT e.ord, t.id, t.number, t.status, t.seq FROM e LEFT JOIN told t ON t.ord = e.ord
+SELECT e.ord, t.id, t.number, t.status, t.seq, t.trigger_count FROM e LEFT JOIN told t ON t.ord = e.ord
 "#;
 
 /// What became of an event: nothing when its integration key is not known.
 pub(super) type Taken = Result<Option<Ingested>, StoreError>;
 
-/// Takes up events of one lane, in their order. `most` incidents of a service may be open that does not say itself.
+/// Takes up events of one lane, in their order. Comes to what became of them, and how many were not kept as alerts.
 pub(super) async fn ingest(
     client: &tokio_postgres::Client,
     triggers: &[Trigger],
     lane: i32,
-    most: i64,
-) -> Result<Vec<Taken>, StoreError> {
+    limits: Limits,
+) -> Result<(Vec<Taken>, u64), StoreError> {
     let digests: Vec<&[u8]> = triggers.iter().map(|trigger| &trigger.key[..]).collect();
     let ids: Vec<_> = triggers.iter().map(|trigger| trigger.id).collect();
     let dedup_keys: Vec<_> = triggers.iter().map(|trigger| trigger.dedup_key.as_str()).collect();
@@ -130,7 +135,7 @@ pub(super) async fn ingest(
     let short: Vec<_> = details.iter().map(|details| details.filter(is_short)).collect();
     let parts = i32::from(OUTBOX_PARTS);
     let row_wait = if triggers.len() > 1 { ROW_WAIT } else { ROW_WAIT_ALONE };
-    let params: [Param<'_>; 15] = [
+    let params: [Param<'_>; 16] = [
         (&digests, Type::BYTEA_ARRAY),
         (&ids, Type::UUID_ARRAY),
         (&dedup_keys, Type::TEXT_ARRAY),
@@ -145,20 +150,22 @@ pub(super) async fn ingest(
         (&lane, Type::INT4),
         (&LANE_WAIT, Type::TEXT),
         (&row_wait, Type::TEXT),
-        (&most, Type::INT8),
+        (&limits.open, Type::INT8),
+        (&limits.alerts, Type::INT8),
     ];
     let rows = client.query_typed(INGEST, &params).await.map_err(connect::error)?;
-    let mut taken: Vec<Taken> = triggers.iter().map(|_| Ok(None)).collect();
+    let (mut taken, mut unkept): (Vec<Taken>, _) = (triggers.iter().map(|_| Ok(None)).collect(), 0);
     for row in &rows {
         let place = usize::try_from(get::<i64>(row, 0)? - 1).ok().and_then(|at| taken.get_mut(at));
         let place = place.ok_or_else(|| StoreError::Fault("an answer about no event".into()))?;
         *place = match get::<Option<_>>(row, 1)? {
             None => Err(StoreError::Full),
             Some(id) => {
+                unkept += u64::from(limits.is_too_many(get(row, 5)?));
                 let (number, status, seq) = (get(row, 2)?, status(get(row, 3)?)?, get(row, 4)?);
                 Ok(Some(Ingested { id, number, status, seq }))
             }
         };
     }
-    Ok(taken)
+    Ok((taken, unkept))
 }

@@ -129,11 +129,12 @@ impl Postgres {
     }
 
     async fn ingest_all(&self, lane: i32, triggers: Arc<[Trigger]>) -> Result<Vec<Taken>, StoreError> {
-        let most = self.open_max;
+        let limits = self.limits;
         let taken = self.run(Interactive, "ingest", move |client| {
-            Box::pin(async move { ingest(client, &triggers, lane, most).await })
+            Box::pin(async move { ingest(client, &triggers, lane, limits).await })
         });
-        let taken = taken.await?;
+        let (taken, unkept) = taken.await?;
+        self.stats.alerts_unkept.add_shared(unkept);
         taken
             .iter()
             .filter(|taken| matches!(taken, Err(StoreError::Full)))

@@ -4,6 +4,7 @@
 //! `PgBouncer` in transaction mode may stand in between, of any version. `clippy.toml` bans the calls of the driver that
 //! would name a statement.
 
+mod alerts;
 mod bounds;
 mod change;
 pub(super) mod connect;
@@ -21,6 +22,7 @@ mod services;
 mod sum;
 mod tls;
 
+use super::limits::Limits;
 use super::{StoreError, migrations};
 use crate::config::{DatabaseSettings, PostgresPlace};
 use crate::lifecycle::Lifecycle;
@@ -45,8 +47,7 @@ pub(super) struct Postgres {
     stats: Arc<DatabaseStats>,
     lanes: Lanes,
     sum: Sum,
-    /// Most open incidents of a service that does not say.
-    open_max: i64,
+    limits: Limits,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -68,8 +69,8 @@ impl Postgres {
         let replica = replica.map(|place| Replica::open(&place, settings, stats)).transpose()?;
         let sum = Sum::new(&connect::config(place, settings)?, settings, stats);
         let (lanes, queues) = Lanes::new(settings.db_pool_queue);
-        let (stats, open_max) = (Arc::clone(stats), i64::from(settings.max_open_incidents));
-        let postgres = Arc::new(Self { primary, replica, stats, lanes, sum, open_max });
+        let (stats, limits) = (Arc::clone(stats), Limits::of(settings));
+        let postgres = Arc::new(Self { primary, replica, stats, lanes, sum, limits });
         postgres.open_lanes(queues, lifecycle);
         Ok(postgres)
     }

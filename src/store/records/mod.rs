@@ -1,14 +1,19 @@
 //! What is kept, as plain data. Times are microseconds since 1970.
 
+mod alerts;
 mod changes;
 mod figures;
+mod lists;
 
+pub(in crate::store) use alerts::{ALERTS_MAX_BYTES, page_statement};
+pub use alerts::{Alert, AlertFilter, AlertPage, NewAlert};
 pub use changes::{
-    Actor, Created, Deleted, IncidentFilter, Ingested, NewIncident, NewKey, Once, OutboxEvent, OutboxPart, Page,
-    Reason, Step, StepEvent, TimelineEvent, Transitioned, Trigger, Verdict, Which,
+    Actor, Created, Deleted, Ingested, NewIncident, NewKey, Once, OutboxEvent, OutboxPart, Reason, Step, StepEvent,
+    TimelineEvent, Transitioned, Trigger, Verdict, Which,
 };
 pub(in crate::store) use changes::{answer_of, not_json, opening};
 pub use figures::{DashboardScope, FIGURES_MINUTES, Figures, Looked, Took};
+pub use lists::{IncidentFilter, Page};
 
 use jiff::Timestamp;
 use serde::ser::SerializeStruct as _;

@@ -1,7 +1,9 @@
 //! How incidents come to be and change in SQLite. Only one thread writes, so nobody else changes the same meanwhile.
 
+use super::alerts;
 use super::error;
 use super::rows::{find_incident, newest_of_key};
+use crate::store::limits::Limits;
 use crate::store::records::{answer_of, not_json, opening};
 use crate::store::{
     Actor, Created, Decide, Incident, Ingested, NewIncident, Once, Status, Step, StepEvent, StoreError, Transitioned,
@@ -11,8 +13,13 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use serde_json::json;
 use uuid::Uuid;
 
-/// `most` incidents of a service may be open that does not say itself; one more is an error, which undoes the transaction.
-pub(super) fn ingest(tx: &Transaction<'_>, trigger: Trigger, most: i64) -> Result<Option<Ingested>, StoreError> {
+/// What became of an event, and how often the incident has happened. One open incident more than may be is an error, which
+/// undoes the transaction.
+pub(super) fn ingest(
+    tx: &Transaction<'_>,
+    trigger: &Trigger,
+    limits: Limits,
+) -> Result<Option<(Ingested, i64)>, StoreError> {
     let sql = "SELECT k.id, k.name, s.id, s.slug FROM integration_keys k JOIN services s ON s.id = k.service_id \
                WHERE k.digest = ?1 AND k.revoked_at IS NULL";
     let key = tx.query_row(sql, [trigger.key], |row| {
@@ -24,15 +31,19 @@ pub(super) fn ingest(tx: &Transaction<'_>, trigger: Trigger, most: i64) -> Resul
     let incident = match last.filter(|last| last.status != Status::Resolved) {
         Some(open) => happen_again(tx, open, &actor, trigger.now)?,
         None => {
-            let Trigger { id, dedup_key, severity, title, details, now, .. } = trigger;
+            let Trigger { id, dedup_key, severity, title, details, now, .. } = trigger.clone();
             let new = NewIncident { id, service, dedup_key, severity, title, details, assignee: None, actor, now };
-            let incident = insert(tx, &new, most)?.ok_or(StoreError::Conflict)?;
+            let incident = insert(tx, &new, limits.open)?.ok_or(StoreError::Conflict)?;
             say(tx, &opening(&incident, &new)?)?;
             incident
         }
     };
-    let Incident { id, number, status, seq, .. } = incident;
-    Ok(Some(Ingested { id, number, status, seq }))
+    let Incident { id, number, status, seq, trigger_count, .. } = incident;
+    let ingested = Ingested { id, number, status, seq };
+    if trigger_count <= limits.alerts {
+        alerts::keep(tx, trigger, (key, service_id), &ingested)?;
+    }
+    Ok(Some((ingested, trigger_count)))
 }
 
 fn happen_again(tx: &Transaction<'_>, open: Incident, actor: &Actor, now: i64) -> Result<Incident, StoreError> {

@@ -12,12 +12,17 @@ use uuid::Uuid;
 
 impl IncidentStore for Sqlite {
     fn ingest(&self, trigger: Trigger) -> Answer<'_, Option<Ingested>> {
-        let most = self.open_max;
-        Box::pin(self.write(Interactive, "ingest", move |tx| changing::ingest(tx, trigger, most)))
+        let limits = self.limits;
+        let taken = self.write(Interactive, "ingest", move |tx| changing::ingest(tx, &trigger, limits));
+        Box::pin(async move {
+            let (ingested, times) = taken.await?.unzip();
+            self.stats.alerts_unkept.add_shared(u64::from(times.is_some_and(|times| limits.is_too_many(times))));
+            Ok(ingested)
+        })
     }
 
     fn create(&self, new: NewIncident, once: Option<Once>) -> Answer<'_, Created> {
-        let most = self.open_max;
+        let most = self.limits.open;
         Box::pin(self.write(Interactive, "create incident", move |tx| changing::create(tx, &new, once.as_ref(), most)))
     }
 

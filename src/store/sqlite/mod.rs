@@ -2,6 +2,7 @@
 //!
 //! What waits for them waits at the gate, as with PostgreSQL; the queues behind it are as long as the gate lets through.
 
+mod alerts;
 mod changing;
 mod dashboards;
 mod incidents;
@@ -11,6 +12,7 @@ mod services;
 
 use super::StoreError;
 use super::gate::Gate;
+use super::limits::Limits;
 use crate::config::DatabaseSettings;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{DatabasePool, DatabaseStats, PoolShare};
@@ -38,8 +40,8 @@ pub(super) struct Sqlite {
     /// Nothing once it is closed.
     threads: Mutex<Option<Threads>>,
     turn: AtomicUsize,
-    /// Most open incidents of a service that does not say.
-    open_max: i64,
+    limits: Limits,
+    stats: Arc<DatabaseStats>,
 }
 
 struct Threads {
@@ -84,7 +86,7 @@ impl Sqlite {
         stats.pool(DatabasePool::Primary).up.set(1);
         stats.pool(DatabasePool::Primary).connections.set(1 + READERS as u64);
         let (threads, turn) = (Mutex::new(Some(Threads { writer, readers })), AtomicUsize::new(0));
-        Ok(Self { gate, threads, turn, open_max: i64::from(settings.max_open_incidents) })
+        Ok(Self { gate, threads, turn, limits: Limits::of(settings), stats: Arc::clone(stats) })
     }
 
     /// Lets the threads end once they have done what waits.

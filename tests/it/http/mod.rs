@@ -1,6 +1,7 @@
 //! The HTTP API as services and operators meet it. Method: a server of its own for every test, real clients in its
 //! rooms, requests over real sockets.
 
+mod alerts;
 mod filters;
 mod groups;
 mod incidents;

@@ -1,6 +1,7 @@
 //! Goal: both databases keep the same promises, PostgreSQL behind a `PgBouncer` in transaction mode too. Method: one suite of
 //! contracts, each run against a database of its own.
 
+mod alerts;
 mod figures;
 mod filters;
 mod incidents;

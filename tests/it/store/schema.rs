@@ -9,7 +9,7 @@ use roomcast::metrics::Metrics;
 use roomcast::store::{Store, StoreError, migrate};
 
 /// Steps of the schema.
-const STEPS: usize = 3;
+const STEPS: usize = 4;
 
 /// Migrates a database from four sides at once. Returns how many steps were applied.
 async fn migrated_by_four(settings: &DatabaseSettings) -> usize {

@@ -1,0 +1,15 @@
+-- What monitoring said, word by word. Nothing refers to it, and it refers to nothing: it is written with every event, and
+-- forgotten by its age, which its id follows.
+CREATE TABLE alerts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    incident_id uuid,
+    service_id uuid NOT NULL,
+    key_id uuid NOT NULL,
+    action text NOT NULL CHECK (action IN ('trigger', 'acknowledge', 'resolve')),
+    dedup_key text NOT NULL,
+    severity text,
+    title text,
+    details text,
+    received_at bigint NOT NULL
+);
+CREATE INDEX alerts_of_incident ON alerts (incident_id, id) WHERE incident_id IS NOT NULL;

@@ -1,0 +1,134 @@
+//! Alerts in PostgreSQL, and the end of what is old: one process at a time forgets, a batch in each transaction.
+
+use super::bounds::bounds;
+use super::question::Question;
+use super::rows::get;
+use super::{Param, Postgres, connect};
+use crate::metrics::PoolShare::{Interactive, Workers};
+use crate::store::records::{ALERTS_MAX_BYTES, page_statement};
+use crate::store::{Alert, AlertFilter, AlertPage, AlertStore, Answer, FORGOTTEN_INCIDENTS, NewAlert, StoreError};
+use deadpool_postgres::{Object, Transaction};
+use futures_util::future::BoxFuture;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+/// First half of the locks of those who forget; the second says what.
+const LOCK: i32 = 0x666f_7267;
+const ALERTS: i32 = 0;
+const INCIDENTS: i32 = 1;
+
+impl AlertStore for Postgres {
+    fn alerts(&self, filter: AlertFilter) -> Answer<'_, AlertPage> {
+        Box::pin(self.ask(Interactive, "alerts", filter.newest, filter))
+    }
+
+    fn keep_alert(&self, alert: NewAlert) -> Answer<'_, ()> {
+        let sql = "INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, received_at) \
+                   SELECT $2, service_id, id, $3, $4, $5 FROM integration_keys WHERE digest = $1";
+        if self.limits.alerts == 0 {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(self.run(Interactive, "keep alert", move |client| {
+            Box::pin(async move {
+                let params: [Param<'_>; 5] = [
+                    (&&alert.key[..], Type::BYTEA),
+                    (&alert.incident, Type::UUID),
+                    (&alert.action, Type::TEXT),
+                    (&alert.dedup_key, Type::TEXT),
+                    (&alert.now, Type::INT8),
+                ];
+                client.execute_typed(sql, &params).await.map(drop).map_err(connect::error)
+            })
+        }))
+    }
+
+    fn oldest_alert(&self) -> Answer<'_, Option<i64>> {
+        Box::pin(self.run(Workers, "oldest alert", move |client| {
+            Box::pin(async move {
+                let sql = "SELECT received_at FROM alerts ORDER BY id LIMIT 1";
+                let row = client.query_typed_opt(sql, &[]).await.map_err(connect::error)?;
+                row.map(|row| get(&row, 0)).transpose()
+            })
+        }))
+    }
+
+    fn forget_alerts(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>> {
+        Box::pin(self.run(Workers, "forget alerts", move |client| {
+            Box::pin(async move {
+                let Some(transaction) = alone(client, ALERTS).await? else { return Ok(None) };
+                let sql = "DELETE FROM alerts WHERE id IN (SELECT id FROM \
+                           (SELECT id, received_at FROM alerts ORDER BY id LIMIT $2) AS oldest WHERE received_at < $1)";
+                let params: [Param<'_>; 2] = [(&before, Type::INT8), (&i64::from(limit), Type::INT8)];
+                let gone = transaction.execute_typed(sql, &params).await.map_err(connect::error)?;
+                transaction.commit().await.map_err(connect::error)?;
+                Ok(Some(gone))
+            })
+        }))
+    }
+
+    fn forget_incidents(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>> {
+        Box::pin(self.run(Workers, "forget incidents", move |client| {
+            Box::pin(async move {
+                let Some(transaction) = alone(client, INCIDENTS).await? else { return Ok(None) };
+                let old = "SELECT id FROM incidents i WHERE resolved_at < $1 AND status = 'resolved' \
+                           AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = i.id) ORDER BY resolved_at LIMIT $2";
+                let (incidents, limit) = (i64::from(FORGOTTEN_INCIDENTS), i64::from(limit));
+                let params: [Param<'_>; 3] = [(&before, Type::INT8), (&incidents, Type::INT8), (&limit, Type::INT8)];
+                let sql = format!(
+                    "WITH old AS ({old}) DELETE FROM incident_events e USING (SELECT incident_id, seq FROM incident_events \
+                     WHERE incident_id IN (SELECT id FROM old) LIMIT $3) AS few \
+                     WHERE e.incident_id = few.incident_id AND e.seq = few.seq"
+                );
+                let events = transaction.execute_typed(&sql, &params).await.map_err(connect::error)?;
+                let sql = format!(
+                    "WITH old AS ({old}) DELETE FROM incidents i USING old WHERE i.id = old.id \
+                     AND NOT EXISTS (SELECT FROM incident_events e WHERE e.incident_id = i.id)"
+                );
+                let gone = transaction.execute_typed(&sql, &params[..2]).await.map_err(connect::error)?;
+                transaction.commit().await.map_err(connect::error)?;
+                Ok(Some(events + gone))
+            })
+        }))
+    }
+}
+
+/// A transaction in which nobody else forgets the same; none while somebody does.
+async fn alone(client: &mut Object, what: i32) -> Result<Option<Transaction<'_>>, StoreError> {
+    let transaction = client.build_transaction().start().await.map_err(connect::error)?;
+    let sql = concat!("SELECT pg_try_advisory_xact_lock($1, $2), ", bounds!());
+    let lock = transaction.query_typed_one(sql, &[(&LOCK, Type::INT4), (&what, Type::INT4)]).await;
+    Ok(get::<bool>(&lock.map_err(connect::error)?, 0)?.then_some(transaction))
+}
+
+impl Question for AlertFilter {
+    type Answer = AlertPage;
+
+    fn ask<'c>(&'c self, client: &'c Client) -> BoxFuture<'c, Result<AlertPage, StoreError>> {
+        Box::pin(async move {
+            let (before, limit) = (self.before.unwrap_or(i64::MAX), i64::from(self.limit) + 1);
+            let params: [Param<'_>; 4] = [
+                (&self.incident, Type::UUID),
+                (&before, Type::INT8),
+                (&limit, Type::INT8),
+                (&ALERTS_MAX_BYTES, Type::INT8),
+            ];
+            let rows = client.query_typed(&page_statement('$'), &params).await.map_err(connect::error)?;
+            let found = rows.first().map(|row| get(row, 8)).transpose()?;
+            let alerts = rows.iter().map(alert).collect::<Result<Vec<_>, _>>()?;
+            Ok(AlertPage::of(alerts, found, self.limit))
+        })
+    }
+}
+
+fn alert(row: &Row) -> Result<Alert, StoreError> {
+    Ok(Alert {
+        id: get(row, 0)?,
+        action: get(row, 1)?,
+        dedup_key: get(row, 2)?,
+        severity: get(row, 3)?,
+        title: get(row, 4)?,
+        details: get(row, 5)?,
+        key_id: get(row, 6)?,
+        received_at: get(row, 7)?,
+    })
+}
