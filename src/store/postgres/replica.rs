@@ -14,6 +14,7 @@ use crate::metrics::{DatabasePool, DatabaseStats, PoolShare, ReadFallback, Repli
 use crate::store::StoreError;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -36,6 +37,8 @@ pub(super) struct Replica {
     connections: Connections,
     state: watch::Sender<ReplicaState>,
     lag_max: Duration,
+    /// Whether it is the primary itself, under another address.
+    is_primary: AtomicBool,
     stats: Arc<DatabaseStats>,
 }
 
@@ -58,6 +61,7 @@ impl Replica {
             connections: Connections::open(place, settings, DatabasePool::Replica, stats)?,
             state: watch::Sender::new(ReplicaState::Down),
             lag_max: settings.db_read_lag,
+            is_primary: AtomicBool::new(false),
             stats: Arc::clone(stats),
         })
     }
@@ -85,6 +89,11 @@ impl Replica {
             },
             _ = gone => Err(ReadFallback::Down),
         }
+    }
+
+    /// Connections that it takes of the primary, if it is the same server.
+    pub(super) fn of_primary(&self) -> Option<&Connections> {
+        self.is_primary.load(Relaxed).then_some(&self.connections)
     }
 
     pub(super) async fn keep(&self, lifecycle: &Lifecycle) {
@@ -191,6 +200,7 @@ impl Postgres {
             match look(&replica.connections).await {
                 Ok(said) => {
                     let (state, lag) = notes.judge(said, lifecycle::now(), replica.lag_max);
+                    replica.is_primary.store(state == ReplicaState::Used && !said.follows, Relaxed);
                     replica.note(state, lag);
                 }
                 Err(error) => {

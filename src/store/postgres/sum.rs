@@ -3,6 +3,8 @@
 //! Behind a pooler there is nothing to compare: what the server has belongs to the pooler, which does not say how many
 //! connections it takes, nor how many it has for its clients.
 
+use super::connections::Connections;
+use super::replica::Replica;
 use super::rows::get;
 use super::{Postgres, connect};
 use crate::config::DatabaseSettings;
@@ -15,7 +17,7 @@ use tokio_postgres::Config;
 use tokio_postgres::types::Type;
 
 /// How often is looked.
-const INTERVAL: Duration = Duration::from_secs(15);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many tenths of the server's connections nodes may take together: the rest is for migrations, backups and people.
 const TENTHS: u64 = 8;
@@ -136,8 +138,9 @@ impl Postgres {
             })
         });
         let said = said.await.ok()?;
-        let others = said.taken.saturating_sub(self.primary.count());
-        sum.note(sum.wanted(self.primary.most(), peers, others), &said);
+        let own = || std::iter::once(&self.primary).chain(self.replica.as_ref().and_then(Replica::of_primary));
+        let (each, taken) = (own().map(Connections::most).sum(), own().map(Connections::count).sum());
+        sum.note(sum.wanted(each, peers, said.taken.saturating_sub(taken)), &said);
         Some(said)
     }
 }

@@ -87,11 +87,15 @@ async fn a_server_that_follows_nobody_is_used_only_if_it_is_the_primary() {
     let (Some(postgres), Some(other)) = (Postgres::here().await, Postgres::own().await) else { return };
     let (url, pooled) = postgres.database().await;
     // An address of its own for reads, behind a pooler here.
-    let bench = Bench::open(with_replica(&url, &pooled), None).await;
+    let settings = DatabaseSettings { db_nodes: Some(1), ..with_replica(&url, &pooled) };
+    let bench = Bench::open(settings, None).await;
     bench.service().await;
     bench.trigger("disk", NOW).await;
     eventually!(state(&bench) == Some(ReplicaState::Used));
     assert_eq!((listed(&bench, false).await, asked(&bench, DatabasePool::Replica, "incidents")), (1, 1));
+    assert_eq!(bench.metrics.node().database.wanted.get(), 10);
+    bench.store.watch_connections(|| 0, &bench.lifecycle);
+    eventually!(bench.metrics.node().database.wanted.get() == 20);
     // One that was cut off, and takes writes of others.
     let (elsewhere, _) = other.database().await;
     let bench = Bench::open(with_replica(&url, &elsewhere), None).await;
