@@ -53,6 +53,12 @@ pub struct DatabaseSettings {
     /// Whether a start fails, and not only warns, when all nodes together may take more connections than the database should give
     #[arg(long, env = "DB_POOL_STRICT", value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = false)]
     pub db_pool_strict: bool,
+    /// After how long an idle connection is closed that is more than db-pool-min
+    #[arg(long, env = "DB_IDLE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub db_idle_timeout: Duration,
+    /// After how long a connection is replaced once it is idle, so that it finds a server that has moved; 0: never
+    #[arg(long, env = "DB_MAX_LIFETIME", value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
+    pub db_max_lifetime: Duration,
     /// How long it may take to connect to the database
     #[arg(long, env = "DB_CONNECT_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub db_connect_timeout: Duration,
@@ -176,6 +182,7 @@ impl DatabaseSettings {
             ("db-pool-timeout", self.pool_timeout()),
             ("db-worker-timeout", self.db_worker_timeout),
             ("db-connect-timeout", self.db_connect_timeout),
+            ("db-idle-timeout", self.db_idle_timeout),
             ("db-read-lag", self.db_read_lag),
             ("db-statement-timeout", self.db_statement_timeout),
             ("db-keepalive-idle", self.db_keepalive_idle),

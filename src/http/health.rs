@@ -118,6 +118,8 @@ struct Pool {
     busy: u64,
     waiting: u64,
     exhausted: u64,
+    /// How long a request waits for a connection.
+    patience_ms: u64,
 }
 
 impl Pool {
@@ -130,6 +132,7 @@ impl Pool {
             busy: sum(|share| &share.busy),
             waiting: sum(|share| &share.waiting),
             exhausted: sum(|share| &share.exhausted),
+            patience_ms: stats.patience_ms.get(),
         }
     }
 }

@@ -138,6 +138,10 @@ pub struct PoolStats {
     pub connections: Cell,
     /// Most connections; 0 when there is no such server.
     pub max: Cell,
+    /// How long a request waits for one, in milliseconds.
+    pub patience_ms: Cell,
+    /// Connections that were made.
+    pub connected: Cell,
     shares: [ShareStats; PoolShare::ALL.len()],
     operations: [OperationStats; OPERATIONS.len()],
 }
@@ -155,6 +159,8 @@ impl Default for PoolStats {
             up: Cell::default(),
             connections: Cell::default(),
             max: Cell::default(),
+            patience_ms: Cell::default(),
+            connected: Cell::default(),
             shares: from_fn(|_| ShareStats::default()),
             operations: from_fn(|_| OperationStats::default()),
         }
@@ -234,6 +240,11 @@ pub(super) fn families(pools: &[PoolStats; DatabasePool::ALL.len()]) -> Vec<Metr
             each(|stats| &stats.connections),
         ),
         labelled_gauges("roomcast_db_pool_max", "Most connections to the database.", each(|stats| &stats.max)),
+        labelled_counters(
+            "roomcast_db_connects_total",
+            "Connections to the database that were made.",
+            each(|stats| &stats.connected),
+        ),
         labelled_gauges("roomcast_db_pool_busy", "Operations that run.", of_shares(|share| &share.busy)),
         labelled_gauges("roomcast_db_pool_waiting", "Operations that wait.", of_shares(|share| &share.waiting)),
         labelled_counters(

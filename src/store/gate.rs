@@ -50,6 +50,7 @@ impl Gate {
         let [a, b, c] = divide(max);
         let share = |places, patience| Share { places: Semaphore::new(places), patience };
         stats.pool(pool).max.set(max as u64);
+        stats.pool(pool).patience_ms.set(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         Self {
             shares: [share(a, patience[0]), share(b, patience[1]), share(c, patience[2])],
             waiting_max: settings.db_pool_queue as u64,

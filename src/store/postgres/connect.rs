@@ -3,9 +3,11 @@
 use super::tls::{self, Protection};
 use crate::config::{DatabaseSettings, DatabaseTls, PostgresPlace};
 use crate::lifecycle::spawn_driver;
+use crate::metrics::{DatabasePool, DatabaseStats};
 use crate::store::StoreError;
 use deadpool_postgres::{ConfigConnectImpl, Connect};
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -75,12 +77,26 @@ pub(super) struct Bounding {
     connect: ConfigConnectImpl<Protection>,
     options: String,
     is_refused: AtomicBool,
+    pool: DatabasePool,
+    stats: Arc<DatabaseStats>,
 }
 
 impl Bounding {
-    pub(super) fn new(tls: Protection, settings: &DatabaseSettings) -> Self {
+    pub(super) fn new(
+        tls: Protection,
+        settings: &DatabaseSettings,
+        pool: DatabasePool,
+        stats: &Arc<DatabaseStats>,
+    ) -> Self {
         let options = format!("-c statement_timeout={}", server_limit_ms(settings));
-        Self { connect: ConfigConnectImpl { tls }, options, is_refused: AtomicBool::new(false) }
+        let (connect, is_refused) = (ConfigConnectImpl { tls }, AtomicBool::new(false));
+        Self { connect, options, is_refused, pool, stats: Arc::clone(stats) }
+    }
+
+    async fn connect_to(&self, config: &Config) -> Connected {
+        let connected = self.connect.connect(config).await;
+        self.stats.pool(self.pool).connected.add_shared(u64::from(connected.is_ok()));
+        connected
     }
 }
 
@@ -92,12 +108,12 @@ impl Connect for Bounding {
         bounded.options(&self.options);
         Box::pin(async move {
             if !self.is_refused.load(Relaxed) {
-                match self.connect.connect(&bounded).await {
+                match self.connect_to(&bounded).await {
                     Err(error) if refuses_options(&error) => self.is_refused.store(true, Relaxed),
                     outcome => return outcome,
                 }
             }
-            self.connect.connect(&plain).await
+            self.connect_to(&plain).await
         })
     }
 }

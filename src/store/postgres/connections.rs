@@ -15,9 +15,6 @@ use std::time::Duration;
 /// How often idle connections are looked at.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// For how long a connection may be idle that is not one of those to be kept.
-const IDLE_MAX: Duration = Duration::from_secs(60);
-
 /// Connections to a PostgreSQL server.
 pub(super) struct Connections {
     pub(super) gate: Gate,
@@ -26,6 +23,10 @@ pub(super) struct Connections {
     which: DatabasePool,
     stats: Arc<DatabaseStats>,
     min: usize,
+    /// For how long a connection may be idle that is not one of those to be kept.
+    idle_max: Duration,
+    /// How old a connection may become that is idle; none is too old when this is zero.
+    age_max: Duration,
 }
 
 impl Connections {
@@ -48,7 +49,7 @@ impl Connections {
             recycle: Some(settings.db_connect_timeout),
         };
         let canceller = Canceller::new(tls.clone(), max);
-        let connect = connect::Bounding::new(tls, settings);
+        let connect = connect::Bounding::new(tls, settings, which, stats);
         let pool = Pool::builder(Manager::from_connect(config, connect, manager))
             .max_size(max)
             .timeouts(timeouts)
@@ -56,7 +57,8 @@ impl Connections {
             .build()
             .map_err(|error| StoreError::Fault(error.to_string()))?;
         let (gate, stats, min) = (Gate::new(settings, which, stats), Arc::clone(stats), settings.db_pool_min.min(max));
-        Ok(Self { gate, pool, canceller, which, stats, min })
+        let (idle_max, age_max) = (settings.db_idle_timeout, settings.db_max_lifetime);
+        Ok(Self { gate, pool, canceller, which, stats, min, idle_max, age_max })
     }
 
     /// How many there are.
@@ -94,7 +96,8 @@ impl Connections {
             }
             let mut left = self.pool.status().size;
             let _dropped = self.pool.retain(|_, about| {
-                let keep = left <= self.min || about.last_used() < IDLE_MAX;
+                let is_old = !self.age_max.is_zero() && about.age() > self.age_max;
+                let keep = !is_old && (left <= self.min || about.last_used() < self.idle_max);
                 left -= usize::from(!keep);
                 keep
             });

@@ -2,6 +2,7 @@
 //! contracts, each run against a database of its own.
 
 mod alerts;
+mod connections;
 mod figures;
 mod filters;
 mod incidents;

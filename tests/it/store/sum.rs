@@ -69,10 +69,13 @@ async fn a_start_that_would_take_too_much_fails_where_that_is_asked_for() {
 async fn operators_see_that_it_is_too_much() {
     let Some(postgres) = Postgres::here().await else { return };
     let (direct, _) = postgres.database().await;
-    let server = TestServer::start(|settings| settings.database = nodes(&direct, 24));
+    let url = format!("{direct}&connection_limit=40&pool_timeout=30");
+    let server = TestServer::start(|settings| settings.database = nodes(&url, 6));
     eventually!(server.metric("roomcast_db_pool_overcommit", "").await == 1);
     let health = request(server.admin, "GET", "/health", "", "").await.json();
     let warning = health["warnings"][0].as_str().unwrap();
     assert!(warning.contains("240") && warning.contains("237"), "{health}");
     assert_eq!((&health["database"]["pooled"], &health["status"]), (&false.into(), &"ok".into()));
+    let pool = &health["database"]["pool"];
+    assert_eq!((&pool["max"], &pool["patience_ms"]), (&40.into(), &30_000.into()));
 }
