@@ -160,14 +160,43 @@ fn metrics_have_no_unbounded_labels() {
 }
 
 #[test]
-fn tests_named_by_the_architecture_exist() {
-    let text = read("ARCHITECTURE.md");
-    let named: Vec<_> = quoted(&text).into_iter().filter_map(|word| word.split_once(".rs::")).collect();
-    assert!(named.len() > 30, "the tests were not found");
-    for (file, test) in named {
-        let source = read(&format!("{file}.rs"));
-        assert!(source.contains(&format!("fn {test}(")), "{file}.rs has no test {test}");
+fn tests_named_by_the_documentation_exist() {
+    let mut count = 0;
+    for page in pages() {
+        for word in quoted(&read(&page)) {
+            let Some((file, test)) = word.split_once("::") else { continue };
+            let is_there = match file.rsplit_once('.') {
+                Some((_, "rs")) => read(file).contains(&format!("fn {test}(")),
+                Some((_, "mjs")) => read(file).split("function ").any(|rest| rest.starts_with(&format!("{test}("))),
+                _ => continue,
+            };
+            assert!(is_there, "{page}: there is no test {word}");
+            count += 1;
+        }
     }
+    assert!(count > 100, "the tests were not found");
+}
+
+#[test]
+fn limits_in_the_documentation_have_the_defaults_of_the_settings() {
+    let settings = read("docs/settings.md");
+    let default = |name: &str| {
+        let (_, rest) = settings.split_once(&format!("| `--{name}` | "))?;
+        Some(quoted(rest.lines().next()?.split('|').nth(1)?).concat())
+    };
+    let mut count = 0;
+    for page in ["docs/limits.md", "docs/security.md"] {
+        let text = read(page);
+        let table = text.split("| Limit | Default |").nth(1).unwrap().lines().skip(2);
+        for row in table.take_while(|line| line.starts_with('|')) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let expected: Vec<_> = quoted(cells[0]).into_iter().filter_map(default).collect();
+            let shown = cells[1].split(", ").map(|value| value.split(" (").next().unwrap().replace([',', ' '], ""));
+            assert!(expected.is_empty() || expected == shown.collect::<Vec<_>>(), "{page}: {row}: {expected:?}");
+            count += expected.len();
+        }
+    }
+    assert!(count > 30, "the limits were not found");
 }
 
 #[test]
