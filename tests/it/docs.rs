@@ -276,6 +276,16 @@ fn links_in_the_documentation_lead_somewhere() {
 }
 
 #[test]
+fn the_index_has_every_page() {
+    let index = read("docs/README.md");
+    let pages = pages();
+    let names = pages.iter().filter_map(|page| page.strip_prefix("docs/")).filter(|name| *name != "README.md");
+    for name in names {
+        assert!(index.contains(&format!("]({name})")), "docs/README.md does not name docs/{name}");
+    }
+}
+
+#[test]
 fn the_readme_is_short_and_its_numbers_are_those_that_were_measured() {
     let (readme, measured) = (read("README.md"), read("docs/measured.md"));
     assert!(readme.lines().count() <= 300, "README.md is for newcomers: what is longer belongs into docs/");
