@@ -155,7 +155,7 @@ fn pooler_settings(port: u16, pooler: u16) -> String {
     format!(
         "[databases]\n* = host=127.0.0.1 port={port} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
          listen_port = {pooler}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
-         default_pool_size = {POOL_SIZE}\nmax_client_conn = 1000\nlogfile = pgbouncer.log\n"
+         default_pool_size = {POOL_SIZE}\nmax_client_conn = 1000\nserver_login_retry = 0.2\nlogfile = pgbouncer.log\n"
     )
 }
 
