@@ -230,11 +230,14 @@ async fn open_database(
     if seeded {
         Box::pin(incidents.begin_with_a_service()).await.context("cannot write to the database")?;
     }
-    let (alert_days, incident_days) =
-        (settings.database.alert_retention_days, settings.database.incident_retention_days);
-    incidents.forget(Retention { alert_days, incident_days }, Arc::clone(stats), lifecycle);
-    let shown = dashboards.clone();
-    incidents.keep(hub.clone(), Arc::clone(stats), Arc::new(move |said| shown.changed(said)), lifecycle);
+    incidents.show_states(hub, lifecycle);
+    if settings.database.background {
+        let (alert_days, incident_days) =
+            (settings.database.alert_retention_days, settings.database.incident_retention_days);
+        incidents.forget(Retention { alert_days, incident_days }, Arc::clone(stats), lifecycle);
+        let shown = dashboards.clone();
+        incidents.keep(hub.clone(), Arc::clone(stats), Arc::new(move |said| shown.changed(said)), lifecycle);
+    }
     dashboards.keep(lifecycle);
     Ok(Some(Kept { incidents, dashboards }))
 }

@@ -53,6 +53,10 @@ pub struct DatabaseSettings {
     /// Whether a start fails, and not only warns, when all nodes together may take more connections than the database should give
     #[arg(long, env = "DB_POOL_STRICT", value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = false)]
     pub db_pool_strict: bool,
+    /// Whether this node does what nobody waits for: says what waits in the outbox, wakes incidents, forgets what is old. At least
+    /// one node has to; where others do, nodes for clients need not
+    #[arg(long, env = "ROOMCAST_BACKGROUND", value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = true)]
+    pub background: bool,
     /// After how long an idle connection is closed that is more than db-pool-min
     #[arg(long, env = "DB_IDLE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     pub db_idle_timeout: Duration,

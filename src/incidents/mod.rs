@@ -55,12 +55,15 @@ impl Incidents {
         lifecycle.spawn("retention", run);
     }
 
-    /// Says in rooms what has happened, and how things stand to whoever joins, and wakes what is due, until the process
-    /// ends. `on_said` hears what was said.
-    pub fn keep(&self, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid, lifecycle: &Lifecycle) {
+    /// Says how things stand to whoever joins, until the process ends.
+    pub fn show_states(&self, hub: &Hub, lifecycle: &Lifecycle) {
         let (states, answerer) = states::new(Arc::clone(&self.store.incidents));
         hub.show_states(Arc::new(states));
         lifecycle.spawn("incident states", answerer.run(lifecycle.clone()));
+    }
+
+    /// Says in rooms what has happened, and wakes what is due, until the process ends. `on_said` hears what was said.
+    pub fn keep(&self, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid, lifecycle: &Lifecycle) {
         let relay = relay::Relay::new(self.clone(), hub, stats, on_said);
         lifecycle.spawn("incident relay", relay.run(lifecycle.clone()));
         lifecycle.spawn("incident timer", timer::run(self.clone(), lifecycle.clone()));

@@ -296,6 +296,20 @@ fn ask(to: &str, request: &str, key: &str) -> u16 {
 }
 
 #[test]
+fn a_server_is_ready_soon_after_it_has_started() {
+    let start = || {
+        let began = lifecycle::now();
+        let running = dev();
+        let (public, _) = running.addresses();
+        eventually("readiness", || (ask(&public, "GET /readyz", "") == 200).then_some(()));
+        lifecycle::now().saturating_duration_since(began)
+    };
+    // Other tests run at the same time.
+    let quickest = (0..3).map(|_| start()).min().unwrap();
+    assert!(quickest < Duration::from_secs(2), "{quickest:?}");
+}
+
+#[test]
 fn the_log_says_which_service_did_what_to_whom_and_does_not_drown_in_refusals() {
     let key = format!("{SECRET}-key");
     let keys = format!("guard:sessions:write+tokens:revoke+rooms:read={key}");

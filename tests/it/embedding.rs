@@ -2,7 +2,7 @@
 //! Method: applications of a few lines, spoken to by clients with either parser.
 
 use crate::support::{
-    Client, Heard, NativeClient, RawSocket, SocketIoClient, TestServer, binary, eventually, handshake,
+    Client, Heard, NativeClient, RawSocket, SocketIoClient, TestServer, binary, eventually, handshake, http_get,
 };
 use roomcast::app::{App, Builder};
 use roomcast::hub::{Action, Selection};
@@ -524,4 +524,28 @@ async fn an_application_has_a_word_on_every_handshake() {
     socket.send(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(socket.answer().await.2, r#"{"code":4,"message":"log in \"first\""}"#);
     assert_eq!(server.metric("roomcast_handshakes_total", "not-admitted").await, 5);
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_its_worker_is_seen_in_the_metrics() {
+    let server = TestServer::embedded(application(|namespace| {
+        namespace.on("block", |_| {
+            std::thread::sleep(Duration::from_millis(400));
+            Ok(Answer::None)
+        })
+    }));
+    // Both from one look: ticks go on.
+    let late = async || {
+        let text = http_get(server.admin, "/metrics").await.1;
+        let value = |series: &str| -> u64 {
+            let found = text.lines().find_map(|line| line.strip_prefix(series)).unwrap();
+            found.trim().parse().unwrap()
+        };
+        let name = "roomcast_worker_tick_lag_seconds";
+        value(&format!("{name}_count")) - value(&format!("{name}_bucket{{le=\"0.2\"}}"))
+    };
+    let before = late().await;
+    let mut client = connect(&server, false).await;
+    client.emit("block", &[]).await;
+    eventually!(late().await > before);
 }

@@ -54,6 +54,8 @@ async fn an_idle_session_costs_little_and_traffic_leaves_nothing_behind() {
     let full = process.memory();
     let each = full.saturating_sub(warm) / SESSIONS;
     assert!(each <= SESSION_MAX, "an idle session costs {each} bytes");
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert!(process.threads() <= cores + 8, "2,500 sessions take {} threads", process.threads());
 
     // Something large in two pieces needs a buffer for a while, and an event in every room a place in every outbox.
     let large =

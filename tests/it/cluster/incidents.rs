@@ -1,6 +1,6 @@
 //! Incidents in a cluster: their rooms are on every node.
 
-use crate::http::{post, request};
+use crate::http::{get, post, request};
 use crate::store::{Bench, new_folder};
 use crate::support::redis::Redis;
 use crate::support::{Client, Process, TestServer, beside, eventually};
@@ -152,4 +152,30 @@ async fn what_a_killed_node_has_committed_is_heard_on_another_node_in_order() {
     assert!(counted >= taken.load(Relaxed), "{counted} of {taken:?} that were answered are there");
     eventually!(listening.is_finished() || heard.lock().unwrap().0 == committed);
     assert!(!listening.is_finished(), "the member heard something before what it follows");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_for_clients_takes_up_a_node_in_the_background_says() {
+    let (Some(redis), Some(bench)) = (Redis::start().await, Bench::postgres().await) else { return };
+    let node = |background| {
+        let database = bench.settings.clone();
+        TestServer::on_redis(&redis, move |settings| {
+            settings.database = database;
+            settings.database.background = background;
+        })
+    };
+    let (front, other) = (node(false), node(false));
+    let mut member = Client::member(&other, Wire::Json, "incidents").await;
+    eventually!(get(&front, "/api/v1/services").await.json()["data"][0]["slug"] == "demo");
+    let taken = Arc::new(AtomicU64::new(0));
+    let posting = beside(post_until_it_dies(front.public, 0, Arc::clone(&taken)));
+    eventually!(taken.load(Relaxed) >= 5);
+    posting.abort();
+    assert_eq!(front.metric("roomcast_outbox_relayed_total", "").await, 0);
+    let worker = node(true);
+    let mut heard = Heard::default();
+    for _ in 0..5 {
+        heard.hear(&member.heard().await.args[0]);
+    }
+    assert!(worker.metric("roomcast_outbox_relayed_total", "").await >= 5);
 }

@@ -72,7 +72,7 @@ pub(crate) async fn request(to: SocketAddr, method: &str, path: &str, headers: &
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-async fn get(server: &TestServer, path: &str) -> Answer {
+pub(crate) async fn get(server: &TestServer, path: &str) -> Answer {
     request(server.public, "GET", path, "", "").await
 }
 
