@@ -12,6 +12,8 @@ import { eventually, freePort, guarded } from "../cluster/processes.mjs";
 import { get, postgres, redis, RoomcastNode, start, stopAll } from "./services.mjs";
 
 const ROOMCAST = process.env.ROOMCAST_BIN;
+// It is no setting, and servers doubt what looks like one.
+delete process.env.ROOMCAST_BIN;
 const OURS = fileURLToPath(new URL("../../grafana/", import.meta.url));
 const KEY = "prometheus-test-key-0123456789abcdef";
 const began = Date.now();
