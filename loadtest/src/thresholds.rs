@@ -105,6 +105,7 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("never_joined", "clients that never got into their rooms (autoscale)"),
     ("broken_promises", "what a fault's step promises and what does not hold (chaos)"),
     ("missed", "deliveries that were published while their member was on its way back (chaos)"),
+    ("recovered", "comebacks to the session that was there before (chaos)"),
     ("failed_requests", "HTTP requests without success in time (chaos)"),
     ("refused_requests", "HTTP requests that were answered 503 with a time to come again (chaos)"),
     ("gap_p99", "from a client's close until it was in its room again, 99th percentile (chaos)"),

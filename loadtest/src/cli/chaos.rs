@@ -24,6 +24,9 @@ pub(crate) struct ClusterOptions {
     /// Settings of each node, added to the command
     #[arg(long, value_name = "OPTIONS", default_value = DRAIN, allow_hyphen_values = true)]
     pub(crate) server_options: String,
+    /// Nodes keep the sessions of those whose connection ended (recovery-window), and clients ask for theirs
+    #[arg(long)]
+    pub(crate) recovery: bool,
     /// Folder with the roomcast to start; this tool's own when not given
     #[arg(long, value_name = "FOLDER")]
     pub(crate) bin: Option<PathBuf>,
@@ -96,6 +99,12 @@ pub(crate) struct ChaosCommand {
     /// What is done, in this order; everything when not given
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULTS")]
     pub(crate) only: Vec<Fault>,
+    /// Settings with which a rolling restart starts nodes again, in place of --server-options
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    pub(crate) restart_options: Option<String>,
+    /// What each node's /health has to say after a rolling restart, such as /database/pool/max=20 (repeatable)
+    #[arg(long, value_name = "POINTER=VALUE", value_parser = parse_expected)]
+    pub(crate) expect_health: Vec<(String, String)>,
     /// Seconds of load before each fault, and after the last
     #[arg(long, default_value_t = 4.0)]
     pub(crate) calm: f64,
@@ -138,6 +147,14 @@ pub(crate) struct FaultTimes {
     /// Seconds from the beginning of an unannounced fault within which everybody it cut off is back
     #[arg(long, default_value_t = 5.0)]
     pub(crate) back_within: f64,
+}
+
+fn parse_expected(text: &str) -> Result<(String, String), String> {
+    let (pointer, value) = text.split_once('=').ok_or("expected POINTER=VALUE")?;
+    if !pointer.starts_with('/') {
+        return Err(format!("`{pointer}` is no JSON pointer: it begins with /"));
+    }
+    Ok((pointer.to_owned(), value.to_owned()))
 }
 
 impl Default for FaultTimes {

@@ -33,6 +33,8 @@ pub(crate) struct Dialect {
     pub(crate) doors: Vec<Door>,
     /// Ready-made Socket.IO CONNECT packet.
     pub(crate) connect: String,
+    /// Whether clients keep what they need to come back to their sessions, as stock ones do.
+    pub(crate) recovers: bool,
     /// What room names start with; the room's index follows.
     pub(crate) room_prefix: String,
 }

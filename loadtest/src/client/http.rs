@@ -295,6 +295,7 @@ mod tests {
             tag: crate::mark::tag(1),
             doors: vec![Door { upgrade: Vec::new(), requests: Requests::new("host", "/x?EIO=4", None) }],
             connect: "40".to_owned(),
+            recovers: false,
             room_prefix: String::new(),
         };
         let mut tally = Tally::new(crate::fleet::tally::Window::default(), None, 1, 1);

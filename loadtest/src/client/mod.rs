@@ -12,6 +12,7 @@ pub(crate) mod dialect;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod http;
+mod memory;
 pub(crate) mod template;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::fleet::tally::Tally;
 use crate::mark::Mark;
 use dialect::{Dialect, Said, Wire};
 use http::{Polling, Transport};
+use memory::Memory;
 
 /// A client's unsent bytes above which due publishes wait in the schedule.
 pub(crate) const OUT_LIMIT: usize = 256 * 1024;
@@ -72,6 +74,9 @@ pub(crate) struct Client {
     pub(crate) farewell: Farewell,
     /// Whether it comes and goes: what it sees counts from its first delivery on, and nobody owes it any.
     pub(crate) visits: bool,
+    /// Whether this connection went on with the session of the one before.
+    pub(crate) recovered: bool,
+    memory: Option<Box<Memory>>,
     polling: Option<Box<Polling>>,
     mark_at: usize,
 }
@@ -136,6 +141,7 @@ impl Client {
     pub(crate) fn renew(&mut self) {
         self.stage = Stage::Connecting;
         self.farewell = Farewell::default();
+        self.recovered = false;
         self.rest.clear();
     }
 
@@ -175,6 +181,9 @@ impl Client {
             at += head.end;
             if let Some(mark) = Mark::at(payload, self.mark_at, &dialect.tag) {
                 self.delivered(mark, now, tally);
+                if dialect.recovers {
+                    self.note_offset(payload);
+                }
             } else {
                 self.other(dialect, head.opcode, payload, now, tally)?;
             }
@@ -216,6 +225,9 @@ impl Client {
                 } else {
                     self.text(dialect, payload, tally)?;
                 }
+                if dialect.recovers {
+                    self.note_offset(payload);
+                }
             }
             frame::PING => {
                 tally.counts.heartbeats += 1;
@@ -243,8 +255,10 @@ impl Client {
                 if let Some(polling) = &mut self.polling {
                     polling.opened(payload)?;
                 }
-                self.say(&dialect.connect);
+                let packet = self.memory.as_ref().map(|memory| memory.connect_packet());
+                self.say(packet.as_ref().unwrap_or(&dialect.connect));
             }
+            Said::Connected if dialect.recovers && self.goes_on(payload) => self.stage = Stage::Joined,
             Said::Connected => self.join(dialect),
             Said::Joined if self.stage == Stage::Joining => self.stage = Stage::Joined,
             Said::Acked => tally.counts.acks += 1,

@@ -26,6 +26,8 @@ pub(crate) struct Stay {
     pub(crate) joined_at: u64,
     /// When it saw its connection end; absent while it lasts.
     pub(crate) closed_at: Option<u64>,
+    /// Whether it went on with the session before it.
+    pub(crate) recovered: bool,
     /// Whether it ended the connection itself.
     pub(crate) left: bool,
     /// What it was told at the end.

@@ -81,7 +81,9 @@ impl Cluster {
         let line = line(options, &bin, redis_port, database.as_ref());
         let mut nodes = Vec::new();
         for (n, &(port, admin_port, _)) in node_ports.iter().enumerate() {
-            nodes.push(Node::new((port, admin_port), &line, folder.inner(&format!("node-{n}"))?));
+            let mut node = Node::new((port, admin_port), &line, folder.inner(&format!("node-{n}"))?);
+            node.options.clone_from(&options.server_options);
+            nodes.push(node);
         }
         nodes[..extent.started].iter_mut().try_for_each(Node::start)?;
         nodes[..extent.started].iter_mut().try_for_each(Node::await_ready)?;
@@ -137,7 +139,8 @@ fn prepare_database(folder: &Folder, bin: &Path) -> Result<Database> {
 
 /// A node's command, with everything but its own ports.
 fn line(options: &ClusterOptions, bin: &Path, redis_port: u16, database: Option<&Database>) -> String {
-    let line = format!("{} {}", options.server, options.server_options);
+    let recovery = if options.recovery { " --recovery-window 2m" } else { "" };
+    let line = format!("{}{recovery} {{options}}", options.server);
     let line = line.replace("{bin}", &bin.to_string_lossy()).replace("{redis_port}", &redis_port.to_string());
     match database {
         Some(database) => format!("export DATABASE_URL='{}'; {line}", database.url()),

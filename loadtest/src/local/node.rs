@@ -1,6 +1,7 @@
 //! A node that may be ended, killed, stopped where it is, and started again where it was.
 
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 use super::folder::end_of;
 use super::probe;
 use super::process::Guarded;
+use crate::crew::rest::{Caller, Requests};
 
 /// How long a node may take to be ready.
 const START_TIME: Duration = Duration::from_secs(30);
@@ -26,17 +28,19 @@ pub(crate) struct Node {
     pub(crate) port: u16,
     /// Where operators reach it.
     pub(crate) admin_port: u16,
+    /// Settings that stand for `{options}` when it is started.
+    pub(crate) options: String,
     line: String,
     folder: PathBuf,
     process: Option<Guarded>,
 }
 
 impl Node {
-    /// A node that does not run yet. `line` is a shell command in which everything is filled in but `{port}` and `{admin_port}`;
+    /// A node that does not run yet. `line` is a shell command in which everything is filled in but `{port}`, `{admin_port}` and `{options}`;
     /// it runs in a folder of the node's own.
     pub(crate) fn new((port, admin_port): (u16, u16), line: &str, folder: PathBuf) -> Self {
         let line = line.replace("{port}", &port.to_string()).replace("{admin_port}", &admin_port.to_string());
-        Self { port, admin_port, line, folder, process: None }
+        Self { port, admin_port, options: String::new(), line, folder, process: None }
     }
 
     /// Starts it, and does not wait.
@@ -44,7 +48,11 @@ impl Node {
         ensure!(self.process.is_none(), "the node on port {} runs already", self.port);
         let log = File::create(self.folder.join("log"))?;
         let mut command = Command::new("sh");
-        command.args(["-c", &self.line]).current_dir(&self.folder).stdout(log.try_clone()?).stderr(log);
+        command
+            .args(["-c", &self.line.replace("{options}", &self.options)])
+            .current_dir(&self.folder)
+            .stdout(log.try_clone()?)
+            .stderr(log);
         self.process = Some(Guarded::start(&mut command)?);
         Ok(())
     }
@@ -70,6 +78,15 @@ impl Node {
     /// Where it says what it measures.
     pub(crate) fn metrics_url(&self) -> String {
         format!("http://127.0.0.1:{}/metrics", self.admin_port)
+    }
+
+    /// What it says of its health at a JSON pointer, as text; `None`: nothing there.
+    pub(crate) fn health(&self, pointer: &str) -> Result<Option<String>> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port));
+        let requests = Requests::new(address.to_string(), None, None);
+        let health: serde_json::Value = Caller::connect(address, requests)?.get("/health")?;
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(health.pointer(pointer).map(text))
     }
 
     /// Its process id, while it runs.

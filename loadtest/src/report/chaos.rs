@@ -34,6 +34,8 @@ pub(crate) struct Step {
     pub(crate) gap: Quantiles,
     /// From its beginning until the last of them was back.
     pub(crate) back_us: u64,
+    /// Those who came back to the session that they had.
+    pub(crate) recovered: u64,
     /// Those who never were.
     pub(crate) not_back: u64,
     /// The HTTP requests.
@@ -60,6 +62,8 @@ pub(crate) struct Deliveries {
     pub(crate) in_doubt_lost: u64,
     /// Published while the member was on its way back, and not heard.
     pub(crate) missed: u64,
+    /// Those of them whose member came back to its session, which keeps them.
+    pub(crate) missed_recovered: u64,
 }
 
 /// HTTP requests that were due in a step.
@@ -107,6 +111,7 @@ impl Chaos {
             ("broken_promises", sum(|step| step.broken.len() as u64)),
             ("lost", sum(|step| step.deliveries.lost)),
             ("missed", sum(|step| step.deliveries.missed)),
+            ("recovered", sum(|step| step.recovered)),
             ("in_doubt_lost", sum(|step| step.deliveries.in_doubt_lost)),
             ("duplicated", sum(|step| step.duplicated)),
             ("out_of_order", sum(|step| step.out_of_order)),
@@ -152,7 +157,7 @@ impl Step {
         let verdict =
             if self.broken.is_empty() { "ok".to_owned() } else { format!("BROKEN: {}", self.broken.join("; ")) };
         writeln!(out, "{}, {:.1} s: {verdict}", self.name, self.seconds)?;
-        let Deliveries { published, owed, lost, in_doubt, in_doubt_lost, missed } = self.deliveries;
+        let Deliveries { published, owed, lost, in_doubt, in_doubt_lost, missed, missed_recovered } = self.deliveries;
         writeln!(
             out,
             "    lost {lost} of {} ({} publishes), twice {}, disordered {}; right before a close {in_doubt_lost} of {in_doubt} did not \
@@ -169,7 +174,7 @@ impl Step {
         if self.closes > 0 {
             writeln!(
                 out,
-                "    closed {} ({}), at most {} each; gap p50 {}, p99 {}, max {}; last back after {}, not back {}",
+                "    closed {} ({}), at most {} each; gap p50 {}, p99 {}, max {}; last back after {}, not back {}; {} back in their sessions, who missed {missed_recovered}",
                 grouped(self.closes),
                 codes.join(", "),
                 self.closes_most,
@@ -178,6 +183,7 @@ impl Step {
                 time(self.gap.max_us),
                 time(self.back_us),
                 self.not_back,
+                grouped(self.recovered),
             )?;
         }
         let Requests { asked, refused, failed, excused, slowest_us } = self.requests;

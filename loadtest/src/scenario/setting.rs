@@ -42,6 +42,8 @@ pub(crate) struct Setting {
     pub(crate) comeback: Option<Comeback>,
     /// Where clients go when the server ends their connections.
     pub(crate) refuge: Option<Refuge>,
+    /// Whether clients come back to their sessions; without tokens.
+    pub(crate) recovers: bool,
     /// Whether every delivery is remembered.
     pub(crate) keeps_diary: bool,
     /// Where latencies so far are shown to whoever keeps the run's course.
@@ -93,6 +95,7 @@ impl Setting {
             visiting: None,
             comeback: None,
             refuge: None,
+            recovers: false,
             keeps_diary: false,
             addresses,
             runs: 0,
@@ -122,6 +125,7 @@ impl Setting {
             tag,
             doors: self.addresses.iter().map(|address| door(&address.to_string(), path, token)).collect(),
             connect: Dialect::connect_packet(token),
+            recovers: self.recovers,
             room_prefix: target.room_prefix.clone(),
         };
         let sources = match &target.bind {

@@ -20,6 +20,7 @@ impl Worker {
         journal.stays.push(Stay {
             user: link.user,
             moved: link.moved,
+            recovered: link.client.recovered,
             left: false,
             joined_at: self.clock.now(),
             closed_at: None,

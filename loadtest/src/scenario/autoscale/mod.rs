@@ -96,6 +96,7 @@ pub(crate) fn run(setting: &mut Setting, scaled: Scaled, command: &AutoscaleComm
     ensure!(command.rate > 0.0 && command.stay <= command.users, "--rate is above 0, and no more stay than come");
     setting.refuge = Some(Refuge { address: None, obeys_hint: command.cluster.obey_hint });
     setting.keeps_diary = true;
+    setting.recovers = command.cluster.recovery;
     if command.visitors > 0 && command.visits > 0.0 {
         let cycle = command.visitors as f64 / command.visits * SECOND as f64;
         setting.visiting = Some(Visiting { visitors: command.visitors, cycle: cycle as u64 });

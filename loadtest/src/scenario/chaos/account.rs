@@ -71,6 +71,7 @@ impl<'a> Account<'a> {
                 *step.close_codes.entry(code).or_default() += 1;
                 match stays.get(at + 1) {
                     Some(next) => {
+                        step.recovered += u64::from(next.recovered);
                         gaps.saturating_record(next.joined_at.saturating_sub(closed_at) / MICROSECOND);
                         let back = next.joined_at.saturating_sub(span.begun) / MICROSECOND;
                         step.back_us = step.back_us.max(back);
@@ -91,7 +92,13 @@ impl<'a> Account<'a> {
         for member in (published.room as usize..self.stays.len()).step_by(self.rooms) {
             let missing = u64::from(!self.has(member, published));
             let Some(stay) = self.stay_at(member, published.at) else {
-                sum.missed += if self.is_on_its_way(member, published.at) { missing } else { 0 };
+                if self.is_on_its_way(member, published.at) {
+                    sum.missed += missing;
+                    // what its publisher wrote right before a close may never have been read
+                    let is_sure = lasts_until(from, published.at + GRACE);
+                    let is_kept = is_sure && self.comes_back_to_it(member, published.at);
+                    sum.missed_recovered += if is_kept { missing } else { 0 };
+                }
                 continue;
             };
             // who leaves is closed like who is closed
@@ -112,6 +119,11 @@ impl<'a> Account<'a> {
     /// Whether its last connection before was ended by somebody else.
     fn is_on_its_way(&self, user: usize, at: u64) -> bool {
         self.stays[user].iter().rfind(|stay| stay.joined_at <= at).is_some_and(|stay| !stay.left)
+    }
+
+    /// Whether its next connection went on with the session.
+    fn comes_back_to_it(&self, user: usize, at: u64) -> bool {
+        self.stays[user].iter().find(|stay| stay.joined_at > at).is_some_and(|stay| stay.recovered)
     }
 
     fn has(&self, user: usize, published: &Published) -> bool {
@@ -148,7 +160,7 @@ mod tests {
     fn stay(user: u32, joined_at: u64, closed_at: Option<u64>) -> Stay {
         let farewell = Farewell { close_code: Some(1012), ..Farewell::default() };
         let closed_at = closed_at.map(|ms| ms * MS);
-        Stay { user, moved: false, left: false, joined_at: joined_at * MS, closed_at, farewell }
+        Stay { user, moved: false, recovered: false, left: false, joined_at: joined_at * MS, closed_at, farewell }
     }
 
     fn seen(numbers: &[u64]) -> Vec<Sequence> {
@@ -184,13 +196,29 @@ mod tests {
         let account = Account::new(&journal, 3, 1);
         let mut step = Step::default();
         account.fill(&mut step, span(0, 9_900), u64::MAX);
-        let expected =
-            Deliveries { published: 5, owed: 3 + 2 + 1 + 1 + 2, lost: 0, in_doubt: 1, in_doubt_lost: 1, missed: 1 };
+        let expected = Deliveries {
+            published: 5,
+            owed: 3 + 2 + 1 + 1 + 2,
+            lost: 0,
+            in_doubt: 1,
+            in_doubt_lost: 1,
+            missed: 1,
+            missed_recovered: 0,
+        };
         assert_eq!(step.deliveries, expected);
         assert_eq!((step.closes, step.closes_most, step.not_back), (1, 1, 0), "who leaves is not closed");
         assert_eq!(step.close_codes["1012"], 1);
         assert!((1_500_000..1_502_000).contains(&step.gap.max_us), "{}", step.gap.max_us);
         assert_eq!(step.back_us, 1_600_000);
+    }
+
+    #[test]
+    fn who_comes_back_to_its_session_has_missed_nothing() {
+        let mut journal = journal(&[5_000, 10_500, 12_000], &[0, 2]);
+        journal.stays[3].recovered = true;
+        let mut step = Step::default();
+        Account::new(&journal, 3, 1).fill(&mut step, span(0, 9_900), u64::MAX);
+        assert_eq!((step.recovered, step.deliveries.missed, step.deliveries.missed_recovered), (1, 1, 1), "but it has");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::promises::{Back, Excuse, Promise};
 use crate::cli::chaos::{ChaosCommand, Fault};
@@ -68,10 +68,17 @@ pub(super) fn steps(fault: Fault, command: &ChaosCommand) -> Vec<StepToDo> {
 
 /// Asks a node to end, and starts it again, as a deployment does.
 fn restart(node: usize) -> StepToDo {
-    let deed = move |setting: &Setting, cluster: &mut Cluster, _: &ChaosCommand| {
+    let deed = move |setting: &Setting, cluster: &mut Cluster, command: &ChaosCommand| {
         let exit_code = drain(cluster, node)?;
         let struck = setting.clock.now();
+        if let Some(options) = &command.restart_options {
+            cluster.nodes[node].options.clone_from(options);
+        }
         bring_back(cluster, node)?;
+        for (pointer, value) in &command.expect_health {
+            let is = cluster.nodes[node].health(pointer)?;
+            ensure!(is.as_ref() == Some(value), "node {node} says {pointer} is {is:?} in /health, not {value}");
+        }
         Ok(Deed { struck, exit_code: Some(exit_code) })
     };
     let promise = Promise { closes_each: 1, back: Back::Gap, excuse: Excuse::None };

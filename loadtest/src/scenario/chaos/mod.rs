@@ -76,6 +76,7 @@ pub(crate) fn target(cluster: &Cluster, command: &ChaosCommand) -> TargetOptions
 pub(crate) fn run(setting: &mut Setting, mut cluster: Cluster, command: &ChaosCommand) -> Result<Results> {
     setting.refuge = Some(Refuge { address: None, obeys_hint: command.cluster.obey_hint });
     setting.keeps_diary = true;
+    setting.recovers = command.cluster.recovery;
     let talk = Talk::begin(setting, (command.users, command.rooms, command.size), command.rate)?;
     let steady = steady(setting, &command.cluster, cluster.database.is_some())?;
     let asker = Asker::start(setting.clock, steady.clone())?;

@@ -49,6 +49,7 @@ impl Promise {
             }
         };
         none(step.deliveries.lost, "deliveries lost");
+        none(step.deliveries.missed_recovered, "deliveries missed in sessions that went on");
         none(step.duplicated, "deliveries twice");
         none(step.out_of_order, "deliveries out of order");
         none(step.not_back, "clients not back");
@@ -93,7 +94,14 @@ mod tests {
     #[test]
     fn a_restart_that_everybody_came_through_breaks_nothing() {
         let gap = Quantiles { count: 9, p99_us: 1_900_000, ..Quantiles::default() };
-        let deliveries = Deliveries { owed: 9, in_doubt: 3, in_doubt_lost: 1, missed: 5, ..Deliveries::default() };
+        let deliveries = Deliveries {
+            owed: 9,
+            in_doubt: 3,
+            in_doubt_lost: 1,
+            missed: 5,
+            missed_recovered: 0,
+            ..Deliveries::default()
+        };
         let step = Step { gap, deliveries, closes: 9, closes_most: 1, exit_code: Some(0), ..Step::default() };
         assert_eq!(broken(RESTART, step), Vec::<String>::new());
     }
@@ -106,6 +114,10 @@ mod tests {
         let step = Step::default;
         for (text, broken_step) in [
             ("deliveries lost", Step { deliveries: lost, ..step() }),
+            (
+                "sessions that went on",
+                Step { deliveries: Deliveries { missed_recovered: 1, ..step().deliveries }, ..step() },
+            ),
             ("twice", Step { duplicated: 1, ..step() }),
             ("out of order", Step { out_of_order: 1, ..step() }),
             ("not back", Step { not_back: 1, ..step() }),

@@ -110,7 +110,15 @@ mod tests {
 
     fn stay(user: u32, moved: bool, joined_at: u64, closed_at: Option<u64>) -> Stay {
         let closed_at = closed_at.map(|ms| ms * MS);
-        Stay { user, moved, left: false, joined_at: joined_at * MS, closed_at, farewell: Farewell::default() }
+        Stay {
+            user,
+            moved,
+            recovered: false,
+            left: false,
+            joined_at: joined_at * MS,
+            closed_at,
+            farewell: Farewell::default(),
+        }
     }
 
     fn seen(numbers: &[u64]) -> Vec<Sequence> {
