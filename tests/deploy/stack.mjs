@@ -65,7 +65,7 @@ export class Stack {
   /** Starts a program, whose output goes to NAME.log, and waits until something listens at an address. */
   async run(name, [command, ...args], { env, address, cwd } = {}) {
     const log = openSync(this.path(`${name}.log`), "a");
-    const shell = ["-c", 'cd "$1" && shift && exec "$@"', "sh", cwd ?? this.folder];
+    const shell = ["-c", 'unset ROOMCAST_BIN; cd "$1" && shift && exec "$@"', "sh", cwd ?? this.folder];
     const before = { ...process.env };
     Object.assign(process.env, env);
     const child = guarded("sh", [...shell, command, ...args.map(String)], ["ignore", log, log]);
