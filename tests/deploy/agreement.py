@@ -19,9 +19,6 @@ NODES = ["roomcast-1", "roomcast-2", "roomcast-3"]
 # Where settings, commands and metrics are named.
 FILES = ["Dockerfile", "compose.yaml", "sysctl.conf", "docs/deploy.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "deploy").rglob("*") if path.is_file())]
 
-# Not there yet; once one is, all have to be.
-COMING = [] if (ROOT / "grafana/dashboards").exists() else ["provisioning", "dashboards"]
-
 problems = []
 
 
@@ -74,7 +71,7 @@ def check_services(services):
             expect(port["target"] != 3001, "the operators' address is published")
         for mount in service.get("volumes", []):
             source = pathlib.Path(mount["source"])
-            own = mount["type"] == "bind" and source.name not in ("certs", *COMING)
+            own = mount["type"] == "bind" and source.name != "certs"
             expect(not own or (source.exists() and mount.get("read_only")), f"{name}: {source} is not there, or can be written")
         made = text("deploy/secrets")
         for secret in service.get("secrets", []):
