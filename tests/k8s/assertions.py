@@ -28,7 +28,12 @@ def broken(rendered, sources, rules=RULES):
 
 def refused(rendered, program):
     """What the program itself does not like about the settings."""
-    settings = rendered.settings(rendered.server()[1])
+    for deployment, container in rendered.nodes():
+        for fault in refused_settings(rendered.settings(container), program):
+            yield f"{rendered.name}: {deployment['metadata']['name']}: {fault}"
+
+
+def refused_settings(settings, program):
     unknown = [name for name, value in settings.items() if value is None and name not in (*STAND_INS, "POD_IP")]
     env = {name: value for name, value in settings.items() if value is not None} | STAND_INS
     if "ROOMCAST_AUTH_JWKS_URLS" in env:
@@ -38,7 +43,7 @@ def refused(rendered, program):
     ran = subprocess.run([program, "config", "check"], env=env, capture_output=True, text=True, timeout=30, check=False)
     # A variable that it does not know is a doubt and no fault to the program.
     if ran.returncode or unknown or "no such setting" in ran.stderr:
-        yield f"{rendered.name}: {ran.stdout}{ran.stderr}{unknown or ''}"
+        yield f"{ran.stdout}{ran.stderr}{unknown or ''}"
 
 
 def unnoticed(renderings, sources):
@@ -48,7 +53,7 @@ def unnoticed(renderings, sources):
         yield f"nothing shows that {name} can fail"
     largest_first = sorted(renderings, key=lambda rendered: -len(rendered.objects))
     for rule, kind, name, function in MUTATIONS:
-        rendered = next((one for one in largest_first if one.of(kind)), None)
+        rendered = next((one for one in largest_first if one.named(kind, name)), None)
         if not rendered:
             yield f"{function.__name__}: there is no {kind} to change"
         elif not broken(mutate(rendered, kind, name, function), sources, [rules[rule]]):

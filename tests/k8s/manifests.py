@@ -24,6 +24,10 @@ class Rendered:
     def of(self, *kinds):
         return [thing for thing in self.objects if thing["kind"] in kinds]
 
+    def named(self, kind, name):
+        """Those of a kind that have the name, or all where there is none."""
+        return [thing for thing in self.of(kind) if name in (None, thing["metadata"]["name"])]
+
     def workloads(self):
         """Everything that makes pods, with the template of these; a Pod is its own."""
         return [(thing, thing["spec"].get("template", thing)) for thing in self.of("Deployment", "Job", "Pod")]
@@ -34,9 +38,16 @@ class Rendered:
                 yield thing, template, container
 
     def server(self):
-        """The Deployment, and the container in it."""
-        (deployment,) = self.of("Deployment")
-        return deployment, deployment["spec"]["template"]["spec"]["containers"][0]
+        """The Deployment for clients, and the container in it."""
+        (found,) = [one for one in self.nodes() if component(one[0]) == "server"]
+        return found
+
+    def nodes(self):
+        """Every Deployment, that of workers too, with the container in it."""
+        return [(thing, thing["spec"]["template"]["spec"]["containers"][0]) for thing in self.of("Deployment")]
+
+    def workers(self):
+        return [one for one in self.nodes() if component(one[0]) == "worker"]
 
     def settings(self, container):
         """The environment of a container as far as it is known here; secrets are None."""
@@ -124,6 +135,10 @@ class Sources:
     @cached_property
     def adapter(self):
         return yaml.safe_load((ROOT / "k8s/prometheus-adapter/values.yaml").read_text("utf-8"))
+
+
+def component(thing):
+    return thing["metadata"]["labels"]["app.kubernetes.io/component"]
 
 
 def seconds(text):

@@ -149,19 +149,40 @@ def no_answer_as_no_sockets(thing):
     del thing["spec"]["triggers"][0]["metadata"]["ignoreNullValues"]
 
 
-@breaks("selectors_select_the_server_and_nothing_else", "Service", "roomcast")
+@breaks("selectors_select_what_they_are_for", "Service", "roomcast")
 def a_service_of_nobody(thing):
     thing["spec"]["selector"]["app.kubernetes.io/component"] = "web"
 
 
-@breaks("selectors_select_the_server_and_nothing_else", "PodDisruptionBudget")
+@breaks("selectors_select_what_they_are_for", "PodDisruptionBudget")
 def a_budget_of_the_job_too(thing):
     del thing["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
 
 
-@breaks("selectors_select_the_server_and_nothing_else", "NetworkPolicy")
+@breaks("selectors_select_what_they_are_for", "NetworkPolicy")
 def a_policy_of_nobody(thing):
     thing["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] = "other"
+
+
+@breaks("selectors_select_what_they_are_for", "Deployment", "roomcast-worker")
+def workers_that_clients_come_to(thing):
+    thing["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] = "server"
+
+
+@breaks("somebody_works_in_the_background", "ConfigMap")
+def nobody_in_the_background_or_everybody(thing):
+    told = thing["data"].get("ROOMCAST_BACKGROUND", "true")
+    thing["data"]["ROOMCAST_BACKGROUND"] = "false" if told == "true" else "true"
+
+
+@breaks("somebody_works_in_the_background", "Deployment", "roomcast-worker")
+def workers_that_do_not_work(thing):
+    container(thing)["env"].append({"name": "ROOMCAST_BACKGROUND", "value": "false"})
+
+
+@breaks("the_database_expects_all_pods", "Deployment", "roomcast-worker")
+def more_workers_than_the_database_knows_of(thing):
+    thing["spec"]["replicas"] = 9
 
 
 @breaks("one_monitor_scrapes_each_pod_once", "PodMonitor")
@@ -301,7 +322,7 @@ def another_namespace(thing):
 
 def mutate(rendered, kind, name, function):
     """A copy of a rendering with the change in it."""
-    objects = copy.deepcopy(rendered.objects)
-    found = [thing for thing in objects if thing["kind"] == kind and name in (None, thing["metadata"]["name"])]
-    more = function(found[0])
-    return type(rendered)(f"{rendered.name}, {function.__name__}", objects + ([more] if more else []))
+    changed = type(rendered)(f"{rendered.name}, {function.__name__}", copy.deepcopy(rendered.objects))
+    more = function(changed.named(kind, name)[0])
+    changed.objects += [more] if more else []
+    return changed

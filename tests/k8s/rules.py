@@ -3,7 +3,7 @@
 import json
 import re
 
-from manifests import quantity, seconds, selects
+from manifests import component, quantity, seconds, selects
 
 RULES = []
 
@@ -93,12 +93,13 @@ def the_image_is_that_of_the_dockerfile(rendered, sources):
 
 @rule
 def the_grace_period_is_the_sum(rendered, sources):
-    deployment, container = rendered.server()
-    settings = rendered.settings(container)
-    deadline = seconds(settings.get("ROOMCAST_DRAIN_DEADLINE") or sources.settings["ROOMCAST_DRAIN_DEADLINE"][1])
-    pre_stop = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    margin = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] - pre_stop - deadline
-    if not GRACE_MARGIN_S[0] <= margin <= GRACE_MARGIN_S[1]:
+    for deployment, container in rendered.nodes():
+        settings = rendered.settings(container)
+        deadline = seconds(settings.get("ROOMCAST_DRAIN_DEADLINE") or sources.settings["ROOMCAST_DRAIN_DEADLINE"][1])
+        pre_stop = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        margin = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] - pre_stop - deadline
+        if GRACE_MARGIN_S[0] <= margin <= GRACE_MARGIN_S[1] and (pre_stop > 0 or component(deployment) == "worker"):
+            continue
         yield f"{where(deployment)}: {margin} s between preStop ({pre_stop}) + drain-deadline ({deadline}) and the grace period"
 
 
@@ -162,7 +163,8 @@ def the_database_expects_all_pods(rendered, _sources):
     scalers = rendered.of("HorizontalPodAutoscaler", "ScaledObject")
     pods = scaling(scalers[0])[4] if scalers else deployment["spec"]["replicas"]
     surge = int(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"].rstrip("%"))
-    expected = pods + -(-pods * surge // 100)
+    counts = [pods, *(worker["spec"]["replicas"] for worker, _ in rendered.workers())]
+    expected = sum(count + -(-count * surge // 100) for count in counts)
     if rendered.settings(container).get("DB_NODES") != str(expected):
         yield f"{where(deployment)}: there may be {expected} pods in an update, and DB_NODES says otherwise"
 
@@ -212,22 +214,32 @@ def keda_asks_about_its_namespace(rendered, _sources):
 
 
 @rule
-def selectors_select_the_server_and_nothing_else(rendered, _sources):
-    deployment, _ = rendered.server()
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    others = [template["metadata"]["labels"] for thing, template in rendered.workloads() if thing["kind"] != "Deployment"]
-    spread = deployment["spec"]["template"]["spec"].get("topologySpreadConstraints", [])
-    selectors = [(where(deployment), deployment["spec"]["selector"]["matchLabels"])]
-    selectors += [(f"{where(deployment)}: spread", one["labelSelector"]["matchLabels"]) for one in spread]
-    selectors += [(where(thing), thing["spec"]["selector"]) for thing in rendered.of("Service")]
-    chosen = rendered.of("PodDisruptionBudget", "PodMonitor")
-    selectors += [(where(thing), thing["spec"]["selector"]["matchLabels"]) for thing in chosen]
-    selectors += [(where(thing), thing["spec"]["podSelector"]["matchLabels"]) for thing in rendered.of("NetworkPolicy")]
-    for name, selector in selectors:
-        if not selects(selector, labels):
-            yield f"{name}: {selector} does not select the pods of the Deployment"
-        if any(selects(selector, other) for other in others):
-            yield f"{name}: {selector} selects the pods of something else, too"
+def selectors_select_what_they_are_for(rendered, _sources):
+    labels = {component(thing): template["metadata"]["labels"] for thing, template in rendered.workloads()}
+    everybody = {"server", "worker"} & labels.keys()
+    selectors = [(thing, {component(thing)}, thing["spec"]["selector"]["matchLabels"]) for thing, _ in rendered.nodes()]
+    for thing, _ in rendered.nodes():
+        spread = thing["spec"]["template"]["spec"].get("topologySpreadConstraints", [])
+        selectors += [(thing, {component(thing)}, one["labelSelector"]["matchLabels"]) for one in spread]
+    services = rendered.of("Service")
+    selectors += [(one, everybody if component(one) == "admin" else {"server"}, one["spec"]["selector"]) for one in services]
+    selectors += [(one, {component(one)}, one["spec"]["selector"]["matchLabels"]) for one in rendered.of("PodDisruptionBudget")]
+    selectors += [(one, everybody, one["spec"]["selector"]["matchLabels"]) for one in rendered.of("PodMonitor")]
+    policies = rendered.of("NetworkPolicy")
+    selectors += [(one, {component(one)} & everybody, one["spec"]["podSelector"]["matchLabels"]) for one in policies]
+    for thing, meant, selector in selectors:
+        chosen = {name for name, own in labels.items() if selects(selector, own)}
+        if chosen != meant:
+            yield f"{where(thing)}: {selector} selects {chosen or 'nobody'}, and is for {meant}"
+
+
+@rule
+def somebody_works_in_the_background(rendered, sources):
+    for deployment, container in rendered.nodes():
+        told = rendered.settings(container).get("ROOMCAST_BACKGROUND") or sources.settings["ROOMCAST_BACKGROUND"][1]
+        wanted = "false" if component(deployment) == "server" and rendered.workers() else "true"
+        if told != wanted:
+            yield f"{where(deployment)}: ROOMCAST_BACKGROUND is {told}, and should be {wanted}"
 
 
 @rule
@@ -263,7 +275,7 @@ def ports_are_those_of_the_container(rendered, _sources):
     for policy in rendered.of("NetworkPolicy"):
         used += [(where(policy), port["port"]) for way in policy["spec"]["ingress"] for port in way["ports"]]
         away = [port["port"] for way in policy["spec"]["egress"] for port in way["ports"]]
-        if ports["http"] not in away:
+        if component(policy) == "server" and ports["http"] not in away:
             yield f"{where(policy)}: the other pods cannot be reached"
     for name, port in used:
         if port not in ports:
@@ -295,7 +307,7 @@ def routes_lead_to_a_service(rendered, _sources):
 @rule
 def proxies_are_let_in(rendered, _sources):
     namespaces = {ref.get("namespace") for one in rendered.of("HTTPRoute") for ref in one["spec"]["parentRefs"]}
-    for policy in rendered.of("NetworkPolicy"):
+    for policy in [one for one in rendered.of("NetworkPolicy") if component(one) == "server"]:
         peers = [peer for way in policy["spec"]["ingress"] for peer in way["from"] if "namespaceSelector" in peer]
         allowed = {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in peers}
         for namespace in namespaces - allowed:
@@ -352,10 +364,10 @@ def sysctls_are_those_of_sysctl_conf_that_are_safe(rendered, sources):
 
 @rule
 def probes_ask_what_exists(rendered, sources):
-    deployment, container = rendered.server()
-    paths = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
-    if paths["readinessProbe"] != "/readyz" or {paths["startupProbe"], paths["livenessProbe"]} != {"/livez"}:
-        yield f"{where(deployment)}: probes ask {paths}"
+    for deployment, container in rendered.nodes():
+        paths = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+        if paths["readinessProbe"] != "/readyz" or {paths["startupProbe"], paths["livenessProbe"]} != {"/livez"}:
+            yield f"{where(deployment)}: probes ask {paths}"
     known = sources.paths | {"/metrics"}
     ends = [end for one in rendered.of("PodMonitor") for end in one["spec"]["podMetricsEndpoints"]]
     ends += [end for one in rendered.of("ServiceMonitor") for end in one["spec"]["endpoints"]]
@@ -366,15 +378,16 @@ def probes_ask_what_exists(rendered, sources):
 
 @rule
 def new_pods_come_before_old_ones_go(rendered, _sources):
-    deployment, _ = rendered.server()
-    spec, update = deployment["spec"], deployment["spec"]["strategy"].get("rollingUpdate", {})
-    if update.get("maxUnavailable") != 0 or update.get("maxSurge") != "25%" or spec.get("minReadySeconds", 0) < 5:
-        yield f"{where(deployment)}: the rolling update is {update}, minReadySeconds {spec.get('minReadySeconds')}"
-    spread = {one["topologyKey"] for one in spec["template"]["spec"].get("topologySpreadConstraints", [])}
-    if spread != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
-        yield f"{where(deployment)}: pods are spread over {spread}"
-    if [one["spec"].get("maxUnavailable") for one in rendered.of("PodDisruptionBudget")] != [1]:
-        yield "no PodDisruptionBudget with maxUnavailable 1"
+    for deployment, _ in rendered.nodes():
+        spec, update = deployment["spec"], deployment["spec"]["strategy"].get("rollingUpdate", {})
+        if update.get("maxUnavailable") != 0 or update.get("maxSurge") != "25%" or spec.get("minReadySeconds", 0) < 5:
+            yield f"{where(deployment)}: the rolling update is {update}, minReadySeconds {spec.get('minReadySeconds')}"
+        spread = {one["topologyKey"] for one in spec["template"]["spec"].get("topologySpreadConstraints", [])}
+        if spread != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
+            yield f"{where(deployment)}: pods are spread over {spread}"
+    budgets = [one["spec"].get("maxUnavailable") for one in rendered.of("PodDisruptionBudget")]
+    if budgets != [1] * len(rendered.nodes()):
+        yield "not every Deployment has a PodDisruptionBudget with maxUnavailable 1"
 
 
 @rule

@@ -95,3 +95,44 @@ capabilities:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* The environment of every node, besides the settings. */ -}}
+{{- define "roomcast.env" -}}
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+- name: ROOMCAST_ADVERTISE
+  value: {{ ternary "[$(POD_IP)]:3000" "$(POD_IP):3000" .Values.ipv6 | quote }}
+{{- include "roomcast.secretVariable" (dict "top" . "name" "REDIS_URL" "key" "redis-url") | nindent 0 }}
+{{- include "roomcast.secretVariable" (dict "top" . "name" "DATABASE_URL" "key" "database-url") | nindent 0 }}
+{{- $replica := dict "top" . "name" "DATABASE_URL_READONLY" "key" "database-url-readonly" "optional" true }}
+{{- include "roomcast.secretVariable" $replica | nindent 0 }}
+{{- $secret := dict "top" . "name" "ROOMCAST_AUTH_SECRET" "key" "auth-secret" "optional" true }}
+{{- include "roomcast.secretVariable" $secret | nindent 0 }}
+{{- $keys := dict "top" . "name" "ROOMCAST_API_KEYS" "key" "api-keys" "optional" true }}
+{{- include "roomcast.secretVariable" $keys | nindent 0 }}
+{{- with .Values.extraEnv }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Over zones and machines; takes the labels of the pods. */ -}}
+{{- define "roomcast.spread" -}}
+{{- range $index, $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+- topologyKey: {{ $key }}
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+  matchLabelKeys:
+    - pod-template-hash
+  labelSelector:
+    matchLabels:
+      {{- $ | nindent 6 }}
+{{- end }}
+{{- end -}}
+
+{{- /* The pods that work without clients. */ -}}
+{{- define "roomcast.workerSelector" -}}
+{{ include "roomcast.instance" . }}
+app.kubernetes.io/component: worker
+{{- end -}}
