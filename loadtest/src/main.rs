@@ -304,7 +304,7 @@ impl<'a> Job<'a> {
         let report = Report {
             schema_version: SCHEMA_VERSION,
             tool_version: env!("CARGO_PKG_VERSION"),
-            command_line: std::env::args().collect(),
+            command_line: report::command_line(),
             config: self.config,
             host,
             meta: results.http_meta.clone(),

@@ -488,7 +488,7 @@ async fn an_application_without_the_vocabulary_keeps_the_plain_doors_shut() {
         let mut client = NativeClient::open(&server, "?room=r", wire).await.unwrap();
         assert_eq!(client.closed().await, 4403);
     }
-    assert_eq!(crate::support::http_get(server.public, "/sse?room=r").await.0, 403);
+    assert_eq!(http_get(server.public, "/sse?room=r").await.0, 403);
     let mut client = connect(&server, false).await;
     client.emit("join", &[json!({"room": "r"})]).await;
     client.emit("ping me", &[]).await;

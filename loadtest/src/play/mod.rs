@@ -102,7 +102,7 @@ pub(crate) fn run(command: &RunCommand, interrupted: &Arc<AtomicBool>) -> Result
     let played = Played {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION"),
-        command_line: std::env::args().collect(),
+        command_line: crate::report::command_line(),
         scenario: About {
             name: path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             title: scenario.title.clone(),

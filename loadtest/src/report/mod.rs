@@ -441,3 +441,13 @@ impl Idle {
         }
     }
 }
+/// How this run was called; the program by its name alone, as where it lies is no business of a report.
+pub(crate) fn command_line() -> Vec<String> {
+    let mut words: Vec<_> = std::env::args().collect();
+    if let Some(program) = words.first_mut()
+        && let Some(name) = std::path::Path::new(program).file_name()
+    {
+        *program = name.to_string_lossy().into_owned();
+    }
+    words
+}

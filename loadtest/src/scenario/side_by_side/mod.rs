@@ -90,7 +90,7 @@ pub(crate) fn run(command: &SideBySideCommand, interrupted: &Arc<AtomicBool>) ->
     let mut comparison = Comparison {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION"),
-        command_line: std::env::args().collect(),
+        command_line: crate::report::command_line(),
         config: serde_json::to_value(command)?,
         host: Host::look(),
         baseline,
