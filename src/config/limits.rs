@@ -50,7 +50,7 @@ pub struct LimitSettings {
     /// How long an HTTP connection may wait for its next request; longer than your proxies keep theirs
     #[arg(long, env = "ROOMCAST_HTTP_KEEP_ALIVE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = parse_duration)]
     pub http_keep_alive_timeout: Duration,
-    /// Most requests of the API that are answered at once; one more is answered 503
+    /// Most requests about rooms that are answered at once, and as many that ask the database; one more is answered 503
     #[arg(long, env = "ROOMCAST_MAX_REQUESTS", value_name = "N", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_requests: u32,
     /// Largest body of an HTTP request

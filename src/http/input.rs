@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(8);
@@ -29,14 +30,17 @@ const PAGE_MAX: usize = 1_000;
 /// Longest text of a parser's complaint that is passed on.
 const COMPLAINT_CHARS_MAX: usize = 200;
 
-/// The text of a JSON body; whether it is JSON has not been looked at.
+/// The text of a JSON body; whether it is JSON has not been looked at. Its request has a place among those that are answered.
 #[derive(Debug)]
-pub(super) struct JsonText(Bytes);
+pub(super) struct JsonText {
+    body: Bytes,
+    _place: Option<OwnedSemaphorePermit>,
+}
 
 impl JsonText {
     /// The text.
     pub(super) fn text(&self) -> Result<&str, Problem> {
-        std::str::from_utf8(&self.0).map_err(|_| Problem::bad_request("the body is not UTF-8"))
+        std::str::from_utf8(&self.body).map_err(|_| Problem::bad_request("the body is not UTF-8"))
     }
 
     /// What the body says; one that is empty says nothing.
@@ -58,14 +62,17 @@ impl FromRequest<Api> for JsonText {
         if !is_json(request.headers()) && (is_page || !request.body().is_end_stream()) {
             return Err(Problem::not_json());
         }
-        let most = api.limits.body_bytes;
+        let (most, path) = (api.limits.body_bytes, request.uri().path().to_owned());
+        let has_place = request.body().is_end_stream();
         let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, api)).await;
-        read.map_err(|_| Problem::slow_body())?.map(Self).map_err(|rejection| {
+        let body = read.map_err(|_| Problem::slow_body())?.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 return Refusal::new(Code::TooLarge, format!("a body has at most {most} bytes")).into();
             }
             Problem::bad_request("the body ended early")
-        })
+        })?;
+        let place = if has_place { None } else { Some(api.place(&path)?) };
+        Ok(Self { body, _place: place })
     }
 }
 

@@ -36,16 +36,17 @@ use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use crowd::Places;
 use futures_util::FutureExt as _;
 use problem::Problem;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
@@ -59,8 +60,7 @@ pub struct Api {
     /// The live page, if it is served.
     page: Option<Page>,
     limits: Limits,
-    /// Requests that may be answered at once.
-    places: Arc<Semaphore>,
+    places: Places,
     /// The issuers whose key sets have a name.
     issuers: Arc<[Arc<str>]>,
     node: Arc<str>,
@@ -124,7 +124,7 @@ impl Api {
         let named = settings.auth.auth_jwks_urls.iter().filter_map(|set| set.issuer.as_deref());
         let issuers = named.map(Arc::from).collect();
         let (node, started) = (node.into(), lifecycle::now());
-        let places = Arc::new(Semaphore::new(settings.limits.max_requests as usize));
+        let places = Places::new(settings.limits.max_requests);
         Self { hub, metrics, guards, policies, taps, kept, page: None, limits, places, issuers, node, started }
     }
 
@@ -251,7 +251,10 @@ async fn watch(State(api): State<Api>, request: Request, next: Next) -> Response
     let refused = response.status().is_client_error() || response.status().is_server_error();
     if refused && !probe {
         api.metrics.node().http_refused.add_shared(1);
-        body.read_on().await;
+        // What did not come in time was waited for long enough.
+        if response.status() != StatusCode::REQUEST_TIMEOUT {
+            body.read_on().await;
+        }
     }
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
@@ -262,7 +265,6 @@ mod tests {
     use super::*;
     use axum::body::{Body, Bytes};
     use axum::extract::FromRequest as _;
-    use axum::http::StatusCode;
     use axum::http::header::CONTENT_TYPE;
     use clap::Parser as _;
     use futures_util::stream;

@@ -8,6 +8,7 @@ use crate::store::{
     StoreError, Transitioned, Trigger, Which,
 };
 use aws_lc_rs::digest::{SHA256, digest};
+use futures_util::FutureExt as _;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -96,7 +97,8 @@ impl Incidents {
     /// are taken up at once, they would take the place and the time of those who are known.
     async fn take_up(&self, trigger: Trigger) -> Result<Option<Ingested>, StoreError> {
         let key = trigger.key;
-        let ask = async { Ok(self.store.services.known_key(key).await?.is_some()) };
+        let services = Arc::clone(&self.store.services);
+        let ask = || async move { Ok(services.known_key(key).await?.is_some()) }.boxed();
         if !self.good_keys.has(key, ask).await? {
             return Ok(None);
         }

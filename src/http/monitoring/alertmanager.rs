@@ -100,7 +100,7 @@ pub(in crate::http) struct AlertOutcome {
         (status = 202, description = "What became of each alert", body = NotificationOutcome),
         (status = 400, description = "It is no notification of version 4", body = ProblemBody, content_type = PROBLEM_JSON),
         (status = 401, description = "The key is not known", body = ProblemBody, content_type = PROBLEM_JSON),
-        (status = 503, description = "It cannot be kept now; asked again, nothing is counted wrong", body = ProblemBody, content_type = PROBLEM_JSON),
+        (status = 503, description = "It cannot be kept now. Alerts before the one that could not be kept count once more when it is sent again", body = ProblemBody, content_type = PROBLEM_JSON),
     ),
 )]
 pub(in crate::http) async fn alertmanager(

@@ -1,8 +1,11 @@
 //! What is not right is refused as a problem, and counted: bodies, names, paths, keys.
 
 use super::{get, post, post_text, request};
-use crate::support::{RawSocket, TestServer, eventually, token};
+use crate::support::postgres::Postgres;
+use crate::support::{Client, RawSocket, TestServer, beside, eventually, token};
 use roomcast::app::Mode;
+use roomcast::config::Secret;
+use roomcast::protocol::Wire;
 use serde_json::json;
 
 const KEY: &str = "a-key-of-sixteen-or-more";
@@ -145,20 +148,62 @@ async fn without_keys_the_api_is_closed_except_in_development() {
 #[tokio::test]
 async fn one_request_more_than_may_be_answered_at_once_is_told_to_come_again() {
     let server = TestServer::start(|settings| settings.limits.max_requests = 1);
-    let mut slow = RawSocket::connect(server.public).await;
-    let head = "POST /api/v1/rooms/r/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-    slow.send(format!("{head}Content-Length: 13\r\n\r\n{{").as_bytes()).await;
-    eventually!(get(&server, "/api/v1/rooms").await.status == 503);
-    let refused = get(&server, "/api/v1/rooms").await;
-    assert_eq!(refused.problem(), (503, "unavailable".into()));
-    assert!(refused.has("retry-after: 1"), "{refused:?}");
-    let event = post_text(&server, "/v2/enqueue", "{}").await;
-    assert_eq!((event.status, &event.json()["status"]), (503, &json!("unavailable")), "in the form of its door");
+    let mut client = Client::connect(&server, Wire::Json).await;
+    let (to, path) = (server.public, format!("/api/v1/sessions/{}/events", client.sid()));
+    let body = json!({"event": "ask", "ack_timeout_ms": 10_000}).to_string();
+    let asking = beside(async move { request(to, "POST", &path, "Content-Type: application/json\r\n", &body).await });
+    client.heard().await;
+    let event = json!({"event": "e"});
+    for refused in [get(&server, "/api/v1/rooms").await, post(&server, "/api/v1/rooms/r/events", event).await] {
+        assert_eq!(refused.problem(), (503, "unavailable".into()));
+        assert!(refused.has("retry-after: 1"), "{refused:?}");
+    }
     assert_eq!(get(&server, "/readyz").await.status, 200, "probes are not counted");
-    slow.send(br#""event":"e"}"#).await;
-    assert_eq!(slow.status().await, 202);
-    eventually!(get(&server, "/api/v1/rooms").await.status == 200);
-    assert!(server.metric("roomcast_limit_hits_total", "limit=\"requests-at-once\"").await >= 3);
+    assert_eq!(get(&server, "/api/v1/incidents").await.status, 404, "what asks the database has places of its own");
+    assert_eq!(server.metric("roomcast_limit_hits_total", "limit=\"requests-at-once\"").await, 2);
+    drop(client);
+    assert_eq!(asking.await.unwrap().status, 504);
+    assert_eq!(get(&server, "/api/v1/rooms").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_event_for_which_there_is_no_place_is_refused_in_the_form_of_its_door() {
+    let Some(postgres) = Postgres::here().await else { return };
+    let (url, _) = postgres.database().await;
+    let server = TestServer::start(|settings| {
+        settings.limits.max_requests = 1;
+        settings.database.database_url = Some(Secret::new(&url));
+    });
+    eventually!(get(&server, "/api/v1/services").await.status == 200);
+    let locked = postgres.lock(&url, "services").await;
+    let to = server.public;
+    let asking = beside(async move { request(to, "GET", "/api/v1/services", "", "").await });
+    eventually!(post_text(&server, "/v2/enqueue", "{}").await.status == 503);
+    let event = post_text(&server, "/v2/enqueue", "{}").await;
+    assert_eq!(event.json()["status"], "unavailable");
+    assert_eq!(get(&server, "/api/v1/rooms").await.status, 200, "rooms do without a database");
+    drop(locked);
+    assert_eq!(asking.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn who_sends_half_of_a_request_takes_no_place() {
+    let server = TestServer::start(|settings| settings.limits.max_requests = 1);
+    let mut halves = Vec::new();
+    for path in ["/api/v1/rooms/r/events", "/v2/enqueue", "/v2/enqueue"] {
+        let mut half = RawSocket::connect(server.public).await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+        half.send(format!("{head}Content-Length: 13\r\n\r\n{{").as_bytes()).await;
+        halves.push(half);
+    }
+    let requests = async || server.metric("roomcast_http_connections", "").await;
+    eventually!(requests().await >= 3);
+    for _ in 0..10 {
+        assert_eq!(post(&server, "/api/v1/rooms/r/events", json!({"event": "e"})).await.status, 202);
+        assert_eq!(post_text(&server, "/v2/enqueue", "{}").await.status, 400);
+    }
+    halves[0].send(br#""event":"e"}"#).await;
+    assert_eq!(halves[0].status().await, 202);
 }
 
 #[tokio::test]
