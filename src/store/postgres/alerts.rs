@@ -45,9 +45,8 @@ impl AlertStore for Postgres {
     fn oldest_alert(&self) -> Answer<'_, Option<i64>> {
         Box::pin(self.run(Workers, "oldest alert", move |client| {
             Box::pin(async move {
-                let sql = "SELECT received_at FROM alerts ORDER BY id LIMIT 1";
-                let row = client.query_typed_opt(sql, &[]).await.map_err(connect::error)?;
-                row.map(|row| get(&row, 0)).transpose()
+                let sql = "SELECT min(received_at) FROM alerts";
+                get(&client.query_typed_one(sql, &[]).await.map_err(connect::error)?, 0)
             })
         }))
     }
@@ -56,8 +55,8 @@ impl AlertStore for Postgres {
         Box::pin(self.run(Workers, "forget alerts", move |client| {
             Box::pin(async move {
                 let Some(transaction) = alone(client, ALERTS).await? else { return Ok(None) };
-                let sql = "DELETE FROM alerts WHERE id IN (SELECT id FROM \
-                           (SELECT id, received_at FROM alerts ORDER BY id LIMIT $2) AS oldest WHERE received_at < $1)";
+                let sql = "DELETE FROM alerts WHERE id IN \
+                           (SELECT id FROM alerts WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
                 let params: [Param<'_>; 2] = [(&before, Type::INT8), (&i64::from(limit), Type::INT8)];
                 let gone = transaction.execute_typed(sql, &params).await.map_err(connect::error)?;
                 transaction.commit().await.map_err(connect::error)?;

@@ -6,7 +6,7 @@ use crate::store::records::{ALERTS_MAX_BYTES, page_statement};
 use crate::store::{
     Alert, AlertFilter, AlertPage, AlertStore, Answer, FORGOTTEN_INCIDENTS, Ingested, NewAlert, StoreError, Trigger,
 };
-use rusqlite::{OptionalExtension as _, Row, Transaction};
+use rusqlite::{Row, Transaction};
 use uuid::Uuid;
 
 impl AlertStore for Sqlite {
@@ -35,14 +35,14 @@ impl AlertStore for Sqlite {
 
     fn oldest_alert(&self) -> Answer<'_, Option<i64>> {
         Box::pin(self.read(Workers, "oldest alert", move |db| {
-            let sql = "SELECT received_at FROM alerts ORDER BY id LIMIT 1";
-            db.query_row(sql, [], |row| row.get(0)).optional().map_err(error)
+            let sql = "SELECT min(received_at) FROM alerts";
+            db.query_row(sql, [], |row| row.get(0)).map_err(error)
         }))
     }
 
     fn forget_alerts(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>> {
-        let sql = "DELETE FROM alerts WHERE id IN (SELECT id FROM \
-                   (SELECT id, received_at FROM alerts ORDER BY id LIMIT ?2) AS oldest WHERE received_at < ?1)";
+        let sql = "DELETE FROM alerts WHERE id IN \
+                   (SELECT id FROM alerts WHERE received_at < ?1 ORDER BY received_at LIMIT ?2)";
         Box::pin(self.write(Workers, "forget alerts", move |tx| {
             Ok(Some(tx.execute(sql, (before, limit)).map_err(error)? as u64))
         }))

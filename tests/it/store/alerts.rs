@@ -16,6 +16,7 @@ super::contracts! {
     pages_follow_each_other_and_are_bounded_in_bytes
     an_incident_keeps_so_many_and_counts_the_others
     what_is_old_is_forgotten_in_batches_and_nothing_else
+    clocks_that_were_ahead_keep_nothing_from_being_forgotten
     incidents_that_are_over_for_long_go_with_their_timelines
     where_no_alerts_are_kept_nothing_is_written
 }
@@ -127,6 +128,20 @@ async fn what_is_old_is_forgotten_in_batches_and_nothing_else(bench: Bench) {
     assert_eq!(bench.store.alerts.oldest_alert().await.unwrap(), Some(NOW + 7 * DAY));
     let timeline = bench.store.incidents.timeline(first.id, 0, 0, 100).await.unwrap();
     assert_eq!(timeline.len(), 10, "what happened to the incident stays");
+}
+
+async fn clocks_that_were_ahead_keep_nothing_from_being_forgotten(bench: Bench) {
+    bench.service().await;
+    let first = bench.trigger("disk", NOW + 9 * DAY).await;
+    for ahead in [8, 1, 7, 2] {
+        bench.trigger("disk", NOW + ahead * DAY).await;
+    }
+    assert_eq!(bench.store.alerts.oldest_alert().await.unwrap(), Some(NOW + DAY));
+    let forget = async || bench.store.alerts.forget_alerts(NOW + 5 * DAY, 1).await.unwrap();
+    assert_eq!([forget().await, forget().await, forget().await], [Some(1), Some(1), Some(0)]);
+    let times: Vec<_> = alerts(&bench, first.id).await.iter().map(|alert| (alert.received_at - NOW) / DAY).collect();
+    assert_eq!(times, [7, 8, 9]);
+    assert_eq!(bench.store.alerts.oldest_alert().await.unwrap(), Some(NOW + 7 * DAY));
 }
 
 async fn incidents_that_are_over_for_long_go_with_their_timelines(bench: Bench) {

@@ -1,5 +1,5 @@
 -- What monitoring said, word by word. Nothing refers to it, and it refers to nothing: it is written with every event, and
--- forgotten by its age, which its id follows.
+-- forgotten by its age. Clocks of nodes differ and jump: ids do not follow the times.
 CREATE TABLE alerts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     incident_id uuid,
@@ -13,3 +13,4 @@ CREATE TABLE alerts (
     received_at bigint NOT NULL
 );
 CREATE INDEX alerts_of_incident ON alerts (incident_id, id) WHERE incident_id IS NOT NULL;
+CREATE INDEX alerts_received ON alerts (received_at);
