@@ -11,11 +11,26 @@ use deadpool_postgres::{Object, Transaction};
 use futures_util::future::BoxFuture;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
+use uuid::Uuid;
 
 /// First half of the locks of those who forget; the second says what.
 const LOCK: i32 = 0x666f_7267;
 const ALERTS: i32 = 0;
 const INCIDENTS: i32 = 1;
+
+/// Incidents that were resolved before a time. Whoever changes one locks it first: what is not locked changes no more, and what
+/// somebody is changing is left alone.
+const LOCK_OLD: &str = "SELECT id FROM incidents i WHERE resolved_at < $1 AND status = 'resolved' \
+     AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = i.id) ORDER BY resolved_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+
+/// Of those that are locked, the ones of which nothing waits to be said: known only to a statement that begins after the lock.
+const FORGET_EVENTS: &str = "DELETE FROM incident_events e USING (SELECT incident_id, seq FROM incident_events few \
+     WHERE incident_id = ANY ($1) AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = few.incident_id) LIMIT $2) AS few \
+     WHERE e.incident_id = few.incident_id AND e.seq = few.seq";
+
+const FORGET_INCIDENTS: &str = "DELETE FROM incidents i WHERE id = ANY ($1) \
+     AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = i.id) \
+     AND NOT EXISTS (SELECT FROM incident_events e WHERE e.incident_id = i.id)";
 
 impl AlertStore for Postgres {
     fn alerts(&self, filter: AlertFilter) -> Answer<'_, AlertPage> {
@@ -69,21 +84,10 @@ impl AlertStore for Postgres {
         Box::pin(self.run(Workers, "forget incidents", move |client| {
             Box::pin(async move {
                 let Some(transaction) = alone(client, INCIDENTS).await? else { return Ok(None) };
-                let old = "SELECT id FROM incidents i WHERE resolved_at < $1 AND status = 'resolved' \
-                           AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = i.id) ORDER BY resolved_at LIMIT $2";
-                let (incidents, limit) = (i64::from(FORGOTTEN_INCIDENTS), i64::from(limit));
-                let params: [Param<'_>; 3] = [(&before, Type::INT8), (&incidents, Type::INT8), (&limit, Type::INT8)];
-                let sql = format!(
-                    "WITH old AS ({old}) DELETE FROM incident_events e USING (SELECT incident_id, seq FROM incident_events \
-                     WHERE incident_id IN (SELECT id FROM old) LIMIT $3) AS few \
-                     WHERE e.incident_id = few.incident_id AND e.seq = few.seq"
-                );
-                let events = transaction.execute_typed(&sql, &params).await.map_err(connect::error)?;
-                let sql = format!(
-                    "WITH old AS ({old}) DELETE FROM incidents i USING old WHERE i.id = old.id \
-                     AND NOT EXISTS (SELECT FROM incident_events e WHERE e.incident_id = i.id)"
-                );
-                let gone = transaction.execute_typed(&sql, &params[..2]).await.map_err(connect::error)?;
+                let old = lock_old(&transaction, before).await?;
+                let params: [Param<'_>; 2] = [(&old, Type::UUID_ARRAY), (&i64::from(limit), Type::INT8)];
+                let events = transaction.execute_typed(FORGET_EVENTS, &params).await.map_err(connect::error)?;
+                let gone = transaction.execute_typed(FORGET_INCIDENTS, &params[..1]).await.map_err(connect::error)?;
                 transaction.commit().await.map_err(connect::error)?;
                 Ok(Some(events + gone))
             })
@@ -97,6 +101,13 @@ async fn alone(client: &mut Object, what: i32) -> Result<Option<Transaction<'_>>
     let sql = concat!("SELECT pg_try_advisory_xact_lock($1, $2), ", bounds!());
     let lock = transaction.query_typed_one(sql, &[(&LOCK, Type::INT4), (&what, Type::INT4)]).await;
     Ok(get::<bool>(&lock.map_err(connect::error)?, 0)?.then_some(transaction))
+}
+
+/// Some incidents that were resolved before this time, which are this transaction's now.
+async fn lock_old(transaction: &Transaction<'_>, before: i64) -> Result<Vec<Uuid>, StoreError> {
+    let params: [Param<'_>; 2] = [(&before, Type::INT8), (&i64::from(FORGOTTEN_INCIDENTS), Type::INT8)];
+    let rows = transaction.query_typed(LOCK_OLD, &params).await.map_err(connect::error)?;
+    rows.iter().map(|row| get(row, 0)).collect()
 }
 
 impl Question for AlertFilter {

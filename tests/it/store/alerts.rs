@@ -195,3 +195,32 @@ async fn one_node_forgets_at_a_time() {
     session.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(bench.store.alerts.forget_alerts(NOW + 1, 10).await.unwrap(), Some(1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incident_that_somebody_writes_about_is_not_forgotten() {
+    use crate::support::postgres::Postgres;
+    let (Some(bench), Some(postgres)) = (Bench::postgres().await, Postgres::here().await) else { return };
+    bench.service().await;
+    let (first, other) = (bench.trigger("disk", NOW).await.id, bench.trigger("cpu", NOW).await.id);
+    let url = bench.settings.database_url.as_ref().unwrap().expose().to_owned();
+    for id in [first, other] {
+        bench.store.incidents.change(Which::Id(id), Isolation::Locked, resolve()).await.unwrap();
+    }
+    let note = format!(
+        "SELECT FROM incidents WHERE id = '{first}' FOR UPDATE; \
+         INSERT INTO incident_events VALUES ('{first}', 3, 'incident.annotated', '{{}}', '{{}}', {NOW}); \
+         INSERT INTO outbox (part, incident_id, seq, created_at) VALUES (0, '{first}', 3, {NOW})"
+    );
+    let said = postgres.hold(&url, "DELETE FROM outbox").await;
+    said.batch_execute("COMMIT").await.unwrap();
+    let session = postgres.hold(&url, &note).await;
+    let forget = || bench.store.alerts.forget_incidents(NOW + 1, 100);
+    assert_eq!(forget().await, Ok(Some(3)), "the other one with its events, and nobody waits for the note");
+    session.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(forget().await, Ok(Some(0)), "the note has to be said");
+    assert_eq!(bench.incident(first).await.id, first);
+    let said = postgres.hold(&url, "DELETE FROM outbox").await;
+    said.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(forget().await, Ok(Some(4)));
+    assert!(!bench.store.outbox.is_waiting().await.unwrap());
+}
