@@ -80,10 +80,13 @@ impl Incidents {
         let actor = Actor { kind: "integration", id: id.to_string(), name };
         let deed = Deed { action, actor, now, expected_seq: None };
         let outcome = self.act(Which::Open(key, dedup_key.clone()), Isolation::Locked, deed).await?;
-        let incident = outcome.incident().map(|incident| incident.id);
-        // Monitoring sends again what has no answer: then there is nothing to do any more but this.
-        let alert = NewAlert { key, incident, action: word, dedup_key: dedup_key.clone(), now };
-        self.store.alerts.keep_alert(alert).await?;
+        if let Some(incident) = outcome.incident().map(|incident| incident.id) {
+            let alert = NewAlert { key, incident, action: word, dedup_key: dedup_key.clone(), now };
+            // What was done is done, whether it is kept word by word or not.
+            if let Err(error) = self.store.alerts.keep_alert(alert).await {
+                tracing::warn!(%error, %incident, "an event of monitoring was not kept as an alert");
+            }
+        }
         Ok(match outcome {
             Transitioned::Changed(after) => {
                 let done = Ingested { id: after.id, number: after.number, status: after.status, seq: after.seq };

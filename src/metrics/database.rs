@@ -90,7 +90,7 @@ pub struct DatabaseStats {
     pub retries: Cell,
     /// Incidents that were not opened, as their service had too many.
     pub incidents_refused: Cell,
-    /// Events of monitoring that were not kept as alerts, as their incident had too many.
+    /// Events of monitoring that were not kept as alerts: their incident had too many, or the database did not take them.
     pub alerts_unkept: Cell,
     /// How old the oldest alert is, in microseconds.
     pub alerts_oldest_us: Cell,
@@ -172,7 +172,7 @@ impl DatabaseStats {
             ),
             one(
                 "roomcast_alerts_unkept_total",
-                "Events of monitoring that were not kept as alerts, as their incident had too many.",
+                "Events of monitoring that were not kept as alerts: their incident had too many, or the database did not take them.",
                 &self.alerts_unkept,
             ),
             family(

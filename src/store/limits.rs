@@ -1,6 +1,8 @@
 //! How much may be kept of one thing.
 
+use super::StoreError;
 use crate::config::DatabaseSettings;
+use crate::metrics::DatabaseStats;
 
 /// What the settings say.
 #[derive(Debug, Clone, Copy)]
@@ -21,4 +23,12 @@ impl Limits {
     pub(super) const fn is_too_many(self, nth: i64) -> bool {
         self.alerts > 0 && nth > self.alerts
     }
+}
+
+/// Counts an alert of which no row was kept, be it one too many or that the database did not take it.
+pub(super) fn note_kept(stats: &DatabaseStats, rows: Result<u64, StoreError>) -> Result<(), StoreError> {
+    if !matches!(rows, Ok(1..)) {
+        stats.alerts_unkept.add_shared(1);
+    }
+    rows.map(drop)
 }

@@ -102,7 +102,8 @@ pub trait IncidentStore: Debug + Send + Sync {
 pub trait AlertStore: Debug + Send + Sync {
     /// A page of the alerts of an incident, the newest first. It may be a little old, unless the filter says otherwise.
     fn alerts(&self, filter: AlertFilter) -> Answer<'_, AlertPage>;
-    /// Keeps what monitoring said of an incident that is there, or is not. What opens one is kept as it is taken up.
+    /// Keeps what monitoring said of an incident that is there, unless it has too many alerts. What opens one is kept as it is
+    /// taken up.
     fn keep_alert(&self, alert: NewAlert) -> Answer<'_, ()>;
     /// When the oldest alert came.
     fn oldest_alert(&self) -> Answer<'_, Option<i64>>;

@@ -5,7 +5,8 @@ use super::question::Question;
 use super::rows::get;
 use super::{Param, Postgres, connect};
 use crate::metrics::PoolShare::{Interactive, Workers};
-use crate::store::records::{ALERTS_MAX_BYTES, page_statement};
+use crate::store::limits::note_kept;
+use crate::store::records::{ALERTS_MAX_BYTES, keep_statement, page_statement};
 use crate::store::{Alert, AlertFilter, AlertPage, AlertStore, Answer, FORGOTTEN_INCIDENTS, NewAlert, StoreError};
 use deadpool_postgres::{Object, Transaction};
 use futures_util::future::BoxFuture;
@@ -38,23 +39,24 @@ impl AlertStore for Postgres {
     }
 
     fn keep_alert(&self, alert: NewAlert) -> Answer<'_, ()> {
-        let sql = "INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, received_at) \
-                   SELECT $2, service_id, id, $3, $4, $5 FROM integration_keys WHERE digest = $1";
-        if self.limits.alerts == 0 {
+        let most = self.limits.alerts;
+        if most == 0 {
             return Box::pin(std::future::ready(Ok(())));
         }
-        Box::pin(self.run(Interactive, "keep alert", move |client| {
+        let kept = Box::pin(self.run(Interactive, "keep alert", move |client| {
             Box::pin(async move {
-                let params: [Param<'_>; 5] = [
+                let params: [Param<'_>; 6] = [
                     (&&alert.key[..], Type::BYTEA),
                     (&alert.incident, Type::UUID),
                     (&alert.action, Type::TEXT),
                     (&alert.dedup_key, Type::TEXT),
                     (&alert.now, Type::INT8),
+                    (&most, Type::INT8),
                 ];
-                client.execute_typed(sql, &params).await.map(drop).map_err(connect::error)
+                client.execute_typed(&keep_statement('$'), &params).await.map_err(connect::error)
             })
-        }))
+        }));
+        Box::pin(async move { note_kept(&self.stats, kept.await) })
     }
 
     fn oldest_alert(&self) -> Answer<'_, Option<i64>> {

@@ -77,13 +77,13 @@ impl AlertPage {
     }
 }
 
-/// Something that monitoring said of what is there.
+/// Something that monitoring said of an incident that is there.
 #[derive(Debug, Clone)]
 pub struct NewAlert {
     /// SHA-256 of the integration key.
     pub key: [u8; 32],
-    /// The incident that it was about; none was open.
-    pub incident: Option<Uuid>,
+    /// The incident that it was about.
+    pub incident: Uuid,
     /// `acknowledge` or `resolve`.
     pub action: &'static str,
     /// What it has in common with others about the same.
@@ -102,5 +102,14 @@ pub(in crate::store) fn page_statement(param: char) -> String {
          FROM (SELECT {columns} FROM alerts WHERE incident_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3) AS found) AS few \
          WHERE above < $4 ORDER BY id DESC"
     );
+    sql.replace('$', &param.to_string())
+}
+
+/// The statement that keeps a [`NewAlert`], for parameters written so: the digest of the key, the incident, the action, the dedup
+/// key, when it came, and the most alerts of an incident. It writes no row where there are so many already.
+pub(in crate::store) fn keep_statement(param: char) -> String {
+    let sql = "INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, received_at) \
+               SELECT $2, service_id, id, $3, $4, $5 FROM integration_keys WHERE digest = $1 \
+               AND (SELECT count(*) FROM (SELECT 1 FROM alerts WHERE incident_id = $2 LIMIT $6) AS kept) < $6";
     sql.replace('$', &param.to_string())
 }

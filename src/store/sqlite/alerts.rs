@@ -2,7 +2,8 @@
 
 use super::{Sqlite, error};
 use crate::metrics::PoolShare::{Interactive, Workers};
-use crate::store::records::{ALERTS_MAX_BYTES, page_statement};
+use crate::store::limits::note_kept;
+use crate::store::records::{ALERTS_MAX_BYTES, keep_statement, page_statement};
 use crate::store::{
     Alert, AlertFilter, AlertPage, AlertStore, Answer, FORGOTTEN_INCIDENTS, Ingested, NewAlert, StoreError, Trigger,
 };
@@ -22,15 +23,15 @@ impl AlertStore for Sqlite {
     }
 
     fn keep_alert(&self, alert: NewAlert) -> Answer<'_, ()> {
-        let sql = "INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, received_at) \
-                   SELECT ?2, service_id, id, ?3, ?4, ?5 FROM integration_keys WHERE digest = ?1";
-        if self.limits.alerts == 0 {
+        let most = self.limits.alerts;
+        if most == 0 {
             return Box::pin(std::future::ready(Ok(())));
         }
-        Box::pin(self.write(Interactive, "keep alert", move |tx| {
+        let kept = self.write(Interactive, "keep alert", move |tx| {
             let NewAlert { key, incident, action, dedup_key, now } = alert;
-            tx.execute(sql, (key, incident, action, dedup_key, now)).map(drop).map_err(error)
-        }))
+            tx.execute(&keep_statement('?'), (key, incident, action, dedup_key, now, most)).map_err(error)
+        });
+        Box::pin(async move { note_kept(&self.stats, kept.await.map(|rows| rows as u64)) })
     }
 
     fn oldest_alert(&self) -> Answer<'_, Option<i64>> {

@@ -41,3 +41,15 @@ async fn what_monitoring_said_of_an_incident_is_there_word_by_word() {
         assert_eq!(get(&ops.server, &path(&format!("{incident}/alerts{bad}"))).await.status, 400, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn what_was_done_is_answered_so_even_where_it_cannot_be_kept_word_by_word() {
+    let ops = Ops::start().await;
+    ops.event("trigger", "disk").await;
+    let file = rusqlite::Connection::open(ops.folder.join("ops.sqlite")).unwrap();
+    file.execute("DROP TABLE alerts", []).unwrap();
+    ops.event("acknowledge", "disk").await;
+    let listed = get(&ops.server, "/api/v1/incidents?limit=1").await.json();
+    assert_eq!(listed["data"][0]["status"], "acknowledged");
+    assert_eq!(ops.server.metric("roomcast_alerts_unkept_total", "").await, 1);
+}

@@ -16,7 +16,7 @@ const LATER: u64 = 4_000_000_000;
 /// A server for development with a file of its own: there is a service `demo`, and its key.
 pub(super) struct Ops {
     pub(super) server: TestServer,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl Ops {

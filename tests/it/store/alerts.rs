@@ -12,7 +12,7 @@ use uuid::Uuid;
 super::contracts! {
     every_event_is_kept_as_it_came
     events_that_are_taken_up_together_are_kept_in_their_order
-    what_is_said_of_an_incident_that_is_there_or_not_is_kept_too
+    what_is_done_with_an_incident_is_kept_as_far_as_there_is_room
     pages_follow_each_other_and_are_bounded_in_bytes
     an_incident_keeps_so_many_and_counts_the_others
     what_is_old_is_forgotten_in_batches_and_nothing_else
@@ -66,16 +66,23 @@ async fn events_that_are_taken_up_together_are_kept_in_their_order(bench: Bench)
     assert_eq!(kept[1..], seqs.into_values().collect::<Vec<_>>(), "as their incident numbers them");
 }
 
-async fn what_is_said_of_an_incident_that_is_there_or_not_is_kept_too(bench: Bench) {
-    bench.service().await;
-    let first = bench.trigger("disk", NOW).await;
-    for (incident, action) in [(Some(first.id), "acknowledge"), (None, "resolve")] {
-        let alert = NewAlert { key: KEY, incident, action, dedup_key: "disk".into(), now: NOW + 1 };
-        bench.store.alerts.keep_alert(alert).await.unwrap();
+/// What monitoring says of the incident `disk`.
+fn said(incident: Uuid, action: &'static str) -> NewAlert {
+    NewAlert { key: KEY, incident, action, dedup_key: "disk".into(), now: NOW + 1 }
+}
+
+async fn what_is_done_with_an_incident_is_kept_as_far_as_there_is_room(mut bench: Bench) {
+    bench.settings.alerts_per_incident = 3;
+    let few = bench.neighbour().await;
+    few.service().await;
+    let first = few.trigger("disk", NOW).await;
+    for action in ["acknowledge", "acknowledge", "resolve", "resolve"] {
+        few.store.alerts.keep_alert(said(first.id, action)).await.unwrap();
     }
-    let kept = alerts(&bench, first.id).await;
-    assert_eq!((kept.len(), kept[0].action.as_str(), &kept[0].title), (2, "acknowledge", &None));
-    assert_eq!(bench.store.alerts.forget_alerts(NOW + 2, 10).await.unwrap(), Some(3), "one was about no incident");
+    let kept = alerts(&few, first.id).await;
+    assert_eq!((kept.len(), kept[0].action.as_str(), &kept[0].title), (3, "acknowledge", &None));
+    assert_eq!(few.metrics.node().database.alerts_unkept.get(), 2);
+    assert_eq!(few.store.alerts.forget_alerts(NOW + 2, 10).await.unwrap(), Some(3));
 }
 
 async fn pages_follow_each_other_and_are_bounded_in_bytes(bench: Bench) {
@@ -176,8 +183,7 @@ async fn where_no_alerts_are_kept_nothing_is_written(mut bench: Bench) {
     let none = bench.neighbour().await;
     none.service().await;
     let first = none.trigger("disk", NOW).await;
-    let alert = NewAlert { key: KEY, incident: None, action: "resolve", dedup_key: "x".into(), now: NOW };
-    none.store.alerts.keep_alert(alert).await.unwrap();
+    none.store.alerts.keep_alert(said(first.id, "resolve")).await.unwrap();
     assert_eq!(alerts(&none, first.id).await, []);
     assert_eq!(none.store.alerts.oldest_alert().await.unwrap(), None);
     assert_eq!(none.metrics.node().database.alerts_unkept.get(), 0);

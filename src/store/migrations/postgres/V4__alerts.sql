@@ -2,7 +2,7 @@
 -- forgotten by its age. Clocks of nodes differ and jump: ids do not follow the times.
 CREATE TABLE alerts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    incident_id uuid,
+    incident_id uuid NOT NULL,
     service_id uuid NOT NULL,
     key_id uuid NOT NULL,
     action text NOT NULL CHECK (action IN ('trigger', 'acknowledge', 'resolve')),
@@ -12,5 +12,5 @@ CREATE TABLE alerts (
     details text,
     received_at bigint NOT NULL
 );
-CREATE INDEX alerts_of_incident ON alerts (incident_id, id) WHERE incident_id IS NOT NULL;
+CREATE INDEX alerts_of_incident ON alerts (incident_id, id);
 CREATE INDEX alerts_received ON alerts (received_at);

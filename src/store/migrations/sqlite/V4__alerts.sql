@@ -2,7 +2,7 @@
 -- forgotten by its age. Clocks of nodes differ and jump: ids do not follow the times.
 CREATE TABLE alerts (
     id integer PRIMARY KEY AUTOINCREMENT,
-    incident_id blob,
+    incident_id blob NOT NULL,
     service_id blob NOT NULL,
     key_id blob NOT NULL,
     action text NOT NULL CHECK (action IN ('trigger', 'acknowledge', 'resolve')),
@@ -12,5 +12,5 @@ CREATE TABLE alerts (
     details text,
     received_at integer NOT NULL
 ) STRICT;
-CREATE INDEX alerts_of_incident ON alerts (incident_id, id) WHERE incident_id IS NOT NULL;
+CREATE INDEX alerts_of_incident ON alerts (incident_id, id);
 CREATE INDEX alerts_received ON alerts (received_at);
