@@ -118,8 +118,9 @@ pub trait AlertStore: Debug + Send + Sync {
 pub trait OutboxStore: Debug + Send + Sync {
     /// Whether something waits.
     fn is_waiting(&self) -> Answer<'_, bool>;
-    /// Hands up to `limit` events of each part to `publish`, in order, and forgets those that were said. Returns how many were.
-    /// Parts that somebody else relays are left out, those in which nothing waits are not.
+    /// Hands up to `limit` events of each part to `publish`, in order and no more bytes than [`READ_MAX_BYTES`], and forgets
+    /// those that were said, and those whose incidents are gone. Returns how many were forgotten. Parts that somebody else
+    /// relays are left out, those in which nothing waits are not.
     fn relay(&self, limit: u32, publish: Publish) -> Answer<'_, usize>;
     /// How many events wait, and since when the oldest does. Says too that the database is there.
     fn look(&self) -> Answer<'_, (u64, Option<i64>)>;
@@ -220,7 +221,13 @@ impl Store {
 }
 
 /// In how many parts the outbox is relayed, each in order.
-const OUTBOX_PARTS: u8 = 8;
+pub(crate) const OUTBOX_PARTS: u8 = 8;
+
+/// Bytes of events of the outbox that are read at once, of all parts together. Of each part there may be one event more.
+const READ_MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// The same for each part.
+const READ_OF_PART: usize = READ_MAX_BYTES / OUTBOX_PARTS as usize;
 
 /// Incidents whose events are forgotten at once.
 const FORGOTTEN_INCIDENTS: u32 = 50;

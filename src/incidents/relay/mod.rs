@@ -2,6 +2,7 @@
 //!
 //! At least once, and in the order of each incident: whoever hears something with a number that it has, has it already.
 
+mod reach;
 mod spoken;
 
 use super::{Incidents, OnSaid};
@@ -14,6 +15,7 @@ use crate::protocol::request::RawEvent;
 use crate::store::{OutboxEvent, OutboxPart, Publish, StoreError};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use reach::{BATCH, Reach};
 use serde_json::json;
 use serde_json::value::RawValue;
 use spoken::{Spoken, Voice, Word};
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// How often the outbox is looked at when nobody says that something is in it: other nodes may have written.
 const POLL: Duration = Duration::from_millis(250);
@@ -32,12 +35,6 @@ const PACE: Duration = Duration::from_millis(15);
 
 /// Events that a look reads, from which on there is much to say.
 const MUCH: usize = 16;
-
-/// Events that are taken out in one transaction.
-const BATCH: u32 = 100;
-
-/// Events of a part that have been said here and may wait for the broker; members here wait for more of them.
-const HELD_MAX: usize = 10_000;
 
 /// How long a transaction waits for the broker to confirm what was said.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
@@ -60,24 +57,28 @@ pub(super) struct Relay {
     on_said: OnSaid,
     /// Events that this look has read.
     read: Arc<AtomicUsize>,
+    reach: Reach,
+    /// When to look again how much waits.
+    look_at: Instant,
 }
 
 impl Relay {
     pub(super) fn new(incidents: Incidents, hub: Hub, stats: Arc<DatabaseStats>, on_said: OnSaid) -> Self {
-        Self { incidents, hub, stats, said: Arc::default(), on_said, read: Arc::default() }
+        let (said, read, reach) = (Arc::default(), Arc::default(), Reach::default());
+        Self { incidents, hub, stats, said, on_said, read, reach, look_at: Instant::now() }
     }
 
     /// Until the process ends; what waits then is said by another node, or later.
     pub(super) async fn run(mut self, lifecycle: Lifecycle) {
-        let (mut pause, mut look) = (POLL, tokio::time::Instant::now());
+        let mut pause = POLL;
         while !lifecycle.is_stopping() {
             let written = tokio::select! {
                 () = self.incidents.written.notified() => true,
                 () = tokio::time::sleep(pause) => false,
                 () = lifecycle.stopping() => return,
             };
-            let began = tokio::time::Instant::now();
-            pause = match self.empty(written).await {
+            let began = Instant::now();
+            pause = match self.empty(written, &lifecycle).await {
                 Ok(read) => {
                     let rest = began + rest_after(read, self.hub.is_cut_off());
                     tokio::select! {
@@ -91,33 +92,46 @@ impl Relay {
                     (pause * 2).min(BACKOFF_MAX)
                 }
             };
-            if look <= tokio::time::Instant::now() {
-                look = tokio::time::Instant::now() + LOOK_INTERVAL;
-                self.look().await;
-            }
+            self.look().await;
         }
     }
 
-    /// Says all that is there, or as much as can be said now. Returns how many events it read for that. When it is not known
+    /// Says all that is there, or as much as can be said now and before the process ends. Returns how many events it read for that. When it is not known
     /// that something was `written`, that is asked first: it takes one round trip and not five.
-    async fn empty(&mut self, written: bool) -> Result<usize, StoreError> {
-        let outbox = &self.incidents.store.outbox;
+    async fn empty(&mut self, written: bool, lifecycle: &Lifecycle) -> Result<usize, StoreError> {
+        let outbox = Arc::clone(&self.incidents.store.outbox);
         self.read.store(0, Relaxed);
         if !written && !outbox.is_waiting().await? {
             self.said.lock().await.clear();
             return Ok(0);
         }
         loop {
-            // As many more as wait for the broker: what is behind them has to be said here, too.
-            let held = self.said.lock().await.values().map(Spoken::len).max().unwrap_or(0).min(HELD_MAX);
-            let limit = BATCH + u32::try_from(held).unwrap_or(0);
-            if outbox.relay(limit, self.publisher(limit)).await? < BATCH as usize {
-                return Ok(self.read.load(Relaxed));
+            let held = self.said.lock().await.values().map(Spoken::len).max().unwrap_or(0);
+            let limit = self.reach.limit(held);
+            match outbox.relay(limit, self.publisher()).await {
+                Ok(forgotten) if forgotten < BATCH as usize || lifecycle.is_stopping() => break,
+                Ok(_) => {}
+                Err(error) => {
+                    if matches!(error, StoreError::Timeout(_)) {
+                        self.reach.shrink(limit);
+                    }
+                    return Err(error);
+                }
             }
+            self.reach.grow();
+            // Much may wait, and whoever watches should see that it becomes less.
+            self.look().await;
         }
+        self.reach.grow();
+        Ok(self.read.load(Relaxed))
     }
 
-    async fn look(&self) {
+    /// Looks how much waits, if it is time to.
+    async fn look(&mut self) {
+        if Instant::now() < self.look_at {
+            return;
+        }
+        self.look_at = Instant::now() + LOOK_INTERVAL;
         if let Ok((depth, oldest)) = self.incidents.store.outbox.look().await {
             let age = oldest.map_or(0, |oldest| unix_micros().saturating_sub(oldest));
             self.stats.outbox_depth.set(depth);
@@ -125,7 +139,7 @@ impl Relay {
         }
     }
 
-    fn publisher(&self, limit: u32) -> Publish {
+    fn publisher(&self) -> Publish {
         let (hub, stats, said) = (self.hub.clone(), Arc::clone(&self.stats), Arc::clone(&self.said));
         let (on_said, read) = (Arc::clone(&self.on_said), Arc::clone(&self.read));
         Arc::new(move |parts| {
@@ -134,7 +148,7 @@ impl Relay {
             let on_said = Arc::clone(&on_said);
             let saying = async move {
                 let mut said = said.lock().await;
-                let left = say(&parts, &mut said, &hub, (&on_said, limit as usize)).await;
+                let left = say(&parts, &mut said, &hub, &on_said).await;
                 stats.relayed.add_shared(left.iter().sum::<usize>() as u64);
                 left
             };
@@ -144,9 +158,9 @@ impl Relay {
 }
 
 /// Says events here at once, and waits a moment for the broker. Returns how many of each part have left for all nodes.
-async fn say(parts: &[OutboxPart], said: &mut Said, hub: &Hub, (on_said, limit): (&OnSaid, usize)) -> Vec<usize> {
-    let (mut heard, mut wait, now) = (Vec::new(), false, tokio::time::Instant::now());
-    for OutboxPart { part, events } in parts {
+async fn say(parts: &[OutboxPart], said: &mut Said, hub: &Hub, on_said: &OnSaid) -> Vec<usize> {
+    let (mut heard, mut wait, now) = (Vec::new(), false, Instant::now());
+    for OutboxPart { part, events, .. } in parts {
         let spoken = said.entry(*part).or_default();
         let news = spoken.say_all(events, &mut Rooms(hub), now);
         // Those that wait for other nodes were said here.
@@ -158,15 +172,15 @@ async fn say(parts: &[OutboxPart], said: &mut Said, hub: &Hub, (on_said, limit):
         // The thread that writes SQLite has no clock, and comes no further.
         tokio::task::yield_now().await;
         let confirmed = async {
-            for OutboxPart { part, events } in parts {
+            for OutboxPart { part, events, .. } in parts {
                 said.entry(*part).or_default().confirmed(events).await;
             }
         };
         // What takes longer is looked at again, and not said again.
         let _late = tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await;
     }
-    let settle = |(OutboxPart { part, events }, heard): (&OutboxPart, Vec<usize>)| {
-        let left = said.entry(*part).or_default().forget_left(events, events.len() < limit);
+    let settle = |(OutboxPart { part, events, is_whole }, heard): (&OutboxPart, Vec<usize>)| {
+        let left = said.entry(*part).or_default().forget_left(events, *is_whole);
         // While they waited, other nodes may not have heard that there is something new.
         let late: Vec<_> = (0..left).filter(|place| heard.binary_search(place).is_err()).collect();
         tell(on_said, events, &late);

@@ -5,7 +5,7 @@ use super::bounds::bounds;
 use super::rows::{get, timeline_event};
 use super::{Param, Postgres, connect};
 use crate::metrics::PoolShare::Relay;
-use crate::store::{Answer, OUTBOX_PARTS, OutboxEvent, OutboxPart, OutboxStore, Publish, StoreError};
+use crate::store::{Answer, OUTBOX_PARTS, OutboxEvent, OutboxPart, OutboxStore, Publish, READ_OF_PART, StoreError};
 use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::Type;
 
@@ -20,11 +20,18 @@ const TAKE: &str = concat!(
     " FROM generate_series(0, $2 - 1) part"
 );
 
-const READ: &str = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at, s.team, p.part \
+/// The first rows of parts, with what they are about unless that is gone; how many there are of each part, of which those are
+/// left out that have too many bytes before them.
+const READ: &str = "SELECT id, incident_id, slug, seq, type, actor, data, created_at, team, part, waiting FROM \
+     (SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at, s.team, p.part, \
+     count(*) OVER (PARTITION BY p.part) AS waiting, \
+     coalesce(sum(octet_length(e.actor) + octet_length(e.data)) OVER \
+     (PARTITION BY p.part ORDER BY o.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS ahead \
      FROM unnest($1) p (part) CROSS JOIN LATERAL \
      (SELECT * FROM outbox first WHERE first.part = p.part ORDER BY first.id LIMIT $2) o \
-     JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
-     JOIN incidents i ON i.id = o.incident_id JOIN services s ON s.id = i.service_id ORDER BY p.part, o.id";
+     LEFT JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
+     LEFT JOIN incidents i ON i.id = e.incident_id LEFT JOIN services s ON s.id = i.service_id) looked \
+     WHERE ahead < $3 ORDER BY part, id";
 
 const FORGET: &str =
     "DELETE FROM outbox o USING unnest($1, $2) said (part, id) WHERE o.part = said.part AND o.id = said.id";
@@ -57,13 +64,13 @@ impl OutboxStore for Postgres {
 /// All free parts in one transaction: each costs the database five round trips, however little waits.
 async fn relay(client: &mut Object, limit: u32, publish: Publish) -> Result<usize, StoreError> {
     let transaction = client.build_transaction().start().await.map_err(connect::error)?;
-    let (parts, ids) = read(&transaction, take(&transaction).await?, limit).await?;
+    let Read { parts, ids, gone: (mut of_part, mut forgotten) } =
+        read(&transaction, take(&transaction).await?, limit).await?;
     if parts.is_empty() {
         return Ok(0);
     }
     let numbers: Vec<_> = parts.iter().map(|part| part.part).collect();
     let said = publish(parts).await;
-    let (mut of_part, mut forgotten) = (Vec::new(), Vec::new());
     for ((number, ids), said) in numbers.iter().zip(&ids).zip(said) {
         let said = &ids[..said.min(ids.len())];
         of_part.resize(of_part.len() + said.len(), *number);
@@ -91,23 +98,39 @@ async fn take(transaction: &Transaction<'_>) -> Result<Vec<i16>, StoreError> {
     Ok(free)
 }
 
-/// What waits in these parts, and the ids of the rows of each.
-async fn read(
-    transaction: &Transaction<'_>,
-    free: Vec<i16>,
-    limit: u32,
-) -> Result<(Vec<OutboxPart>, Vec<Vec<i64>>), StoreError> {
-    let params: [Param<'_>; 2] = [(&free, Type::INT2_ARRAY), (&i64::from(limit), Type::INT8)];
+/// What waits in parts.
+struct Read {
+    parts: Vec<OutboxPart>,
+    /// The rows of each.
+    ids: Vec<Vec<i64>>,
+    /// Rows whose incidents are gone: their parts, and their ids.
+    gone: (Vec<i16>, Vec<i64>),
+}
+
+/// What waits in these parts.
+async fn read(transaction: &Transaction<'_>, free: Vec<i16>, limit: u32) -> Result<Read, StoreError> {
+    let (limit, bytes_max) = (i64::from(limit), i64::try_from(READ_OF_PART).unwrap_or(i64::MAX));
+    let params: [Param<'_>; 3] = [(&free, Type::INT2_ARRAY), (&limit, Type::INT8), (&bytes_max, Type::INT8)];
     let rows = transaction.query_typed(READ, &params).await.map_err(connect::error)?;
-    let mut ids = vec![Vec::new(); free.len()];
-    let mut parts: Vec<_> = free.into_iter().map(|part| OutboxPart { part, events: Vec::new() }).collect();
-    for row in &rows {
-        let number: i16 = get(row, 9)?;
+    let (mut ids, mut gone) = (vec![Vec::new(); free.len()], (Vec::new(), Vec::new()));
+    let whole = |part| OutboxPart { part, events: Vec::new(), is_whole: true };
+    let mut parts: Vec<_> = free.into_iter().map(whole).collect();
+    for rows in rows.chunk_by(|one, next| one.get::<_, i16>(9) == next.get::<_, i16>(9)) {
+        let (number, waiting): (i16, i64) = (get(&rows[0], 9)?, get(&rows[0], 10)?);
         let place = parts.iter().position(|part| part.part == number);
         let place = place.ok_or_else(|| StoreError::Fault("an event of no part".into()))?;
-        let (incident, service, team) = (get(row, 1)?, get(row, 2)?, get(row, 8)?);
-        parts[place].events.push(OutboxEvent { incident, service, team, event: timeline_event(row, 3)? });
-        ids[place].push(get(row, 0)?);
+        parts[place].is_whole = waiting < limit && i64::try_from(rows.len()) == Ok(waiting);
+        for row in rows {
+            let id = get(row, 0)?;
+            let (Some(service), team) = (get(row, 2)?, get(row, 8)?) else {
+                gone.0.push(number);
+                gone.1.push(id);
+                continue;
+            };
+            let event = OutboxEvent { incident: get(row, 1)?, service, team, event: timeline_event(row, 3)? };
+            parts[place].events.push(event);
+            ids[place].push(id);
+        }
     }
-    Ok((parts, ids))
+    Ok(Read { parts, ids, gone })
 }

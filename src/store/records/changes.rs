@@ -243,6 +243,8 @@ pub struct OutboxPart {
     pub part: i16,
     /// The first of its events, in order.
     pub events: Vec<OutboxEvent>,
+    /// Whether there were no others.
+    pub is_whole: bool,
 }
 
 /// What became of a service that should go.

@@ -3,10 +3,10 @@
 use super::rows::timeline_event;
 use super::{Sqlite, error};
 use crate::metrics::PoolShare::Relay;
-use crate::store::{Answer, OUTBOX_PARTS, OutboxEvent, OutboxPart, OutboxStore, Publish, StoreError};
+use crate::store::{Answer, OUTBOX_PARTS, OutboxEvent, OutboxPart, OutboxStore, Publish, READ_OF_PART, StoreError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rusqlite::Transaction;
+use rusqlite::{Row, Transaction};
 
 impl OutboxStore for Sqlite {
     fn is_waiting(&self) -> Answer<'_, bool> {
@@ -21,9 +21,9 @@ impl OutboxStore for Sqlite {
             match self.write(Relay, "relay", move |tx| relay(tx, limit, &publish)).await? {
                 Relayed::Done(said) => Ok(said),
                 // Nobody who writes waits for the broker.
-                Relayed::Saying(ids, said) => {
+                Relayed::Saying(ids, gone, said) => {
                     let said = said.await;
-                    self.write(Relay, "relay", move |tx| forget(tx, &ids, &said)).await
+                    Ok(gone + self.write(Relay, "relay", move |tx| forget(tx, &ids, &said)).await?)
                 }
             }
         })
@@ -46,37 +46,60 @@ type Ids = (i16, Vec<i64>);
 enum Relayed {
     /// So many have been said, and are forgotten.
     Done(usize),
-    /// It is not known yet.
-    Saying(Vec<Ids>, BoxFuture<'static, Vec<usize>>),
+    /// It is not known yet. So many others are forgotten, as their incidents are gone.
+    Saying(Vec<Ids>, usize, BoxFuture<'static, Vec<usize>>),
 }
 
 fn relay(tx: &Transaction<'_>, limit: u32, publish: &Publish) -> Result<Relayed, StoreError> {
-    let (mut parts, mut ids) = (Vec::new(), Vec::new());
-    for part in 0..i16::from(OUTBOX_PARTS) {
-        let (of_part, events) = read(tx, part, limit)?;
-        ids.push((part, of_part));
-        parts.push(OutboxPart { part, events });
+    let (mut parts, mut ids, mut gone) = (Vec::new(), Vec::new(), 0);
+    for number in 0..i16::from(OUTBOX_PARTS) {
+        let (part, of_part, of_nothing) = read(tx, number, limit)?;
+        for id in &of_nothing {
+            gone += tx.execute("DELETE FROM outbox WHERE id = ?1", [id]).map_err(error)?;
+        }
+        ids.push((number, of_part));
+        parts.push(part);
     }
     let mut said = publish(parts);
     match (&mut said).now_or_never() {
-        Some(said) => forget(tx, &ids, &said).map(Relayed::Done),
-        None => Ok(Relayed::Saying(ids, said)),
+        Some(said) => Ok(Relayed::Done(gone + forget(tx, &ids, &said)?)),
+        None => Ok(Relayed::Saying(ids, gone, said)),
     }
 }
 
-/// The first events of a part, and their rows.
-fn read(tx: &Transaction<'_>, part: i16, limit: u32) -> Result<(Vec<i64>, Vec<OutboxEvent>), StoreError> {
+/// What waits in a part, its rows, and rows whose incidents are gone.
+fn read(tx: &Transaction<'_>, part: i16, limit: u32) -> Result<(OutboxPart, Vec<i64>, Vec<i64>), StoreError> {
     let sql = "SELECT o.id, o.incident_id, s.slug, e.seq, e.type, e.actor, e.data, e.created_at, s.team FROM outbox o \
-               JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
-               JOIN incidents i ON i.id = o.incident_id JOIN services s ON s.id = i.service_id \
+               LEFT JOIN incident_events e ON e.incident_id = o.incident_id AND e.seq = o.seq \
+               LEFT JOIN incidents i ON i.id = e.incident_id LEFT JOIN services s ON s.id = i.service_id \
                WHERE o.part = ?1 ORDER BY o.id LIMIT ?2";
     let mut statement = tx.prepare_cached(sql).map_err(error)?;
-    let rows = statement.query_map((part, limit), |row| {
-        let (incident, service, team) = (row.get(1)?, row.get(2)?, row.get(8)?);
-        let event = OutboxEvent { incident, service, team, event: timeline_event(row, 3)? };
-        Ok((row.get::<_, i64>(0)?, event))
-    });
-    rows.map_err(error)?.collect::<Result<_, _>>().map_err(error)
+    let mut rows = statement.query((part, limit)).map_err(error)?;
+    let (mut ids, mut gone, mut bytes, mut is_cut) = (Vec::new(), Vec::new(), 0, false);
+    let mut events = Vec::new();
+    while let Some(row) = rows.next().map_err(error)? {
+        is_cut = bytes >= READ_OF_PART;
+        if is_cut {
+            break;
+        }
+        let id = row.get(0).map_err(error)?;
+        match event(row).map_err(error)? {
+            Some(event) => {
+                bytes += event.event.actor.len() + event.event.data.len();
+                events.push(event);
+                ids.push(id);
+            }
+            None => gone.push(id),
+        }
+    }
+    let is_whole = !is_cut && ids.len() + gone.len() < limit as usize;
+    Ok((OutboxPart { part, events, is_whole }, ids, gone))
+}
+
+/// What a row is about, unless that is gone.
+fn event(row: &Row<'_>) -> rusqlite::Result<Option<OutboxEvent>> {
+    let (incident, Some(service), team) = (row.get(1)?, row.get(2)?, row.get(8)?) else { return Ok(None) };
+    Ok(Some(OutboxEvent { incident, service, team, event: timeline_event(row, 3)? }))
 }
 
 /// Forgets so many events of each part, from the first on.
