@@ -52,6 +52,8 @@ pub(in crate::http) struct AlertInfo {
     title: Option<String>,
     /// More about it
     details: Option<serde_json::Value>,
+    /// Whether there was more about it than is kept: `details` is `null` then
+    details_cut: bool,
     /// The integration key with which it came
     key_id: Uuid,
     /// When it came
@@ -125,6 +127,7 @@ mod tests {
             details: Some("{}".into()),
             key_id: Uuid::nil(),
             received_at: 0,
+            details_cut: false,
         };
         let names = |value: serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
         let described = serde_json::to_value(AlertInfo::schema()).unwrap();

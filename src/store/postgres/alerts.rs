@@ -125,7 +125,7 @@ impl Question for AlertFilter {
                 (&ALERTS_MAX_BYTES, Type::INT8),
             ];
             let rows = client.query_typed(&page_statement('$'), &params).await.map_err(connect::error)?;
-            let found = rows.first().map(|row| get(row, 8)).transpose()?;
+            let found = rows.first().map(|row| get(row, 9)).transpose()?;
             let alerts = rows.iter().map(alert).collect::<Result<Vec<_>, _>>()?;
             Ok(AlertPage::of(alerts, found, self.limit))
         })
@@ -142,5 +142,6 @@ fn alert(row: &Row) -> Result<Alert, StoreError> {
         details: get(row, 5)?,
         key_id: get(row, 6)?,
         received_at: get(row, 7)?,
+        details_cut: get(row, 8)?,
     })
 }

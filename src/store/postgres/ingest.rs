@@ -13,7 +13,7 @@
 use super::rows::{get, status};
 use super::{Param, connect};
 use crate::store::limits::Limits;
-use crate::store::records::{EVENT_DETAILS_MAX_BYTES, show_time};
+use crate::store::records::{ALERT_DETAILS_MAX_BYTES, EVENT_DETAILS_MAX_BYTES, show_time};
 use crate::store::{Ingested, OUTBOX_PARTS, StoreError, Trigger};
 use tokio_postgres::types::Type;
 
@@ -32,7 +32,7 @@ const ROW_WAIT_ALONE: &str = "500ms";
 /// One array for each column of the events: $1 digest of the key, $2 id if it is new, $3 dedup key, $4 severity, $5 title, $6 details,
 /// $7 when, $8 when as events carry it, $9 details as events carry them. $10 parts of the outbox, $11 and $12 the lane's lock,
 /// $13 and $14 for how long it may wait for the lane and for each incident; what waits reads it when it begins to wait. $15 most open
-/// incidents of a service that does not say, $16 most alerts of an incident.
+/// incidents of a service that does not say, $16 most alerts of an incident, $17 longest details of those that did not open it.
 ///
 /// `nth` of `times` events of the same key share the row that they count up. A number is drawn only where an incident is
 /// opened, so that they have few gaps.
@@ -106,9 +106,12 @@ WITH bounds AS MATERIALIZED (
     INSERT INTO outbox (part, incident_id, seq, created_at)
     SELECT (get_byte(uuid_send(t.id), 15) % $10)::int2, t.id, t.seq, t.at FROM told t ORDER BY t.ord
 ), kept AS (
-    INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, severity, title, details, received_at)
-    SELECT t.id, e.service_id, e.key_id, 'trigger', e.dedup_key, e.severity, e.title, e.details, e.at
-    FROM e JOIN told t ON t.ord = e.ord WHERE t.trigger_count <= $16 ORDER BY e.ord
+    INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, severity, title, received_at, details, details_cut)
+    SELECT t.id, e.service_id, e.key_id, 'trigger', e.dedup_key, e.severity, e.title, e.at,
+        CASE WHEN NOT long.cut THEN e.details END, long.cut
+    FROM e JOIN told t ON t.ord = e.ord, LATERAL
+        (SELECT t.trigger_count > 1 AND coalesce(octet_length(e.details) > $17, false) AS cut) long
+    WHERE t.trigger_count <= $16 ORDER BY e.ord
 )
 SELECT e.ord, t.id, t.number, t.status, t.seq, t.trigger_count FROM e LEFT JOIN told t ON t.ord = e.ord
 "#;
@@ -135,7 +138,7 @@ pub(super) async fn ingest(
     let short: Vec<_> = details.iter().map(|details| details.filter(is_short)).collect();
     let parts = i32::from(OUTBOX_PARTS);
     let row_wait = if triggers.len() > 1 { ROW_WAIT } else { ROW_WAIT_ALONE };
-    let params: [Param<'_>; 16] = [
+    let params: [Param<'_>; 17] = [
         (&digests, Type::BYTEA_ARRAY),
         (&ids, Type::UUID_ARRAY),
         (&dedup_keys, Type::TEXT_ARRAY),
@@ -152,6 +155,7 @@ pub(super) async fn ingest(
         (&row_wait, Type::TEXT),
         (&limits.open, Type::INT8),
         (&limits.alerts, Type::INT8),
+        (&ALERT_DETAILS_MAX_BYTES, Type::INT8),
     ];
     let rows = client.query_typed(INGEST, &params).await.map_err(connect::error)?;
     let (mut taken, mut unkept): (Vec<Taken>, _) = (triggers.iter().map(|_| Ok(None)).collect(), 0);

@@ -9,6 +9,9 @@ use uuid::Uuid;
 /// Details of alerts in one answer, in bytes; an answer has one alert at least.
 pub(in crate::store) const ALERTS_MAX_BYTES: i64 = 1024 * 1024;
 
+/// Longest details, in bytes, of an alert that did not open its incident; longer ones are not kept.
+pub(in crate::store) const ALERT_DETAILS_MAX_BYTES: i64 = 16 * 1024;
+
 /// An event of monitoring as it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
@@ -24,6 +27,8 @@ pub struct Alert {
     pub title: Option<String>,
     /// More about it, as JSON.
     pub details: Option<String>,
+    /// Whether there was more about it than is kept.
+    pub details_cut: bool,
     /// The integration key with which it came.
     pub key_id: Uuid,
     /// When it came.
@@ -33,13 +38,14 @@ pub struct Alert {
 impl Serialize for Alert {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let details = self.details.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
-        let mut out = serializer.serialize_struct("Alert", 8)?;
+        let mut out = serializer.serialize_struct("Alert", 9)?;
         out.serialize_field("id", &self.id)?;
         out.serialize_field("action", &self.action)?;
         out.serialize_field("dedup_key", &self.dedup_key)?;
         out.serialize_field("severity", &self.severity)?;
         out.serialize_field("title", &self.title)?;
         out.serialize_field("details", &details.map_err(serde::ser::Error::custom)?)?;
+        out.serialize_field("details_cut", &self.details_cut)?;
         out.serialize_field("key_id", &self.key_id)?;
         out.serialize_field("received_at", &show_time(self.received_at))?;
         out.end()
@@ -95,7 +101,7 @@ pub struct NewAlert {
 /// The statement that reads a page, for parameters written so: the incident, the number before which, one more than the limit,
 /// and the bytes of details. Its columns are those of an alert, and how many were found.
 pub(in crate::store) fn page_statement(param: char) -> String {
-    let columns = "id, action, dedup_key, severity, title, details, key_id, received_at";
+    let columns = "id, action, dedup_key, severity, title, details, key_id, received_at, details_cut";
     let sql = format!(
         "SELECT {columns}, n FROM (SELECT {columns}, count(*) OVER () AS n, \
          sum(coalesce(octet_length(details), 0)) OVER (ORDER BY id DESC) - coalesce(octet_length(details), 0) AS above \

@@ -5,7 +5,7 @@ mod changes;
 mod figures;
 mod lists;
 
-pub(in crate::store) use alerts::{ALERTS_MAX_BYTES, keep_statement, page_statement};
+pub(in crate::store) use alerts::{ALERT_DETAILS_MAX_BYTES, ALERTS_MAX_BYTES, keep_statement, page_statement};
 pub use alerts::{Alert, AlertFilter, AlertPage, NewAlert};
 pub use changes::{
     Actor, Created, Deleted, Ingested, NewIncident, NewKey, Once, OutboxEvent, OutboxPart, Reason, Step, StepEvent,

@@ -3,9 +3,9 @@
 use super::{Sqlite, error};
 use crate::metrics::PoolShare::{Interactive, Workers};
 use crate::store::limits::note_kept;
-use crate::store::records::{ALERTS_MAX_BYTES, keep_statement, page_statement};
+use crate::store::records::{ALERT_DETAILS_MAX_BYTES, ALERTS_MAX_BYTES, keep_statement, page_statement};
 use crate::store::{
-    Alert, AlertFilter, AlertPage, AlertStore, Answer, FORGOTTEN_INCIDENTS, Ingested, NewAlert, StoreError, Trigger,
+    Alert, AlertFilter, AlertPage, AlertStore, Answer, FORGOTTEN_INCIDENTS, NewAlert, StoreError, Trigger,
 };
 use rusqlite::{Row, Transaction};
 use uuid::Uuid;
@@ -68,17 +68,22 @@ impl AlertStore for Sqlite {
     }
 }
 
-/// Keeps an event that was taken up, by the key and the service that it came with.
+/// Keeps an event that was taken up, by the key and the service that it came with. Long details are kept of the first one of its
+/// incident only.
 pub(super) fn keep(
     tx: &Transaction<'_>,
     trigger: &Trigger,
     (key, service): (Uuid, Uuid),
-    incident: &Ingested,
+    incident: Uuid,
+    is_first: bool,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, severity, title, details, \
-               received_at) VALUES (?1, ?2, ?3, 'trigger', ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO alerts (incident_id, service_id, key_id, action, dedup_key, severity, title, received_at, \
+               details, details_cut) VALUES (?1, ?2, ?3, 'trigger', ?4, ?5, ?6, ?7, ?8, ?9)";
     let Trigger { dedup_key, severity, title, details, now, .. } = trigger;
-    let values = (incident.id, service, key, dedup_key, severity.as_str(), title, details, now);
+    let is_long = |details: &String| i64::try_from(details.len()).is_ok_and(|len| len > ALERT_DETAILS_MAX_BYTES);
+    let cut = !is_first && details.as_ref().is_some_and(is_long);
+    let details = details.as_ref().filter(|_| !cut);
+    let values = (incident, service, key, dedup_key, severity.as_str(), title, now, details, cut);
     tx.prepare_cached(sql).map_err(error)?.execute(values).map(drop).map_err(error)
 }
 
@@ -93,6 +98,7 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<(Alert, i64)> {
         details: row.get(5)?,
         key_id: row.get(6)?,
         received_at: row.get(7)?,
+        details_cut: row.get(8)?,
     };
-    Ok((alert, row.get(8)?))
+    Ok((alert, row.get(9)?))
 }

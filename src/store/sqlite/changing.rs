@@ -41,7 +41,7 @@ pub(super) fn ingest(
     let Incident { id, number, status, seq, trigger_count, .. } = incident;
     let ingested = Ingested { id, number, status, seq };
     if trigger_count <= limits.alerts {
-        alerts::keep(tx, trigger, (key, service_id), &ingested)?;
+        alerts::keep(tx, trigger, (key, service_id), id, trigger_count == 1)?;
     }
     Ok(Some((ingested, trigger_count)))
 }

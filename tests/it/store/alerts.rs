@@ -14,6 +14,7 @@ super::contracts! {
     events_that_are_taken_up_together_are_kept_in_their_order
     what_is_done_with_an_incident_is_kept_as_far_as_there_is_room
     pages_follow_each_other_and_are_bounded_in_bytes
+    long_details_are_kept_of_the_alert_that_opened_its_incident
     an_incident_keeps_so_many_and_counts_the_others
     what_is_old_is_forgotten_in_batches_and_nothing_else
     clocks_that_were_ahead_keep_nothing_from_being_forgotten
@@ -97,14 +98,28 @@ async fn pages_follow_each_other_and_are_bounded_in_bytes(bench: Bench) {
     let times: Vec<_> = newest.iter().chain(&rest).map(|alert| alert.received_at - NOW).collect();
     assert_eq!(times, [4, 3, 2, 1, 0]);
     assert!(!page(&bench, first.id, None, 5).await.1);
-    let long = format!("\"{}\"", "x".repeat(400 * 1024));
-    for n in 5..10 {
+    let long = format!("\"{}\"", "x".repeat(16 * 1024 - 2));
+    for n in 5..80 {
         let event = Trigger { details: Some(long.clone()), ..trigger("disk", NOW + n) };
         bench.store.incidents.ingest(event).await.unwrap().unwrap();
     }
     let (some, more) = page(&bench, first.id, None, 200).await;
-    assert_eq!((some.len(), more), (3, true), "1 MiB is reached with the third");
-    assert_eq!(page(&bench, first.id, Some(some[2].id), 200).await.0.len(), 7);
+    assert_eq!((some.len(), more), (64, true), "1 MiB is reached with the last");
+    assert_eq!(page(&bench, first.id, Some(some[63].id), 200).await.0.len(), 16);
+}
+
+async fn long_details_are_kept_of_the_alert_that_opened_its_incident(bench: Bench) {
+    bench.service().await;
+    let long = Some(format!("\"{}\"", "x".repeat(16 * 1024 - 1)));
+    let mut events = Vec::new();
+    for (key, n) in [("disk", 0), ("disk", 1), ("cpu", 2)] {
+        let event = Trigger { details: long.clone(), ..trigger(key, NOW + n) };
+        events.push(bench.store.incidents.ingest(event).await.unwrap().unwrap().id);
+    }
+    let [again, opening] = alerts(&bench, events[0]).await.try_into().unwrap();
+    assert_eq!((&opening.details, opening.details_cut), (&long, false));
+    assert_eq!((again.details, again.details_cut, again.title), (None, true, opening.title));
+    assert_eq!(alerts(&bench, events[2]).await[0].details, long, "each incident has its own first one");
 }
 
 async fn an_incident_keeps_so_many_and_counts_the_others(mut bench: Bench) {

@@ -10,6 +10,7 @@ CREATE TABLE alerts (
     severity text,
     title text,
     details text,
+    details_cut boolean NOT NULL DEFAULT false,
     received_at bigint NOT NULL
 );
 CREATE INDEX alerts_of_incident ON alerts (incident_id, id);

@@ -10,6 +10,7 @@ CREATE TABLE alerts (
     severity text,
     title text,
     details text,
+    details_cut integer NOT NULL DEFAULT 0,
     received_at integer NOT NULL
 ) STRICT;
 CREATE INDEX alerts_of_incident ON alerts (incident_id, id);
