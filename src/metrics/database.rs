@@ -96,7 +96,7 @@ pub struct DatabaseStats {
     pub alerts_oldest_us: Cell,
     /// Alerts that were forgotten.
     pub alerts_forgotten: Cell,
-    /// Incidents and events of them that were forgotten.
+    /// Incidents, and events and alerts of them, that were forgotten.
     pub incidents_forgotten: Cell,
 }
 
@@ -183,7 +183,7 @@ impl DatabaseStats {
             ),
             counters(
                 "roomcast_forgotten_rows_total",
-                "Rows that were forgotten as they were too old: alerts, and incidents with their events.",
+                "Rows that were forgotten as they were too old: alerts, and incidents with their events and alerts.",
                 "kind",
                 [("alert", self.alerts_forgotten.get()), ("incident", self.incidents_forgotten.get())],
             ),

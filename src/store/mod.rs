@@ -110,7 +110,8 @@ pub trait AlertStore: Debug + Send + Sync {
     /// Forgets up to `limit` alerts that came before this time, the oldest first. None: somebody else does so.
     fn forget_alerts(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>>;
     /// Forgets incidents that were resolved before this time and have nothing in the outbox, the oldest first, with their
-    /// timelines: up to `limit` events at once. Comes to how many events and incidents these were; none: somebody else does so.
+    /// timelines and alerts: up to `limit` events and as many alerts at once. Comes to how many events, alerts and incidents these
+    /// were; none: somebody else does so.
     fn forget_incidents(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>>;
 }
 

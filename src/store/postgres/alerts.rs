@@ -14,10 +14,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-/// First half of the locks of those who forget; the second says what.
-const LOCK: i32 = 0x666f_7267;
-const ALERTS: i32 = 0;
-const INCIDENTS: i32 = 1;
+/// Both halves of the lock of those who forget. One for all that is forgotten: alerts go by their age and with their incidents,
+/// and two who delete the same in different orders would wait for each other.
+const LOCK: (i32, i32) = (0x666f_7267, 0);
 
 /// Incidents that were resolved before a time. Whoever changes one locks it first: what is not locked changes no more, and what
 /// somebody is changing is left alone.
@@ -29,9 +28,13 @@ const FORGET_EVENTS: &str = "DELETE FROM incident_events e USING (SELECT inciden
      WHERE incident_id = ANY ($1) AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = few.incident_id) LIMIT $2) AS few \
      WHERE e.incident_id = few.incident_id AND e.seq = few.seq";
 
+const FORGET_THEIR_ALERTS: &str = "DELETE FROM alerts WHERE id IN (SELECT id FROM alerts a WHERE incident_id = ANY ($1) \
+     AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = a.incident_id) LIMIT $2)";
+
 const FORGET_INCIDENTS: &str = "DELETE FROM incidents i WHERE id = ANY ($1) \
      AND NOT EXISTS (SELECT FROM outbox o WHERE o.incident_id = i.id) \
-     AND NOT EXISTS (SELECT FROM incident_events e WHERE e.incident_id = i.id)";
+     AND NOT EXISTS (SELECT FROM incident_events e WHERE e.incident_id = i.id) \
+     AND NOT EXISTS (SELECT FROM alerts a WHERE a.incident_id = i.id)";
 
 impl AlertStore for Postgres {
     fn alerts(&self, filter: AlertFilter) -> Answer<'_, AlertPage> {
@@ -71,7 +74,7 @@ impl AlertStore for Postgres {
     fn forget_alerts(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>> {
         Box::pin(self.run(Workers, "forget alerts", move |client| {
             Box::pin(async move {
-                let Some(transaction) = alone(client, ALERTS).await? else { return Ok(None) };
+                let Some(transaction) = alone(client).await? else { return Ok(None) };
                 let sql = "DELETE FROM alerts WHERE id IN \
                            (SELECT id FROM alerts WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
                 let params: [Param<'_>; 2] = [(&before, Type::INT8), (&i64::from(limit), Type::INT8)];
@@ -85,23 +88,24 @@ impl AlertStore for Postgres {
     fn forget_incidents(&self, before: i64, limit: u32) -> Answer<'_, Option<u64>> {
         Box::pin(self.run(Workers, "forget incidents", move |client| {
             Box::pin(async move {
-                let Some(transaction) = alone(client, INCIDENTS).await? else { return Ok(None) };
+                let Some(transaction) = alone(client).await? else { return Ok(None) };
                 let old = lock_old(&transaction, before).await?;
                 let params: [Param<'_>; 2] = [(&old, Type::UUID_ARRAY), (&i64::from(limit), Type::INT8)];
                 let events = transaction.execute_typed(FORGET_EVENTS, &params).await.map_err(connect::error)?;
+                let alerts = transaction.execute_typed(FORGET_THEIR_ALERTS, &params).await.map_err(connect::error)?;
                 let gone = transaction.execute_typed(FORGET_INCIDENTS, &params[..1]).await.map_err(connect::error)?;
                 transaction.commit().await.map_err(connect::error)?;
-                Ok(Some(events + gone))
+                Ok(Some(events + alerts + gone))
             })
         }))
     }
 }
 
-/// A transaction in which nobody else forgets the same; none while somebody does.
-async fn alone(client: &mut Object, what: i32) -> Result<Option<Transaction<'_>>, StoreError> {
+/// A transaction in which nobody else forgets anything; none while somebody does.
+async fn alone(client: &mut Object) -> Result<Option<Transaction<'_>>, StoreError> {
     let transaction = client.build_transaction().start().await.map_err(connect::error)?;
     let sql = concat!("SELECT pg_try_advisory_xact_lock($1, $2), ", bounds!());
-    let lock = transaction.query_typed_one(sql, &[(&LOCK, Type::INT4), (&what, Type::INT4)]).await;
+    let lock = transaction.query_typed_one(sql, &[(&LOCK.0, Type::INT4), (&LOCK.1, Type::INT4)]).await;
     Ok(get::<bool>(&lock.map_err(connect::error)?, 0)?.then_some(transaction))
 }
 

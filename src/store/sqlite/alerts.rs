@@ -58,12 +58,16 @@ impl AlertStore for Sqlite {
                  WHERE incident_id IN ({old}) LIMIT ?3)"
             );
             let events = tx.execute(&sql, (before, FORGOTTEN_INCIDENTS, limit)).map_err(error)?;
+            let sql =
+                format!("DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE incident_id IN ({old}) LIMIT ?3)");
+            let alerts = tx.execute(&sql, (before, FORGOTTEN_INCIDENTS, limit)).map_err(error)?;
             let sql = format!(
                 "DELETE FROM incidents WHERE id IN ({old}) \
-                 AND NOT EXISTS (SELECT 1 FROM incident_events e WHERE e.incident_id = incidents.id)"
+                 AND NOT EXISTS (SELECT 1 FROM incident_events e WHERE e.incident_id = incidents.id) \
+                 AND NOT EXISTS (SELECT 1 FROM alerts a WHERE a.incident_id = incidents.id)"
             );
             let gone = tx.execute(&sql, (before, FORGOTTEN_INCIDENTS)).map_err(error)?;
-            Ok(Some((events + gone) as u64))
+            Ok(Some((events + alerts + gone) as u64))
         }))
     }
 }

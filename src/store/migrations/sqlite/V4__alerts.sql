@@ -1,5 +1,5 @@
 -- What monitoring said, word by word. Nothing refers to it, and it refers to nothing: it is written with every event, and
--- forgotten by its age. Clocks of nodes differ and jump: ids do not follow the times.
+-- forgotten by its age or with its incident. Clocks of nodes differ and jump: ids do not follow the times.
 CREATE TABLE alerts (
     id integer PRIMARY KEY AUTOINCREMENT,
     incident_id blob NOT NULL,
