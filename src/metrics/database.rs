@@ -47,11 +47,26 @@ pub enum ReadFallback {
     Conflict,
     /// It did not have yet what whoever asked knows of.
     Missing,
+    /// No connection to it became free in time, or others kept what was asked for locked.
+    Busy,
+    /// It took longer than it may.
+    Slow,
+    /// It refused the read: it lacks a table or a permission, or is at fault in some other way.
+    Refused,
 }
 
 impl ReadFallback {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Down, Self::Behind, Self::Stranger, Self::Conflict, Self::Missing];
+    pub const ALL: [Self; 8] = [
+        Self::Down,
+        Self::Behind,
+        Self::Stranger,
+        Self::Conflict,
+        Self::Missing,
+        Self::Busy,
+        Self::Slow,
+        Self::Refused,
+    ];
 
     const fn label(self) -> &'static str {
         match self {
@@ -60,6 +75,9 @@ impl ReadFallback {
             Self::Stranger => "stranger",
             Self::Conflict => "conflict",
             Self::Missing => "missing",
+            Self::Busy => "busy",
+            Self::Slow => "slow",
+            Self::Refused => "refused",
         }
     }
 }

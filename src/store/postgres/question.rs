@@ -49,8 +49,8 @@ impl Postgres {
         let question = Arc::new(question);
         if let Some(replica) = self.replica.as_ref().filter(|_| !is_newest) {
             let reason = match Box::pin(replica.ask(share, operation, &question)).await {
-                Ok(Ok(answer)) if !question.suffices(&answer) => ReadFallback::Missing,
-                Ok(outcome) => return outcome,
+                Ok(answer) if !question.suffices(&answer) => ReadFallback::Missing,
+                Ok(answer) => return Ok(answer),
                 Err(reason) => reason,
             };
             self.stats.fell_back(reason);

@@ -72,7 +72,7 @@ impl Replica {
         share: PoolShare,
         operation: &'static str,
         question: &Arc<Q>,
-    ) -> Result<Result<Q::Answer, StoreError>, ReadFallback> {
+    ) -> Result<Q::Answer, ReadFallback> {
         let mut state = self.state.subscribe();
         is_used(*state.borrow_and_update())?;
         let question = Arc::clone(question);
@@ -82,12 +82,24 @@ impl Replica {
         // Nobody waits for a replica that is found to be gone meanwhile.
         let gone = state.wait_for(|state| *state == ReplicaState::Down);
         tokio::select! {
-            outcome = asked => match outcome {
-                Err(StoreError::Conflict) => Err(ReadFallback::Conflict),
-                Err(StoreError::Unavailable(_)) => Err(ReadFallback::Down),
-                outcome => Ok(outcome),
-            },
+            outcome = asked => outcome.map_err(|error| self.failed(operation, &error)),
             _ = gone => Err(ReadFallback::Down),
+        }
+    }
+
+    /// Why the primary is asked after this: what is wrong here may be right there. A replica that took too long is asked no more
+    /// until it has been looked at, so that nobody else waits for it.
+    fn failed(&self, operation: &'static str, error: &StoreError) -> ReadFallback {
+        tracing::debug!(operation, %error, "the replica did not answer");
+        match error {
+            StoreError::Conflict => ReadFallback::Conflict,
+            StoreError::Unavailable(_) => ReadFallback::Down,
+            StoreError::Exhausted(_) | StoreError::Busy => ReadFallback::Busy,
+            StoreError::Timeout(_) => {
+                self.note(ReplicaState::Down, Duration::ZERO);
+                ReadFallback::Slow
+            }
+            StoreError::Full | StoreError::Overcommitted { .. } | StoreError::Fault(_) => ReadFallback::Refused,
         }
     }
 

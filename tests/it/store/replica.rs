@@ -102,3 +102,30 @@ async fn a_server_that_follows_nobody_is_used_only_if_it_is_the_primary() {
     eventually!(state(&bench) == Some(ReplicaState::Stranger));
     assert_eq!((listed(&bench, false).await, fallbacks(&bench, ReadFallback::Stranger)), (1, 1));
 }
+
+/// Method: the server of the primary under another address, where a database of the same server stands in for the replica: one
+/// without tables, and one whose table somebody keeps locked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_refuses_or_stands_still_costs_no_answer() {
+    let Some(postgres) = Postgres::here().await else { return };
+    let (url, _) = postgres.database().await;
+    let empty = postgres.empty_database("replica_without_tables").await;
+    let bench = Bench::open(with_replica(&url, &empty), None).await;
+    bench.service().await;
+    bench.trigger("disk", NOW).await;
+    eventually!(state(&bench) == Some(ReplicaState::Used));
+    assert_eq!((listed(&bench, false).await, fallbacks(&bench, ReadFallback::Refused)), (1, 1));
+
+    let (other, _) = postgres.database().await;
+    let db_statement_timeout = Duration::from_millis(500);
+    let slow = Bench::open(DatabaseSettings { db_statement_timeout, ..with_replica(&url, &other) }, None).await;
+    eventually!(state(&slow) == Some(ReplicaState::Used));
+    assert_eq!(listed(&slow, false).await, 0, "the other database is asked");
+    let locked = postgres.lock(&other, "incidents").await;
+    assert_eq!((listed(&slow, false).await, fallbacks(&slow, ReadFallback::Slow)), (1, 1));
+    let before = fallbacks(&slow, ReadFallback::Down);
+    // Unless it has been looked at right then, nobody else waits for it.
+    eventually!(listed(&slow, false).await == 1 && fallbacks(&slow, ReadFallback::Down) > before);
+    locked.batch_execute("ROLLBACK").await.unwrap();
+    eventually!(listed(&slow, false).await == 0);
+}
