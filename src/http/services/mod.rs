@@ -27,8 +27,8 @@ const NAME_MAX: usize = 255;
 /// Longest target, in seconds: 30 days.
 const ACK_TARGET_MAX_SECS: i64 = 2_592_000;
 
-/// Most open incidents that a service may ask for.
-const OPEN_MAX: i64 = 1_000_000;
+/// Most open incidents that a service may ask for. Whatever opens one counts those that are open, and others wait meanwhile.
+const OPEN_MAX: i64 = 50_000;
 
 /// A service
 #[derive(Debug, Serialize, ToSchema)]
@@ -101,7 +101,7 @@ pub(super) struct CreateService {
     team: Option<String>,
     /// In how many seconds somebody should take care of what happens to it; as the server's setting says unless given
     ack_target_secs: Option<i64>,
-    /// How many of its incidents may be open at once, 1 to 1,000,000; as the server's setting says unless given
+    /// How many of its incidents may be open at once, 1 to 50,000; as the server's setting says unless given
     max_open: Option<i64>,
 }
 
@@ -117,7 +117,7 @@ pub(super) struct ChangeService {
     team: Option<String>,
     /// In how many seconds somebody should take care of what happens to it; as the server's setting says when it is not there
     ack_target_secs: Option<i64>,
-    /// How many of its incidents may be open at once, 1 to 1,000,000; as the server's setting says when it is not there
+    /// How many of its incidents may be open at once, 1 to 50,000; as the server's setting says when it is not there
     max_open: Option<i64>,
 }
 
