@@ -172,9 +172,7 @@ impl Store {
             Some(DatabasePlace::Postgres(place)) => {
                 let postgres = Postgres::open(&place, settings, stats, lifecycle)?;
                 Box::pin(postgres.check_schema()).await?;
-                if stats.pool(DatabasePool::Primary).up.get() == 1 {
-                    Box::pin(postgres.begin_sum()).await?;
-                }
+                Box::pin(postgres.begin_sum(stats.pool(DatabasePool::Primary).up.get() == 1)).await?;
                 lifecycle.spawn("database pool", Arc::clone(&postgres).keep(lifecycle.clone()));
                 Self::with(Arc::clone(&postgres), Door::Postgres(postgres))
             }

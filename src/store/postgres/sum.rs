@@ -93,12 +93,25 @@ impl Sum {
 }
 
 impl Postgres {
-    /// Looks for the first time. A server that is away says nothing about it.
+    /// Looks for the first time, if the server `is_up`. One that is away says nothing about it, and a start that should be
+    /// strict says that.
     ///
     /// # Errors
     /// When all nodes together may take too much, and that is not only to be warned of.
-    pub(in crate::store) async fn begin_sum(&self) -> Result<(), StoreError> {
-        let Some(said) = self.look_at_sum(0).await else { return Ok(()) };
+    pub(in crate::store) async fn begin_sum(&self, is_up: bool) -> Result<(), StoreError> {
+        let looked = if is_up { self.look_at_sum(0).await } else { Err(StoreError::Unavailable("no answer".into())) };
+        let said = match looked {
+            Ok(said) => said,
+            Err(error) => {
+                if self.sum.is_strict {
+                    tracing::warn!(
+                        %error,
+                        "db-pool-strict was not checked: the database does not say how many connections it has, and this node starts nevertheless"
+                    );
+                }
+                return Ok(());
+            }
+        };
         if said.is_pooled {
             tracing::info!(
                 "a pooler stands before the database: all nodes together have to fit into what it has for clients (max_client_conn), and share its connections; the server ends no statement by itself unless its role says so (statement_timeout)"
@@ -118,11 +131,13 @@ impl Postgres {
                 _ = ticks.tick() => {}
                 () = lifecycle.stopping() => return,
             }
-            self.look_at_sum(peers()).await;
+            if let Err(error) = self.look_at_sum(peers()).await {
+                tracing::debug!(%error, "connections are not compared");
+            }
         }
     }
 
-    async fn look_at_sum(&self, peers: u64) -> Option<Said> {
+    async fn look_at_sum(&self, peers: u64) -> Result<Said, StoreError> {
         let sum = &self.sum;
         let (application, server_limit_ms) = (sum.application.clone(), sum.server_limit_ms);
         let said = self.run(PoolShare::Workers, "look", move |client| {
@@ -137,11 +152,11 @@ impl Postgres {
                 })
             })
         });
-        let said = said.await.ok()?;
+        let said = said.await?;
         let own = || std::iter::once(&self.primary).chain(self.replica.as_ref().and_then(Replica::of_primary));
         let (each, taken) = (own().map(Connections::most).sum(), own().map(Connections::count).sum());
         sum.note(sum.wanted(each, peers, said.taken.saturating_sub(taken)), &said);
-        Some(said)
+        Ok(said)
     }
 }
 
