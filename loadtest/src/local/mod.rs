@@ -40,6 +40,7 @@ mod tests {
     fn ports_are_free_and_different() {
         let mut ports = free_ports(8).unwrap();
         assert!(ports.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()));
+        ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 8);
     }

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - A started server's whole process group is gone when its [`ServerProcess`] is dropped.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
+use crate::local::free_ports;
 use crate::observe::process;
 use crate::scenario::setting::pin;
 
@@ -23,8 +24,6 @@ const START_TIME: Duration = Duration::from_secs(30);
 const STOP_TIME: Duration = Duration::from_secs(2);
 /// Time for a server to calm down after its start.
 const SETTLE: Duration = Duration::from_millis(700);
-/// Ports below the range from which the system gives ports to clients.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// How to start a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,8 +60,8 @@ impl FromStr for Recipe {
 impl ServerProcess {
     /// Starts a server, on one processor if given, and waits until it listens.
     pub(crate) fn start(recipe: &Recipe, cpu: Option<usize>, show: bool) -> Result<Self> {
-        let port = free_port(0)?;
-        let admin_port = free_port(port)?;
+        let ports = free_ports(2)?;
+        let (port, admin_port) = (ports[0], ports[1]);
         let line = recipe.command.replace("{port}", &port.to_string());
         let line = line.replace("{admin_port}", &admin_port.to_string());
         let mut command = Command::new("sh");
@@ -135,13 +134,6 @@ fn spawn_on(command: &mut Command, cpu: Option<usize>) -> Result<Child> {
     let child = command.spawn();
     sched_setaffinity(None, &ours)?;
     Ok(child?)
-}
-
-/// A port of [`PORTS`] that is free now, other than `taken`.
-pub(super) fn free_port(taken: u16) -> Result<u16> {
-    let start = std::process::id() as u16 % 10_000;
-    let mut ports = PORTS.skip(start.into()).chain(PORTS);
-    ports.find(|&port| port != taken && TcpListener::bind(("127.0.0.1", port)).is_ok()).context("no free port")
 }
 
 #[cfg(test)]

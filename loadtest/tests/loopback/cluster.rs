@@ -83,7 +83,16 @@ impl Cluster {
                 let (public, admin) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", free_port()));
                 let mut command = Command::new(&server);
                 command.args(["dev", "--redis-url", &url, "--listen", &public, "--admin-listen", &admin]);
-                command.args(["--workers", "1", "--packets-per-second", "0", "--joins-per-second", "0"]);
+                command.args([
+                    "--workers",
+                    "1",
+                    "--packets-per-second",
+                    "0",
+                    "--joins-per-second",
+                    "0",
+                    "--database-url",
+                    "none",
+                ]);
                 command
             })
         };

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::chaos::account::{self, Account, Span};
-use super::chaos::asking::{Asker, Ledger};
+use super::chaos::account::Span;
+use super::chaos::asking::Asker;
 use super::chaos::promises::{Back, Excuse, Promise};
-use super::chaos::{requests, steady, warn_if_busy};
+use super::chaos::{Done, judge, steady, warn_if_busy};
 use super::session::START_DELAY;
 use super::setting::{Crowd, Setting};
 use crate::cli::chaos::{AutoscaleCommand, FaultTimes};
@@ -21,11 +21,10 @@ use crate::cli::options::TargetOptions;
 use crate::clock::{SECOND, from_seconds, to_seconds};
 use crate::fleet::schedule::Step as Sending;
 use crate::fleet::tally::Window;
-use crate::fleet::{Fleet, Outcome, Refuge, Visiting};
+use crate::fleet::{Fleet, Refuge, Visiting};
 use crate::local::cluster::{Cluster, Extent};
 use crate::observe::process;
 use crate::progress::grouped;
-use crate::report::chaos::{Chaos, Step};
 use crate::report::scaling::{Scaling, Stand};
 use crate::report::{Generator, Results};
 use hpa::Autoscaler;
@@ -38,14 +37,6 @@ const SYNC: f64 = 15.0;
 const LOOK: Duration = Duration::from_millis(20);
 /// Time between two notes of how it stands.
 const NOTE: u64 = SECOND / 2;
-
-/// A step of the deployment.
-#[derive(Debug)]
-struct Change {
-    name: String,
-    promise: Promise,
-    span: Span,
-}
 
 /// A cluster and what its autoscaler is told.
 #[derive(Debug)]
@@ -130,7 +121,10 @@ pub(crate) fn run(setting: &mut Setting, scaled: Scaled, command: &AutoscaleComm
         waiting: (after.wait_seconds - before.1.wait_seconds) / elapsed,
         lag_p99_us: outcome.tally.lag.value_at_quantile(0.99),
     };
-    let mut chaos = judge(&changes, &outcome, command, &ledger)?;
+    let mut chaos = judge(&changes, &outcome, (command.users, command.rooms), &ledger)?;
+    for (step, change) in chaos.steps.iter_mut().zip(&changes) {
+        change.promise.judge(step, &command.cluster, &FaultTimes::default());
+    }
     chaos.generator = generator;
     chaos.reloads = cluster.follower.balancer().reloads();
     let node = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.nodes[0].port));
@@ -148,7 +142,7 @@ fn follow(
     manifest: &Manifest,
     fleet: &Fleet,
     command: &AutoscaleCommand,
-) -> Result<(Vec<Change>, Scaling)> {
+) -> Result<(Vec<Done>, Scaling)> {
     let rules = manifest.rules.clone().faster(command.time_scale);
     let min = rules.min;
     let mut scaling = Scaling {
@@ -163,7 +157,7 @@ fn follow(
     let mut autoscaler = Autoscaler::new(rules);
     let mut replicas = Replicas::new(cluster, min as usize);
     let begun = setting.clock.now();
-    let mut changes = vec![Change::new(format!("{min} replicas"), Promise::UNNOTICED, begun)];
+    let mut changes = vec![change(format!("{min} replicas"), Promise::UNNOTICED, begun)];
     let sync = from_seconds(SYNC / command.time_scale);
     let (mut next, mut noted, mut left_at) = (begun, 0, None);
     loop {
@@ -195,7 +189,7 @@ fn follow(
             if wanted != reading.wanted {
                 let name = format!("{} to {wanted} replicas at {} sockets", reading.wanted, grouped(sockets as u64));
                 setting.progress.line(&format!("{:.1} s: {name}", to_seconds(now - begun)));
-                changes.push(Change::of(name, reading.wanted, wanted, now));
+                changes.push(change(name, promise(reading.wanted, wanted), now));
                 replicas.set(cluster, wanted)?;
             }
             scaling.replicas = wanted;
@@ -220,39 +214,13 @@ fn follow(
     Ok((changes, scaling))
 }
 
-impl Change {
-    fn new(name: String, promise: Promise, now: u64) -> Self {
-        Self { name, promise, span: Span { since: now, begun: now, struck: now, over: 0 } }
-    }
-
-    /// Who adds nodes disturbs nobody; who removes some asks those on them to move, once.
-    fn of(name: String, before: u32, after: u32, now: u64) -> Self {
-        let moves = Promise { closes_each: 1, back: Back::Gap, excuse: Excuse::None };
-        Self::new(name, if after > before { Promise::UNNOTICED } else { moves }, now)
-    }
+/// A step of the deployment that begins now.
+fn change(name: String, promise: Promise, now: u64) -> Done {
+    Done { name, promise, span: Span { since: now, begun: now, struck: now, over: 0 }, exit_code: None }
 }
 
-fn judge(changes: &[Change], outcome: &Outcome, command: &AutoscaleCommand, ledger: &Ledger) -> Result<Chaos> {
-    let journal = outcome.journal.as_ref().context("no journal was kept")?;
-    let diary = outcome.tally.diary.as_ref().context("no diary was kept")?;
-    ensure!(!diary.is_full, "too many deliveries to judge: a lower rate, or a shorter run");
-    let account = Account::new(journal, command.users, command.rooms);
-    let mut chaos = Chaos {
-        unpublished: outcome.tally.counts.unsent,
-        errors: outcome.tally.counts.errors,
-        samples: outcome.tally.samples.iter().chain(&ledger.samples).cloned().collect(),
-        ..Chaos::default()
-    };
-    let ends = changes.iter().skip(1).map(|next| next.span.since).chain([u64::MAX]);
-    for (change, end) in changes.iter().zip(ends) {
-        let Change { name, promise, span } = change;
-        let seconds = to_seconds(span.over.saturating_sub(span.begun));
-        let mut step = Step { name: name.clone(), seconds, ..Step::default() };
-        account.fill(&mut step, *span, end);
-        account::fill_arrivals(&mut step, &diary.entries, (span.since, end));
-        step.requests = requests(ledger, *span, end, promise.excuse);
-        promise.judge(&mut step, &command.cluster, &FaultTimes::default());
-        chaos.steps.push(step);
-    }
-    Ok(chaos)
+/// Who adds nodes disturbs nobody; who removes some asks those on them to move, once.
+fn promise(before: u32, after: u32) -> Promise {
+    let moves = Promise { closes_each: 1, back: Back::Gap, excuse: Excuse::None };
+    if after > before { Promise::UNNOTICED } else { moves }
 }

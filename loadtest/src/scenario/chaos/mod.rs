@@ -30,11 +30,15 @@ const RETURN: u64 = 60 * SECOND;
 
 /// A step that was done.
 #[derive(Debug)]
-struct Done {
-    name: String,
-    promise: Promise,
-    span: Span,
-    exit_code: Option<Option<i32>>,
+pub(crate) struct Done {
+    /// What it is called.
+    pub(crate) name: String,
+    /// What clients may notice of it.
+    pub(crate) promise: Promise,
+    /// When it was done.
+    pub(crate) span: Span,
+    /// With what the node ended that was told to, if one was; `Some(None)`: by a signal.
+    pub(crate) exit_code: Option<Option<i32>>,
 }
 
 /// The conditions under which the run fails: each step has promises of its own.
@@ -161,10 +165,16 @@ pub(crate) fn watch(setting: &mut Setting, time: u64, what: &str) {
     }
 }
 
-fn judge(done: &[Done], outcome: &Outcome, (users, rooms): (usize, usize), ledger: &Ledger) -> Result<Chaos> {
+/// What clients noticed of each step, before its promise is looked at.
+pub(crate) fn judge(
+    done: &[Done],
+    outcome: &Outcome,
+    (users, rooms): (usize, usize),
+    ledger: &Ledger,
+) -> Result<Chaos> {
     let journal = outcome.journal.as_ref().context("no journal was kept")?;
     let diary = outcome.tally.diary.as_ref().context("no diary was kept")?;
-    anyhow::ensure!(!diary.is_full, "too many deliveries to judge: a lower rate, or fewer faults");
+    anyhow::ensure!(!diary.is_full, "too many deliveries to judge: a lower rate, or a shorter run");
     let account = Account::new(journal, users, rooms);
     let mut chaos = Chaos {
         unpublished: outcome.tally.counts.unsent,
@@ -175,7 +185,7 @@ fn judge(done: &[Done], outcome: &Outcome, (users, rooms): (usize, usize), ledge
     let ends = done.iter().skip(1).map(|next| next.span.since).chain([u64::MAX]);
     for (done, end) in done.iter().zip(ends) {
         let Done { name, promise, span, exit_code } = done;
-        let seconds = to_seconds(span.over - span.begun);
+        let seconds = to_seconds(span.over.saturating_sub(span.begun));
         let mut step = Step { name: name.clone(), seconds, exit_code: exit_code.flatten(), ..Step::default() };
         account.fill(&mut step, *span, end);
         account::fill_arrivals(&mut step, &diary.entries, (span.since, end));
@@ -189,7 +199,7 @@ fn judge(done: &[Done], outcome: &Outcome, (users, rooms): (usize, usize), ledge
 }
 
 /// The requests that were due from `span.since` until `end`.
-pub(crate) fn requests(ledger: &Ledger, span: Span, end: u64, excuse: Excuse) -> Requests {
+fn requests(ledger: &Ledger, span: Span, end: u64, excuse: Excuse) -> Requests {
     let mut sum = Requests::default();
     for asked in ledger.asked.iter().filter(|asked| (span.since..end).contains(&asked.due)) {
         sum.asked += 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::server::{Recipe, ServerProcess, free_port};
+use super::server::{Recipe, ServerProcess};
 use super::session::LOOK;
 use super::setting::Setting;
 use super::talk::Talk;
@@ -16,6 +16,7 @@ use crate::cli::options::TargetOptions;
 use crate::clock::from_seconds;
 use crate::fleet::tally::Tally;
 use crate::local::broker::Broker;
+use crate::local::free_ports;
 use crate::observe::metrics::Samples;
 use crate::report::trouble::Troubles;
 use crate::report::{Generator, Results};
@@ -50,7 +51,7 @@ impl Cluster {
     pub(crate) fn start(command: &TroubleCommand) -> Result<Self> {
         let tool = std::env::current_exe().context("this tool's own folder is not known")?;
         let folder = tool.parent().context("this tool is in no folder")?;
-        let broker = Broker::start(free_port(0)?)?;
+        let broker = Broker::start(free_ports(1)?[0])?;
         let line = command.server.replace("{bin}", &folder.to_string_lossy());
         let line = line.replace("{redis_port}", &broker.port.to_string());
         ensure!(line.contains("{port}"), "the command must contain {{port}}");
